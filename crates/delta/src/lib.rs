@@ -1,0 +1,1 @@
+//! Rolling and strong checksums, signatures, block search and patching

@@ -1,0 +1,2 @@
+//! The `driftless` binary.
+fn main() {}

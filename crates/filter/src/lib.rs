@@ -1,0 +1,1 @@
+//! rsync's filter rules: grammar, wildcard matching, merge files, both sides' views

@@ -1,0 +1,1 @@
+//! The real-time mirror: dirty set, ledger, planner and replicas

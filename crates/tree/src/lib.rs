@@ -1,0 +1,1 @@
+//! The only door to the disk: everything relative to an open directory

@@ -1,0 +1,1 @@
+//! Where hints come from: inotify, fanotify and polling behind one stream of changes

@@ -1,0 +1,1 @@
+//! The rsync wire protocol as values: no I/O, no clock, no file descriptors
