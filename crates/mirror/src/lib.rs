@@ -1,1 +1,29 @@
-//! The real-time mirror: dirty set, ledger, planner and replicas
+//! The real-time mirror: a reconciler that keeps replicas of a directory tree identical to it.
+//!
+//! In go a source, replicas and rules ([`Settings`]); out come [`Event`]s. The tree is the truth, events of the
+//! watcher are hints, and the ledger says what each replica holds:
+//!
+//! ```text
+//! watch -> Hints -> DirtySet (one per replica, coalesced)
+//! ledger x tree -> planner -> Batch -> Destination -> ledger
+//! ```
+//!
+//! A lost event, a crash, an outage and the first start are one case with one code path: look at the tree,
+//! compare with the ledger, bring the difference over, write the ledger. This crate never prints, never ends the
+//! process, and never touches a transferred path but through `tree`.
+
+mod destination;
+mod dirty;
+mod error;
+mod event;
+mod ledger;
+mod mirror;
+mod planner;
+mod replica;
+mod settings;
+mod source;
+
+pub use error::Error;
+pub use event::Event;
+pub use mirror::{Mirror, Report, Stopper};
+pub use settings::{Place, Settings};

@@ -72,7 +72,10 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Stop::Incomplete`] if fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
-        let (array, _) = self.rest().split_first_chunk::<N>().ok_or(Stop::Incomplete)?;
+        let (array, _) = self
+            .rest()
+            .split_first_chunk::<N>()
+            .ok_or(Stop::Incomplete)?;
         self.at += N;
         Ok(*array)
     }

@@ -1,0 +1,5 @@
+//! The rules against the original.
+#![allow(missing_docs)]
+
+mod cases;
+mod wire;

@@ -1,0 +1,178 @@
+//! A replica in the module of an rsync daemon.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use filter::{Dialect, Side};
+use transfer::{
+    Applied, Batch, Connection, Credentials, DaemonAddress, Error, Item, Progress, PushOptions, Pushed, Terms,
+};
+use tree::Kind;
+
+use super::{Broken, Destination};
+use crate::planner::Abilities;
+use crate::source::Source;
+
+/// A connection that waited longer than this may have been closed by the daemon meanwhile (3.5.0 waits 60 s for
+/// the arguments, or the module's own `timeout`).
+const FRESH: Duration = Duration::from_secs(20);
+
+/// A module of a daemon.
+pub(crate) struct DaemonReplica {
+    source: Arc<Source>,
+    address: DaemonAddress,
+    credentials: Credentials,
+    terms: Terms,
+    deletes: bool,
+    ready: Option<Connection>,
+    notice: Option<String>,
+    has_sent_links: bool,
+}
+
+impl DaemonReplica {
+    pub(crate) fn new(
+        source: Arc<Source>,
+        address: DaemonAddress,
+        credentials: Credentials,
+        terms: Terms,
+        deletes: bool,
+    ) -> Self {
+        Self { source, address, credentials, terms, deletes, ready: None, notice: None, has_sent_links: false }
+    }
+
+    fn connect(&self) -> Result<Connection, Error> {
+        Connection::open(&self.address, &self.credentials, &self.terms)
+    }
+
+    fn take_connection(&mut self) -> Result<Connection, Error> {
+        match self.ready.take().filter(|ready| ready.age() < FRESH) {
+            Some(ready) => Ok(ready),
+            None => self.connect(),
+        }
+    }
+
+    fn push(
+        &mut self,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Pushed, Error> {
+        let connection = self.take_connection()?;
+        let dialect = Dialect::of_protocol(connection.protocol().number().into());
+        let rules = match self.deletes {
+            true => self.source.rules().for_wire(Side::Sender, dialect),
+            false => Ok(Vec::new()),
+        };
+        let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
+        let options = PushOptions { rules, deletes: self.deletes, ..options.clone() };
+        Ok(connection.push(self.source.root(), batch, &options, progress))
+    }
+
+    /// Pushes a batch, without the deletions if the daemon refuses them.
+    fn push_as_permitted(
+        &mut self,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Pushed, Error> {
+        let pushed = self.push(batch, options, progress)?;
+        match &pushed.result {
+            Err(error) if self.deletes && refuses_deletions(error) => {
+                self.deletes = false;
+                self.notice = Some(format!("this replica does not delete: {error}"));
+                self.push(batch, options, progress)
+            }
+            _ => Ok(pushed),
+        }
+    }
+
+    fn note_links(&mut self, batch: &Batch) {
+        if !self.has_sent_links && batch.items.iter().any(|item| item.meta.kind == Kind::Symlink) {
+            self.has_sent_links = true;
+            let text = "symlinks are sent as they are; a module with `use chroot = no` may store them in a form of \
+                        its own (see `munge symlinks` in rsyncd.conf)";
+            self.notice.get_or_insert_with(|| text.to_owned());
+        }
+    }
+}
+
+impl Destination for DaemonReplica {
+    fn prepare(&mut self) -> Result<Abilities, Error> {
+        let connection = self.take_connection()?;
+        let removes_by_name = connection.protocol().removes_missing_arguments();
+        self.ready = Some(connection);
+        Ok(Abilities { removes_by_name })
+    }
+
+    fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
+        let broken = |pushed: Pushed, error| Broken { error, touched: pushed.touched, began: true };
+        let mut pushed = self.push_as_permitted(batch, &PushOptions::default(), progress)?;
+        let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
+            Ok(applied) => applied,
+            Err(error) => return Err(broken(pushed, error)),
+        };
+        if !applied.is_clean() {
+            // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
+            // receiver names the rest by its silence.
+            let options = PushOptions { acknowledge: true, ..PushOptions::default() };
+            let mut again = self.push_as_permitted(batch, &options, progress)?;
+            again.touched.extend(pushed.touched);
+            match std::mem::replace(&mut again.result, Err(Error::Cancelled)) {
+                Ok(acknowledged) => applied = joined(applied, acknowledged),
+                Err(error) => return Err(broken(again, error)),
+            }
+        }
+        self.note_links(batch);
+        if !self.deletes {
+            // Nobody will remove them; that has been said once and is no reason to try again.
+            applied.removed.extend(batch.gone.iter().cloned());
+        }
+        Ok(applied)
+    }
+
+    fn is_empty(&mut self) -> Result<bool, Error> {
+        if !self.deletes {
+            return Ok(true);
+        }
+        // What a deletion of everything would delete, without doing it.
+        let root = self.source.root().lstat(std::path::Path::new(""))?;
+        let Some(meta) = root else { return Ok(true) };
+        let batch = Batch {
+            items: vec![Item { path: PathBuf::new(), meta, target: None }],
+            whole: HashSet::from([PathBuf::new()]),
+            ..Batch::default()
+        };
+        let options = PushOptions { dry_run: true, ..PushOptions::default() };
+        let pushed = self.push_as_permitted(&batch, &options, &mut |_| {})?;
+        pushed.result.map(|_| pushed.removals == 0)
+    }
+
+    fn rest(&mut self) {
+        self.ready = None;
+    }
+
+    fn notice(&mut self) -> Option<String> {
+        self.notice.take()
+    }
+}
+
+/// Whether the daemon's administrator forbids deletions (`refuse options = delete`).
+fn refuses_deletions(error: &Error) -> bool {
+    error.to_string().contains("configured to refuse --delete")
+}
+
+/// A first session's result with what the second one, which repeats it, knows better.
+fn joined(first: Applied, second: Applied) -> Applied {
+    Applied {
+        removed: first.removed.into_iter().chain(second.removed).collect(),
+        changed: first.changed.into_iter().chain(second.changed).collect(),
+        failed: HashSet::new(),
+        acknowledged: second.acknowledged,
+        errors: second.errors,
+        notes: second.notes,
+        bytes: first.bytes + second.bytes,
+        files: first.files + second.files,
+    }
+}

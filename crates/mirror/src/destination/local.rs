@@ -1,0 +1,63 @@
+//! A replica in a directory of this machine.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use transfer::{Applied, Batch, Cancel, LocalReplica, Progress, Rights};
+use tree::{Kind, Root};
+
+use super::{Broken, Destination};
+use crate::planner::Abilities;
+use crate::source::Source;
+
+/// A replica below an open directory.
+pub(crate) struct DirectoryReplica {
+    source: Arc<Source>,
+    replica: Root,
+    deletes: bool,
+    rights: Rights,
+    cancel: Cancel,
+}
+
+impl DirectoryReplica {
+    pub(crate) fn open(source: Arc<Source>, path: &Path, deletes: bool, cancel: Cancel) -> Result<Self, tree::Error> {
+        let replica = Root::create(path)?;
+        Ok(Self { source, replica, deletes, rights: Rights::of_this_process(), cancel })
+    }
+}
+
+impl Destination for DirectoryReplica {
+    fn prepare(&mut self) -> Result<Abilities, transfer::Error> {
+        Ok(Abilities { removes_by_name: true })
+    }
+
+    fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
+        let place = LocalReplica {
+            source: self.source.root(),
+            replica: &self.replica,
+            protects: &|path, is_dir| !self.deletes || self.source.leaves_out(path, is_dir),
+            rights: &self.rights,
+            cancel: &self.cancel,
+        };
+        // A file is written beside its name and put in its place complete, so nothing is in doubt afterwards.
+        place.apply(batch, progress).map_err(|error| Broken { error, touched: HashSet::new(), began: true })
+    }
+
+    fn is_empty(&mut self) -> Result<bool, transfer::Error> {
+        for entry in self.replica.read_dir(Path::new(""))? {
+            let path = Path::new(&entry.name);
+            let is_dir = self.replica.lstat(path)?.is_some_and(|meta| meta.kind == Kind::Dir);
+            if !self.source.leaves_out(path, is_dir) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn rest(&mut self) {}
+
+    fn notice(&mut self) -> Option<String> {
+        None
+    }
+}

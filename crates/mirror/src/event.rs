@@ -1,0 +1,56 @@
+//! What a mirror reports. It prints nothing itself.
+
+use std::time::Duration;
+
+use transfer::Progress;
+
+/// Something that the operator may want to know.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A replica holds the whole tree for the first time since the start.
+    FirstCopy {
+        /// The replica's name.
+        replica: String,
+    },
+    /// A replica has fallen behind: something fails, or changes come too fast.
+    Behind {
+        /// The replica's name.
+        replica: String,
+        /// Why, in the words of the peer or the kernel.
+        reason: String,
+        /// How many paths wait.
+        waiting: usize,
+    },
+    /// A replica that was behind holds the whole tree again.
+    CaughtUp {
+        /// The replica's name.
+        replica: String,
+        /// How long it was behind.
+        after: Duration,
+    },
+    /// Something is brought over.
+    Progress {
+        /// The replica's name.
+        replica: String,
+        /// What.
+        progress: Progress,
+    },
+    /// A session has ended well.
+    Session {
+        /// The replica's name.
+        replica: String,
+        /// Paths that were brought up to date.
+        updates: usize,
+        /// Names that were removed.
+        removals: usize,
+        /// Bytes of file content that travelled or were copied.
+        bytes: u64,
+    },
+    /// Something about the source or one replica.
+    Notice {
+        /// The replica's name; none for the source.
+        replica: Option<String>,
+        /// The text.
+        text: String,
+    },
+}

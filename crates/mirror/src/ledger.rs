@@ -1,0 +1,629 @@
+//! What each replica is known to hold.
+//!
+//! One SQLite file per mirror (WAL). A row says: "this replica confirmed that it holds this version of
+//! this path", where a version is the stat taken before the first byte was read. The ledger may lag
+//! behind the truth but never ahead of it: rows are written only after the replica confirmed, and the
+//! paths of a session are noted in `in_flight` before its first byte leaves, so that a crash costs
+//! repeated work and never a missed change.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use tree::{Kind, Meta, Time};
+
+use crate::Error;
+
+/// The layout this code reads and writes, kept in `PRAGMA user_version`.
+const LAYOUT: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE replica (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        complete INTEGER NOT NULL DEFAULT 0
+    );
+    -- parent and name are bytes, without a leading slash; the root is parent '' and name ''.
+    CREATE TABLE entry (
+        replica INTEGER NOT NULL,
+        parent BLOB NOT NULL,
+        name BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        mode INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        gid INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        btime INTEGER,
+        btime_ns INTEGER,
+        dev INTEGER NOT NULL,
+        ino INTEGER NOT NULL,
+        nlink INTEGER NOT NULL,
+        rdev INTEGER NOT NULL,
+        doubtful INTEGER NOT NULL,
+        whole INTEGER NOT NULL,
+        PRIMARY KEY (replica, parent, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX entry_by_inode ON entry (ino, dev, replica);
+    CREATE TABLE in_flight (
+        replica INTEGER NOT NULL,
+        path BLOB NOT NULL,
+        PRIMARY KEY (replica, path)
+    ) WITHOUT ROWID;
+";
+
+/// One row: a version that a replica holds, and how sure that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The version the replica confirmed; its access time is not kept.
+    pub version: Meta,
+    /// The version's ctime was so young when it was read that a later change may carry the same one:
+    /// the content is compared once more.
+    pub doubtful: bool,
+    /// For a directory: the names the replica has in it are those the ledger knows. Otherwise nobody
+    /// knows what else is there, and the next look lists it completely.
+    pub whole: bool,
+}
+
+/// The ledger of one replica: a connection of its own, so that replicas never wait for each other longer
+/// than one transaction.
+pub struct Ledger {
+    connection: Connection,
+    replica: i64,
+    /// Holds the advisory lock that keeps a second mirror away from the same state file.
+    _lock: Option<std::sync::Arc<StateLock>>,
+}
+
+/// The exclusive claim of one mirror process on its state file.
+#[derive(Debug)]
+pub struct StateLock(#[allow(dead_code, reason = "held for the lock that closing it releases")] OwnedFd);
+
+/// A state file that was opened, checked and, where needed, rebuilt.
+pub struct State {
+    path: Option<PathBuf>,
+    lock: Option<std::sync::Arc<StateLock>>,
+    /// What had to be put aside to start with a usable file, for the operator to read.
+    pub moved_aside: Option<PathBuf>,
+}
+
+impl State {
+    /// A state that lives only as long as the process: each start compares everything.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { path: None, lock: None, moved_aside: None }
+    }
+
+    /// Opens or creates the state file at `path`. A file that is damaged, or written by a newer driftless, is
+    /// moved aside to `PATH.unusable-N` and a new one begun: that costs a full comparison, no data.
+    ///
+    /// # Errors
+    /// [`Error::State`] when the file cannot be created or opened, [`Error::StateInUse`] when another mirror
+    /// has it open.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let lock = std::sync::Arc::new(StateLock::take(path)?);
+        let mut moved_aside = None;
+        if let Err(reason) = prepare(path) {
+            if !reason.is_content() {
+                return Err(Error::State { path: path.to_owned(), cause: reason.to_string() });
+            }
+            moved_aside = Some(move_aside(path)?);
+            prepare(path).map_err(|cause| Error::State { path: path.to_owned(), cause: cause.to_string() })?;
+        }
+        Ok(Self { path: Some(path.to_owned()), lock: Some(lock), moved_aside })
+    }
+
+    /// The files that make up this state, so that a mirror of the tree they lie in can leave them out.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Some(path) = &self.path else { return Vec::new() };
+        ["", "-wal", "-shm", ".lock"].iter().map(|suffix| with_suffix(path, suffix)).collect()
+    }
+
+    /// The ledger of the replica called `name`, begun empty if it is new.
+    ///
+    /// # Errors
+    /// [`Error::State`] when SQLite fails.
+    pub fn ledger(&self, name: &str) -> Result<Ledger, Error> {
+        let connection = match &self.path {
+            Some(path) => connect(path),
+            None => Connection::open_in_memory().and_then(|c| c.execute_batch(SCHEMA).map(|()| c)),
+        };
+        connection
+            .and_then(|connection| {
+                connection.execute("INSERT OR IGNORE INTO replica (name) VALUES (?1)", [name])?;
+                let replica =
+                    connection.query_row("SELECT id FROM replica WHERE name = ?1", [name], |row| row.get(0))?;
+                Ok(Ledger { connection, replica, _lock: self.lock.clone() })
+            })
+            .map_err(|cause| Error::State {
+                path: self.path.clone().unwrap_or_else(|| PathBuf::from(":memory:")),
+                cause: cause.to_string(),
+            })
+    }
+}
+
+impl Ledger {
+    /// Whether the replica has held the whole tree at some time.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_complete(&self) -> rusqlite::Result<bool> {
+        self.connection.query_row("SELECT complete FROM replica WHERE id = ?1", [self.replica], |row| row.get(0))
+    }
+
+    /// Notes that the replica holds the whole tree.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_complete(&self) -> rusqlite::Result<()> {
+        self.connection.execute("UPDATE replica SET complete = 1 WHERE id = ?1", [self.replica]).map(drop)
+    }
+
+    /// Whether any path but the root is known to be held.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn holds_anything(&self) -> rusqlite::Result<bool> {
+        self.connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE replica = ?1 AND name <> x'')",
+            [self.replica],
+            |row| row.get(0),
+        )
+    }
+
+    /// What the replica holds under `path`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn held(&self, path: &Path) -> rusqlite::Result<Option<Held>> {
+        let (parent, name) = split(path);
+        self.connection
+            .prepare_cached("SELECT * FROM entry WHERE replica = ?1 AND parent = ?2 AND name = ?3")?
+            .query_row(params![self.replica, parent, name], held_from_row)
+            .optional()
+    }
+
+    /// The names the replica holds directly in the directory `dir`, in byte order.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn children(&self, dir: &Path) -> rusqlite::Result<Vec<(Vec<u8>, Held)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT * FROM entry WHERE replica = ?1 AND parent = ?2 AND name <> x'' ORDER BY name",
+        )?;
+        let rows = statement.query_map(params![self.replica, dir.as_os_str().as_bytes()], |row| {
+            Ok((row.get("name")?, held_from_row(row)?))
+        })?;
+        rows.collect()
+    }
+
+    /// Every path under which the replica holds the inode `ino` of device `dev`: the names of a hard-linked file,
+    /// or the former name of a renamed one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn names_of(&self, dev: u64, ino: u64) -> rusqlite::Result<Vec<(PathBuf, Held)>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT * FROM entry WHERE ino = ?1 AND dev = ?2 AND replica = ?3")?;
+        let rows = statement.query_map(params![ino.cast_signed(), dev.cast_signed(), self.replica], |row| {
+            Ok((join(row.get("parent")?, &row.get::<_, Vec<u8>>("name")?), held_from_row(row)?))
+        })?;
+        rows.collect()
+    }
+
+    /// The paths of sessions that have not been confirmed: what the replica holds there is unknown.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn in_flight(&self) -> rusqlite::Result<Vec<PathBuf>> {
+        let mut statement = self.connection.prepare_cached("SELECT path FROM in_flight WHERE replica = ?1")?;
+        let rows = statement.query_map([self.replica], |row| row.get(0).map(path_from))?;
+        rows.collect()
+    }
+
+    /// Notes the paths of a session that is about to begin.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn begin_session<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO in_flight (replica, path) VALUES (?1, ?2)")?;
+            for path in paths {
+                insert.execute(params![self.replica, path.as_os_str().as_bytes()])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Writes what a session confirmed, all or nothing.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn confirm(&mut self, confirmed: &Confirmed) -> rusqlite::Result<()> {
+        let replica = self.replica;
+        let transaction = self.connection.transaction()?;
+        {
+            let mut remove = transaction.prepare_cached(REMOVE_SUBTREE)?;
+            let mut remove_one =
+                transaction.prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name = ?3")?;
+            for path in &confirmed.gone {
+                let bytes = path.as_os_str().as_bytes();
+                let (parent, name) = split(path);
+                let (from, to) = below(bytes);
+                remove_one.execute(params![replica, parent, name])?;
+                remove.execute(params![replica, bytes, from, to])?;
+            }
+            let mut insert = transaction.prepare_cached(INSERT)?;
+            for (path, held) in &confirmed.held {
+                insert_row(&mut insert, replica, path, held)?;
+            }
+            let mut landed = transaction.prepare_cached("DELETE FROM in_flight WHERE replica = ?1 AND path = ?2")?;
+            for path in &confirmed.landed {
+                landed.execute(params![replica, path.as_os_str().as_bytes()])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Notes that nobody knows any more what the replica has in these directories.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn doubt_directories<'a>(&mut self, dirs: impl IntoIterator<Item = &'a Path>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut update = transaction.prepare_cached(
+                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name = ?3 AND whole = 1",
+            )?;
+            for dir in dirs {
+                let (parent, name) = split(dir);
+                update.execute(params![self.replica, parent, name])?;
+            }
+        }
+        transaction.commit()
+    }
+}
+
+/// What a session has proved, for [`Ledger::confirm`].
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    /// Paths that the replica no longer has, with everything below them.
+    pub gone: Vec<PathBuf>,
+    /// Versions that the replica now has.
+    pub held: Vec<(PathBuf, Held)>,
+    /// Paths of [`Ledger::begin_session`] whose state is known again.
+    pub landed: Vec<PathBuf>,
+}
+
+impl StateLock {
+    fn take(path: &Path) -> Result<Self, Error> {
+        use rustix::fs::{FlockOperation, Mode, OFlags};
+        let lock_path = with_suffix(path, ".lock");
+        let failed = |cause: rustix::io::Errno| Error::State {
+            path: lock_path.clone(),
+            cause: std::io::Error::from(cause).to_string(),
+        };
+        let file =
+            rustix::fs::open(&lock_path, OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+                .map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::StateInUse(path.to_owned())),
+            Err(cause) => Err(failed(cause)),
+        }
+    }
+}
+
+const INSERT: &str = "INSERT OR REPLACE INTO entry VALUES \
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+
+/// Rows below a directory: those directly in it, and those whose parent lies between `DIR/` and `DIR0`,
+/// '0' being the byte after '/'.
+const REMOVE_SUBTREE: &str =
+    "DELETE FROM entry WHERE replica = ?1 AND (parent = ?2 OR (parent >= ?3 AND parent < ?4)) AND name <> x''";
+
+/// Why a state file could not be prepared.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("it was written by a newer version (layout {0})")]
+    Newer(i64),
+}
+
+impl Unusable {
+    /// Whether the file's content is at fault, so that a new file would do; otherwise the place is.
+    fn is_content(&self) -> bool {
+        match self {
+            Self::Newer(_) => true,
+            Self::Sqlite(error) => !matches!(
+                error.sqlite_error_code(),
+                Some(
+                    rusqlite::ErrorCode::CannotOpen
+                        | rusqlite::ErrorCode::PermissionDenied
+                        | rusqlite::ErrorCode::ReadOnly
+                        | rusqlite::ErrorCode::DiskFull
+                        | rusqlite::ErrorCode::DatabaseBusy
+                        | rusqlite::ErrorCode::OutOfMemory
+                )
+            ),
+        }
+    }
+}
+
+fn prepare(path: &Path) -> Result<(), Unusable> {
+    let connection = connect(path)?;
+    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match layout {
+        0 => {
+            connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
+            Ok(())
+        }
+        LAYOUT => {
+            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if verdict == "ok" {
+                Ok(())
+            } else {
+                Err(Unusable::Sqlite(rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+                    Some(verdict),
+                )))
+            }
+        }
+        newer => Err(Unusable::Newer(newer)),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(30))?;
+    // With WAL and synchronous=NORMAL a power failure may cost the last seconds of the ledger, which are then
+    // compared again; the file itself stays sound.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the state file is the operator's, never a transferred path")]
+fn move_aside(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |cause: std::io::Error| Error::State { path: path.to_owned(), cause: cause.to_string() };
+    let aside = (1..)
+        .map(|number| with_suffix(path, &format!(".unusable-{number}")))
+        .find(|candidate| !candidate.exists())
+        .unwrap_or_else(|| with_suffix(path, ".unusable"));
+    std::fs::rename(path, &aside).map_err(failed)?;
+    for suffix in ["-wal", "-shm"] {
+        match std::fs::remove_file(with_suffix(path, suffix)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+fn insert_row(
+    insert: &mut CachedStatement<'_>,
+    replica: i64,
+    path: &Path,
+    held: &Held,
+) -> rusqlite::Result<()> {
+    let (parent, name) = split(path);
+    let version = &held.version;
+    insert
+        .execute(params![
+            replica,
+            parent,
+            name,
+            version.full_mode() >> 12,
+            version.mode,
+            version.uid,
+            version.gid,
+            version.size.cast_signed(),
+            version.mtime.sec,
+            version.mtime.nsec,
+            version.ctime.sec,
+            version.ctime.nsec,
+            version.btime.map(|time| time.sec),
+            version.btime.map(|time| time.nsec),
+            version.dev.cast_signed(),
+            version.ino.cast_signed(),
+            version.nlink.cast_signed(),
+            i64::from(version.rdev.0) << 32 | i64::from(version.rdev.1),
+            held.doubtful,
+            held.whole,
+        ])
+        .map(drop)
+}
+
+fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
+    let time = |sec: &str, nsec: &str| -> rusqlite::Result<Option<Time>> {
+        Ok(row.get::<_, Option<i64>>(sec)?.zip(row.get(nsec)?).map(|(sec, nsec)| Time { sec, nsec }))
+    };
+    let required = |sec, nsec| time(sec, nsec).map(Option::unwrap_or_default);
+    let unsigned = |column: &str| row.get::<_, i64>(column).map(i64::cast_unsigned);
+    let kind: u32 = row.get("kind")?;
+    let rdev = unsigned("rdev")?;
+    Ok(Held {
+        version: Meta {
+            kind: Kind::from_mode(kind << 12).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind.into()))?,
+            mode: row.get("mode")?,
+            uid: row.get("uid")?,
+            gid: row.get("gid")?,
+            size: unsigned("size")?,
+            mtime: required("mtime", "mtime_ns")?,
+            atime: Time::default(),
+            ctime: required("ctime", "ctime_ns")?,
+            btime: time("btime", "btime_ns")?,
+            dev: unsigned("dev")?,
+            ino: unsigned("ino")?,
+            nlink: unsigned("nlink")?,
+            rdev: ((rdev >> 32) as u32, rdev as u32),
+        },
+        doubtful: row.get("doubtful")?,
+        whole: row.get("whole")?,
+    })
+}
+
+/// Parent and name of a path as the table keeps them; the root is the empty name in the empty parent.
+fn split(path: &Path) -> (&[u8], &[u8]) {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let parent = path.parent().map(|parent| parent.as_os_str().as_bytes()).unwrap_or_default();
+    (parent, name)
+}
+
+fn join(parent: Vec<u8>, name: &[u8]) -> PathBuf {
+    path_from(parent).join(OsStr::from_bytes(name))
+}
+
+fn path_from(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// The bounds of the parents that lie below the directory `dir`, which is not the root.
+fn below(dir: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    ([dir, b"/"].concat(), [dir, b"0"].concat())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(ino: u64, size: u64) -> Held {
+        let time = Time { sec: -1, nsec: 999_999_999 };
+        let version = Meta {
+            kind: Kind::File,
+            mode: 0o4751,
+            uid: 1,
+            gid: u32::MAX,
+            size,
+            mtime: time,
+            atime: Time::default(),
+            ctime: time,
+            btime: Some(time),
+            dev: u64::MAX,
+            ino,
+            nlink: 2,
+            rdev: (0, 0),
+        };
+        Held { version, doubtful: true, whole: false }
+    }
+
+    fn confirm(ledger: &mut Ledger, held: &[(&str, Held)], gone: &[&str]) {
+        let confirmed = Confirmed {
+            held: held.iter().map(|(path, held)| (PathBuf::from(path), held.clone())).collect(),
+            gone: gone.iter().map(PathBuf::from).collect(),
+            landed: Vec::new(),
+        };
+        ledger.confirm(&confirmed).unwrap();
+    }
+
+    #[test]
+    fn what_was_confirmed_comes_back_as_it_was() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let mut device = file(7, 0);
+        device.version.kind = Kind::Char;
+        device.version.rdev = (u32::MAX, 300);
+        device.version.btime = None;
+        confirm(&mut ledger, &[("a/f\n*", file(9, u64::MAX)), ("", file(1, 0)), ("dev", device.clone())], &[]);
+        assert_eq!(ledger.held(Path::new("a/f\n*")).unwrap(), Some(file(9, u64::MAX)));
+        assert_eq!(ledger.held(Path::new("dev")).unwrap(), Some(device));
+        assert_eq!(ledger.held(Path::new("")).unwrap(), Some(file(1, 0)));
+        assert_eq!(ledger.held(Path::new("a")).unwrap(), None);
+    }
+
+    #[test]
+    fn children_are_those_directly_in_the_directory_in_byte_order() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let rows = ["d/b", "d/a", "d/a/x", "d-e", "d", "e/a"].map(|path| (path, file(1, 1)));
+        confirm(&mut ledger, &rows, &[]);
+        let names = |dir: &str| -> Vec<Vec<u8>> {
+            ledger.children(Path::new(dir)).unwrap().into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names("d"), [b"a", b"b"]);
+        assert_eq!(names(""), [&b"d"[..], b"d-e"]);
+    }
+
+    #[test]
+    fn a_removed_directory_takes_what_is_below_it_and_nothing_else() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let rows = ["d", "d/a", "d/a/x", "d/a/x/y", "d-e", "d-e/f", "d0", "d0/g"].map(|path| (path, file(1, 1)));
+        confirm(&mut ledger, &rows, &[]);
+        confirm(&mut ledger, &[], &["d"]);
+        for gone in ["d", "d/a", "d/a/x", "d/a/x/y"] {
+            assert_eq!(ledger.held(Path::new(gone)).unwrap(), None, "{gone}");
+        }
+        for kept in ["d-e", "d-e/f", "d0", "d0/g"] {
+            assert!(ledger.held(Path::new(kept)).unwrap().is_some(), "{kept}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_by_inode_and_replicas_are_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).unwrap();
+        let (mut one, two) = (state.ledger("one").unwrap(), state.ledger("two").unwrap());
+        confirm(&mut one, &[("a", file(5, 1)), ("b/c", file(5, 1)), ("d", file(6, 1))], &[]);
+        let mut names: Vec<_> = one.names_of(u64::MAX, 5).unwrap().into_iter().map(|(path, _)| path).collect();
+        names.sort();
+        assert_eq!(names, [Path::new("a"), Path::new("b/c")]);
+        assert!(two.names_of(u64::MAX, 5).unwrap().is_empty());
+        assert!(one.holds_anything().unwrap() && !two.holds_anything().unwrap());
+    }
+
+    #[test]
+    fn a_session_that_was_not_confirmed_is_remembered_across_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        {
+            let mut ledger = State::open(&path).unwrap().ledger("r").unwrap();
+            ledger.begin_session([Path::new("a"), Path::new("b")]).unwrap();
+            let confirmed = Confirmed { landed: vec!["a".into()], ..Confirmed::default() };
+            ledger.confirm(&confirmed).unwrap();
+        }
+        let ledger = State::open(&path).unwrap().ledger("r").unwrap();
+        assert_eq!(ledger.in_flight().unwrap(), [Path::new("b")]);
+    }
+
+    #[test]
+    fn a_second_mirror_is_kept_away_from_the_state_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let first = State::open(&path).unwrap();
+        let ledger = first.ledger("r").unwrap();
+        drop(first);
+        assert!(matches!(State::open(&path), Err(Error::StateInUse(_))));
+        drop(ledger);
+        assert!(State::open(&path).is_ok());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test makes its own files")]
+    fn a_damaged_or_newer_file_is_moved_aside_and_an_unusable_place_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        std::fs::write(&path, b"this is no database, whatever it is, and long enough to be looked at").unwrap();
+        let state = State::open(&path).unwrap();
+        let aside = state.moved_aside.clone().expect("it was moved");
+        assert!(std::fs::read(aside).unwrap().starts_with(b"this is no database"));
+        drop(state);
+        connect(&path).unwrap().pragma_update(None, "user_version", LAYOUT + 1).unwrap();
+        assert!(State::open(&path).unwrap().moved_aside.is_some());
+        assert!(matches!(State::open(&dir.path().join("no/such/state")), Err(Error::State { .. })));
+    }
+}

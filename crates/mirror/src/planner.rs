@@ -1,0 +1,475 @@
+//! From "worth a look" to "this is what the replica lacks": the difference of tree and ledger.
+//!
+//! Every look, whatever caused it, takes the same way: stat the path, read the ledger, and put what differs
+//! into a draft. A directory whose content at the replica nobody knows (a first start, a broken session) is
+//! listed *whole*, one level, so that what is too much there goes too.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use transfer::{Batch, Item};
+use tree::{Identity, Kind, Meta};
+
+use crate::dirty::{Look, Taken};
+use crate::ledger::{Held, Ledger};
+use crate::source::{Child, Source};
+
+/// A batch is closed when it has this many items. What one directory listed whole holds is never divided.
+const BATCH_ITEMS: usize = 20_000;
+
+/// A batch is closed when the files in it have this many bytes, so that a broken session repeats little.
+const BATCH_BYTES: u64 = 4 << 30;
+
+/// A ctime younger than this may be carried by a later change too: the coarsest clock tick of the kernels
+/// in use (HZ=100).
+const CLOCK_TICK: Duration = Duration::from_millis(10);
+
+/// What the replica can be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Abilities {
+    /// It removes a name that is sent as missing. Otherwise its directory is listed whole.
+    pub removes_by_name: bool,
+}
+
+/// What is to be brought over, and what is known without doing so.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What the replica decides rightly by size and time.
+    pub quick: Batch,
+    /// What it must compare by content.
+    pub exact: Batch,
+    /// Looks that found no room in this plan.
+    pub postponed: Vec<Taken>,
+    /// What the ledger will say of each item once it is confirmed.
+    pub held: HashMap<PathBuf, Held>,
+    /// Rows that end with the confirmation of `quick` without being removals of their own: names that a
+    /// directory listed whole no longer has, or that are left out now.
+    pub forgotten: Vec<PathBuf>,
+    /// Paths that could not be read, with the reason.
+    pub unreadable: Vec<(PathBuf, String)>,
+    /// Items that are more than the parents of others: what a broken session leaves in doubt.
+    pub updates: HashSet<PathBuf>,
+}
+
+/// Makes a plan from looks. SQLite's errors end the planning, those of single paths do not.
+///
+/// # Errors
+/// SQLite's, or the source's root cannot be read.
+pub fn plan(
+    source: &Source,
+    ledger: &Ledger,
+    abilities: Abilities,
+    looks: Vec<Taken>,
+) -> Result<Plan, PlanError> {
+    let mut draft = Draft { source, ledger, abilities, items: BTreeMap::new(), bytes: 0, done: Done::default() };
+    let mut stack = looks;
+    stack.reverse();
+    while let Some(taken) = stack.pop() {
+        if draft.is_full() {
+            stack.push(taken);
+            break;
+        }
+        draft.examine(&taken, &mut stack)?;
+    }
+    stack.reverse();
+    draft.finish(stack)
+}
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The ledger failed.
+    #[error("state file: {0}")]
+    Ledger(#[from] rusqlite::Error),
+    /// The root of the source cannot be looked at.
+    #[error(transparent)]
+    Source(#[from] tree::Error),
+}
+
+struct Draft<'a> {
+    source: &'a Source,
+    ledger: &'a Ledger,
+    abilities: Abilities,
+    items: BTreeMap<PathBuf, DraftItem>,
+    bytes: u64,
+    done: Done,
+}
+
+#[derive(Default)]
+struct Done {
+    whole: HashSet<PathBuf>,
+    gone: BTreeSet<PathBuf>,
+    forgotten: Vec<PathBuf>,
+    unreadable: Vec<(PathBuf, String)>,
+    /// Inodes with several names whose names have been gathered.
+    grouped: HashSet<Identity>,
+}
+
+struct DraftItem {
+    item: Item,
+    held: Held,
+    exact: bool,
+    is_update: bool,
+}
+
+impl Draft<'_> {
+    fn is_full(&self) -> bool {
+        self.items.len() >= BATCH_ITEMS || self.bytes >= BATCH_BYTES
+    }
+
+    /// Looks at one path, and puts on `stack` what is to be looked at because of it.
+    fn examine(&mut self, taken: &Taken, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
+        let path = &taken.path;
+        let held = self.ledger.held(path)?;
+        let meta = match self.source.root().lstat(path) {
+            Ok(meta) => meta,
+            Err(error) => {
+                self.done.unreadable.push((path.clone(), error.to_string()));
+                return Ok(());
+            }
+        };
+        match (meta, held) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => self.removed(path, taken.since, stack),
+            (Some(meta), held) if self.source.leaves_out(path, meta.kind == Kind::Dir) => {
+                if held.is_some() {
+                    self.done.forgotten.push(path.clone());
+                }
+                Ok(())
+            }
+            (Some(meta), held) if meta.kind == Kind::Dir => self.directory(taken, meta, held, stack),
+            (Some(meta), held) => self.leaf(path, meta, held, taken.look.exact),
+        }
+    }
+
+    /// A path that the replica holds and the source no longer has.
+    fn removed(&mut self, path: &Path, since: Instant, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
+        let topmost = self.topmost_missing(path)?;
+        let parent = topmost.parent().unwrap_or(Path::new(""));
+        if self.done.whole.contains(parent) {
+            self.done.forgotten.push(topmost.to_owned());
+        } else if self.abilities.removes_by_name {
+            if !topmost.ancestors().any(|above| self.done.gone.contains(above)) {
+                self.done.gone.insert(topmost.to_owned());
+            }
+        } else {
+            self.list_whole(parent, since, stack)?;
+        }
+        Ok(())
+    }
+
+    /// The first missing directory on the way to a missing path.
+    fn topmost_missing<'p>(&self, path: &'p Path) -> Result<&'p Path, PlanError> {
+        let mut topmost = path;
+        while let Some(parent) = topmost.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            match self.source.root().lstat(parent)? {
+                Some(meta) if meta.kind == Kind::Dir => break,
+                // A directory that became a file is replaced together with its content.
+                Some(_) | None => topmost = parent,
+            }
+        }
+        Ok(topmost)
+    }
+
+    fn directory(
+        &mut self,
+        taken: &Taken,
+        meta: Meta,
+        held: Option<Held>,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        let path = &taken.path;
+        let known = held.filter(|held| held.version.kind == Kind::Dir);
+        let Some(known) = known.filter(|held| held.whole) else {
+            return self.list_whole(path, taken.since, stack);
+        };
+        if !same_directory(&known.version, &meta) {
+            self.add(Item { path: path.clone(), meta, target: None }, true, false, false);
+        }
+        if taken.look.recursive || known.version.file_id() != meta.file_id() {
+            self.compare_directory(taken, stack)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a directory with its complete content, one level, into the draft.
+    fn list_whole(&mut self, dir: &Path, since: Instant, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
+        if self.done.whole.contains(dir) {
+            return Ok(());
+        }
+        let Some(meta) = self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) else {
+            return Ok(());
+        };
+        self.add(Item { path: dir.to_owned(), meta, target: None }, true, true, false);
+        let children = match self.source.children(dir) {
+            Ok(children) => children,
+            Err(error) => {
+                self.done.unreadable.push((dir.to_owned(), error.to_string()));
+                return Ok(());
+            }
+        };
+        self.done.whole.insert(dir.to_owned());
+        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
+        let mut below = Vec::new();
+        for Child { path, meta } in children {
+            let held = missing.remove(name_of(&path));
+            if meta.kind == Kind::Dir {
+                let is_whole = held.as_ref().is_some_and(|held| held.version.kind == Kind::Dir && held.whole);
+                let is_update = !held.is_some_and(|held| same_directory(&held.version, &meta));
+                if !self.done.whole.contains(&path) {
+                    self.add(Item { path: path.clone(), meta, target: None }, is_update, is_whole, false);
+                }
+                if !is_whole {
+                    below.push(Taken { path, look: Look::AT, since });
+                }
+            } else {
+                let is_update = !held.is_some_and(|held| is_held(&held, &meta));
+                self.add_leaf(&path, meta, is_update, false)?;
+            }
+        }
+        let gone = missing.into_keys().map(|name| dir.join(OsString::from_vec(name)));
+        self.done.forgotten.extend(gone);
+        stack.extend(below.into_iter().rev());
+        Ok(())
+    }
+
+    /// Compares the content of a directory, one level, with the ledger; its directories are compared in turn.
+    fn compare_directory(&mut self, taken: &Taken, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
+        let dir = &taken.path;
+        let children = match self.source.children(dir) {
+            Ok(children) => children,
+            Err(error) if error.vanished() => return Ok(()),
+            Err(error) => {
+                self.done.unreadable.push((dir.clone(), error.to_string()));
+                return Ok(());
+            }
+        };
+        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
+        let mut below = Vec::new();
+        for Child { path, meta } in children {
+            let held = missing.remove(name_of(&path));
+            if meta.kind == Kind::Dir {
+                below.push(Taken { path, look: Look::BELOW, since: taken.since });
+            } else {
+                self.leaf(&path, meta, held, false)?;
+            }
+        }
+        for name in missing.into_keys() {
+            let path = dir.join(OsString::from_vec(name));
+            // It may have come into being, or be left out, since the directory was read.
+            match self.source.root().lstat(&path)? {
+                None => self.removed(&path, taken.since, stack)?,
+                Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => self.done.forgotten.push(path),
+                Some(_) => below.push(Taken { path, look: Look::BELOW, since: taken.since }),
+            }
+        }
+        stack.extend(below.into_iter().rev());
+        Ok(())
+    }
+
+    /// Anything but a directory.
+    fn leaf(&mut self, path: &Path, meta: Meta, held: Option<Held>, unsure: bool) -> Result<(), PlanError> {
+        let exact = match held {
+            Some(held) if is_held(&held, &meta) && !unsure => return Ok(()),
+            Some(held) => unsure || would_be_misjudged(&held.version, &meta),
+            None => unsure,
+        };
+        self.add_leaf(path, meta, true, exact)
+    }
+
+    fn add_leaf(&mut self, path: &Path, meta: Meta, is_update: bool, exact: bool) -> Result<(), PlanError> {
+        let Some(item) = self.item(path, meta) else { return Ok(()) };
+        let group = meta.link_group();
+        self.add(item, is_update, false, exact);
+        match group {
+            Some(group) if is_update && self.done.grouped.insert(group) => self.add_names(group, exact),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds the other names of a file: a receiver links only what it sees in one session.
+    fn add_names(&mut self, group: Identity, exact: bool) -> Result<(), PlanError> {
+        for (path, _) in self.ledger.names_of(group.dev, group.ino)? {
+            let meta = self.source.root().lstat(&path)?.filter(|meta| meta.link_group() == Some(group));
+            if let Some(meta) = meta
+                && !self.source.leaves_out(&path, false)
+                && let Some(item) = self.item(&path, meta)
+            {
+                self.add(item, true, false, exact);
+            }
+        }
+        Ok(())
+    }
+
+    /// The item of a path that is no directory; `None` if it vanished.
+    fn item(&mut self, path: &Path, meta: Meta) -> Option<Item> {
+        let target = match meta.kind {
+            Kind::Symlink => match self.source.root().read_link(path) {
+                Ok(target) => Some(target),
+                Err(error) if error.vanished() => return None,
+                Err(error) => {
+                    self.done.unreadable.push((path.to_owned(), error.to_string()));
+                    return None;
+                }
+            },
+            _ => None,
+        };
+        Some(Item { path: path.to_owned(), meta, target })
+    }
+
+    fn add(&mut self, item: Item, is_update: bool, whole: bool, exact: bool) {
+        let doubtful = item.meta.kind == Kind::File && is_young(item.meta.ctime);
+        self.bytes += if item.meta.kind == Kind::File && is_update { item.meta.size } else { 0 };
+        let held = Held { version: item.meta, doubtful, whole };
+        let path = item.path.clone();
+        match self.items.entry(path) {
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let earlier = entry.get();
+                let (exact, is_update) = (exact || earlier.exact, is_update || earlier.is_update);
+                let whole = whole || earlier.held.whole;
+                entry.insert(DraftItem { item, held: Held { whole, ..held }, exact, is_update });
+            }
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(DraftItem { item, held, exact, is_update });
+            }
+        }
+    }
+
+    fn finish(mut self, postponed: Vec<Taken>) -> Result<Plan, PlanError> {
+        self.join_groups();
+        let (exact, quick): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.items).into_values().partition(|item| item.exact);
+        let mut plan = Plan {
+            postponed,
+            forgotten: std::mem::take(&mut self.done.forgotten),
+            unreadable: std::mem::take(&mut self.done.unreadable),
+            ..Plan::default()
+        };
+        let gone = std::mem::take(&mut self.done.gone);
+        let mut parents = Parents { source: self.source, ledger: self.ledger, seen: HashMap::new() };
+        plan.quick = parents.batch(quick, gone, &mut plan.held, &mut plan.updates)?;
+        plan.quick.whole = std::mem::take(&mut self.done.whole);
+        plan.exact = parents.batch(exact, BTreeSet::new(), &mut plan.held, &mut plan.updates)?;
+        plan.exact.exact = true;
+        Ok(plan)
+    }
+
+    /// All names of one file go in one session, and if one of them must be compared by content, all are.
+    fn join_groups(&mut self) {
+        let exact: HashSet<Identity> =
+            self.items.values().filter(|item| item.exact).filter_map(|item| item.item.meta.link_group()).collect();
+        if exact.is_empty() {
+            return;
+        }
+        for item in self.items.values_mut() {
+            item.exact |= item.item.meta.link_group().is_some_and(|group| exact.contains(&group));
+        }
+    }
+}
+
+/// Adds to a batch the directories above everything in it.
+struct Parents<'a> {
+    source: &'a Source,
+    ledger: &'a Ledger,
+    seen: HashMap<PathBuf, Option<Meta>>,
+}
+
+impl Parents<'_> {
+    fn batch(
+        &mut self,
+        items: Vec<DraftItem>,
+        gone: BTreeSet<PathBuf>,
+        held: &mut HashMap<PathBuf, Held>,
+        updates: &mut HashSet<PathBuf>,
+    ) -> Result<Batch, PlanError> {
+        let mut all: BTreeMap<PathBuf, Item> = BTreeMap::new();
+        let mut rows = BTreeMap::new();
+        for DraftItem { item, held: row, is_update, .. } in items {
+            rows.insert(item.path.clone(), (row, is_update));
+            all.insert(item.path.clone(), item);
+        }
+        let mut kept = BTreeSet::new();
+        for path in gone {
+            if self.add_above(&path, &mut all, held)? {
+                kept.insert(path);
+            }
+        }
+        for (path, (row, is_update)) in rows {
+            if self.add_above(&path, &mut all, held)? {
+                if is_update {
+                    updates.insert(path.clone());
+                }
+                held.insert(path, row);
+            } else {
+                all.remove(&path);
+            }
+        }
+        Ok(Batch { items: all.into_values().collect(), gone: kept.into_iter().collect(), ..Batch::default() })
+    }
+
+    /// Adds the directories above `path`. False if one of them is gone meanwhile: then there is no place for
+    /// `path` either, and the event of that removal leads to another look.
+    fn add_above(
+        &mut self,
+        path: &Path,
+        all: &mut BTreeMap<PathBuf, Item>,
+        held: &mut HashMap<PathBuf, Held>,
+    ) -> Result<bool, PlanError> {
+        for dir in path.ancestors().skip(1) {
+            if let Some(item) = all.get(dir) {
+                if item.meta.kind == Kind::Dir {
+                    continue;
+                }
+                return Ok(false);
+            }
+            let Some(meta) = self.look_up(dir)? else { return Ok(false) };
+            if !held.contains_key(dir) {
+                let whole = self.ledger.held(dir)?.is_some_and(|held| held.whole);
+                held.insert(dir.to_owned(), Held { version: meta, doubtful: false, whole });
+            }
+            all.insert(dir.to_owned(), Item { path: dir.to_owned(), meta, target: None });
+        }
+        Ok(true)
+    }
+
+    /// The stat of a directory above something, once for each; `None` if there is none any more.
+    fn look_up(&mut self, dir: &Path) -> Result<Option<Meta>, PlanError> {
+        if let Some(known) = self.seen.get(dir) {
+            return Ok(*known);
+        }
+        let meta = self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir);
+        self.seen.insert(dir.to_owned(), meta);
+        Ok(meta)
+    }
+}
+
+/// Whether the replica holds this version without a doubt.
+fn is_held(held: &Held, meta: &Meta) -> bool {
+    !held.doubtful && meta.unchanged_since(&held.version)
+}
+
+/// Whether a replica that holds `old` and compares sizes and whole seconds (behaviour.md 2.8) would take
+/// `new` for the same.
+fn would_be_misjudged(old: &Meta, new: &Meta) -> bool {
+    old.kind == Kind::File && new.kind == Kind::File && old.size == new.size && old.mtime.sec == new.mtime.sec
+}
+
+/// What a replica keeps of a directory: its inode, size and ctime say nothing about it.
+fn same_directory(old: &Meta, new: &Meta) -> bool {
+    (old.kind, old.mode, old.uid, old.gid, old.mtime) == (new.kind, new.mode, new.uid, new.gid, new.mtime)
+}
+
+/// Whether a change after now could leave the same ctime. One in the future is the clock's fault, and would be
+/// doubted for ever.
+fn is_young(ctime: tree::Time) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ctime = Duration::new(u64::try_from(ctime.sec).unwrap_or(0), ctime.nsec);
+    now.checked_sub(ctime).is_some_and(|age| age < CLOCK_TICK)
+}
+
+fn name_of(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}

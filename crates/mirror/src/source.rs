@@ -1,0 +1,101 @@
+//! The tree that is mirrored: an open directory, and what of it is left out.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use tree::{Identity, Kind, Meta, Root};
+
+use crate::Error;
+
+/// The source of a mirror.
+pub struct Source {
+    root: Root,
+    identity: Identity,
+    rules: filter::Rules,
+    /// Our own state files, where they lie in the tree: writing them must not cause more writing.
+    own: Vec<PathBuf>,
+}
+
+/// One name in a directory of the source.
+#[derive(Debug, Clone)]
+pub struct Child {
+    /// Its path below the root.
+    pub path: PathBuf,
+    /// Its stat.
+    pub meta: Meta,
+}
+
+impl Source {
+    /// Opens the directory `path`. `state_files` are left out of the mirror if they lie below it.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when it is missing or no directory.
+    pub fn open(path: &Path, rules: filter::Rules, state_files: &[PathBuf]) -> Result<Self, Error> {
+        let unusable = |cause: tree::Error| Error::Source { path: path.to_owned(), cause: cause.into_cause() };
+        let root = Root::open(path).map_err(unusable)?;
+        let identity = root.identity().map_err(unusable)?;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let own = state_files
+            .iter()
+            .filter_map(|file| std::path::absolute(file).ok()?.strip_prefix(&absolute).ok().map(Path::to_owned))
+            .collect();
+        Ok(Self { root, identity, rules, own })
+    }
+
+    /// The open directory.
+    #[must_use]
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The filter rules, which the replica must know too.
+    #[must_use]
+    pub fn rules(&self) -> &filter::Rules {
+        &self.rules
+    }
+
+    /// Whether the path still leads to the directory that was opened. It does not when the file system was
+    /// unmounted or something else was put in its place: then nothing that is seen, or missed, in it means
+    /// anything for the replicas.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.root.current_identity(), Ok(Some(identity)) if identity == self.identity)
+    }
+
+    /// Whether `path` is left out of the mirror, by its own name or by that of a directory above it.
+    #[must_use]
+    pub fn leaves_out(&self, path: &Path, is_dir: bool) -> bool {
+        if path.as_os_str().is_empty() {
+            return false;
+        }
+        self.own.iter().any(|own| own == path)
+            || self.rules.excluded_with_parents(path.as_os_str().as_bytes(), is_dir)
+    }
+
+    /// What is directly in the directory `dir` and not left out, in byte order of the names. A name that vanishes
+    /// meanwhile is not among them.
+    ///
+    /// # Errors
+    /// The directory cannot be read: what is in it is unknown, which is not to say that it is empty.
+    pub fn children(&self, dir: &Path) -> Result<Vec<Child>, tree::Error> {
+        let mut children = Vec::new();
+        for entry in self.root.read_dir(dir)? {
+            let path = dir.join(&entry.name);
+            if let Some(meta) = self.root.lstat(&path)?
+                && !self.leaves_out(&path, meta.kind == Kind::Dir)
+            {
+                children.push(Child { path, meta });
+            }
+        }
+        children.sort_unstable_by(|left, right| transfer::by_bytes(&left.path, &right.path));
+        Ok(children)
+    }
+
+    /// Whether nothing at all is in the tree, not even what is left out.
+    ///
+    /// # Errors
+    /// The root cannot be read.
+    pub fn is_empty(&self) -> Result<bool, tree::Error> {
+        Ok(self.root.read_dir(Path::new(""))?.is_empty())
+    }
+}

@@ -1,0 +1,149 @@
+//! What can end a transfer, told apart by whose fault it is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a transfer ended before its end.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The host name means nothing.
+    #[error("cannot find host {host}: {cause}")]
+    Resolve {
+        /// The name as given.
+        host: String,
+        /// The resolver's answer.
+        cause: io::Error,
+    },
+    /// Nothing answers at the address.
+    #[error("failed to connect to {host} ({address}): {cause}")]
+    Connect {
+        /// The name as given.
+        host: String,
+        /// The last address tried.
+        address: SocketAddr,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
+    /// The daemon said no before the session began, in its own words.
+    #[error("{0}")]
+    Refused(String),
+    /// What answers at the address is no rsync daemon that we can talk to.
+    #[error("{0}")]
+    Greeting(String),
+    /// The module asks for a user and we have no password.
+    #[error("module {module} asks for a password: give --password-file or RSYNC_PASSWORD")]
+    PasswordNeeded {
+        /// The module.
+        module: String,
+    },
+    /// The peer ended the session with an exit code, after what it had to say.
+    #[error("{}", with_words(.words, &format!("the peer ended the session with code {code}")))]
+    PeerExit {
+        /// rsync's exit code (wire-session.md 8.6).
+        code: i32,
+        /// The peer's error messages, a line each.
+        words: Vec<String>,
+    },
+    /// The connection ended where the protocol goes on.
+    #[error("{}", with_words(.words, &format!("connection unexpectedly closed ({received} bytes received so far)")))]
+    Closed {
+        /// Bytes received before the end.
+        received: u64,
+        /// The peer's error messages, a line each.
+        words: Vec<String>,
+    },
+    /// The connection broke.
+    #[error("{0}")]
+    Socket(io::Error),
+    /// The peer neither sent nor took anything for the permitted time.
+    #[error("no progress within the time limit")]
+    Stalled,
+    /// The peer sent bytes that mean nothing.
+    #[error("{0}")]
+    Malformed(#[from] wire::Malformed),
+    /// The peer sent something that it may not say here.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The two ends have no way of doing what was asked.
+    #[error("{0}")]
+    NoCommon(String),
+    /// The local file system.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
+    /// A stop was asked for.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl Error {
+    /// rsync's exit code for this end (wire-session.md 8.6).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Socket(_) => 10,
+            Self::Refused(_) | Self::Greeting(_) => 5,
+            Self::PasswordNeeded { .. } => 1,
+            Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
+            Self::Closed { .. } => 12,
+            Self::Stalled => 30,
+            Self::Malformed(malformed) => malformed.exit_code(),
+            Self::Forbidden(_) => 2,
+            Self::NoCommon(_) => 4,
+            Self::Tree(_) => 11,
+            Self::Cancelled => 20,
+        }
+    }
+
+    /// Whether trying again later may help, without anybody having changed the command.
+    #[must_use]
+    pub fn can_pass(&self) -> bool {
+        match self {
+            // A daemon says the same "@ERROR" for what is wrong and for what is full.
+            Self::Refused(words) => words.contains("max connections"),
+            // The peer's own "syntax or usage" and "requested action not supported": a read-only module, a refused
+            // option. Full disks and lost connections have other codes.
+            Self::PeerExit { code, .. } => !matches!(code, 1 | 4),
+            Self::PasswordNeeded { .. } | Self::NoCommon(_) => false,
+            Self::Greeting(_)
+            | Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Closed { .. }
+            | Self::Socket(_)
+            | Self::Stalled
+            | Self::Malformed(_)
+            | Self::Forbidden(_)
+            | Self::Tree(_)
+            | Self::Cancelled => true,
+        }
+    }
+
+    /// The same end with the peer's words, where it says nothing better itself.
+    #[must_use]
+    pub(crate) fn with_peer_words(self, received: u64, mut words: Vec<String>) -> Self {
+        match self {
+            Self::Socket(cause) if words.is_empty() => Self::Socket(cause),
+            Self::Socket(_) => Self::Closed { received, words },
+            Self::Closed { received, words: earlier } => {
+                words.extend(earlier);
+                Self::Closed { received, words }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A path of the source that could not be brought over, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The path below the source's root.
+    pub path: PathBuf,
+    /// The reason, in the peer's or the kernel's words.
+    pub reason: String,
+}
+
+fn with_words(words: &[String], otherwise: &str) -> String {
+    if words.is_empty() { otherwise.to_owned() } else { words.join("; ") }
+}

@@ -1,0 +1,229 @@
+//! Bytes over a real connection: one descriptor or two, without blocking for ever and without deadlock.
+//!
+//! The peer of a sender writes requests while it waits for data. A sender that blocks in `write` while the
+//! peer blocks in `write` waits for ever, so a [`Link`] keeps reading while it cannot write
+//! (wire-session.md 4.3). Both directions give up at a deadline and when the transfer is cancelled.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::Error;
+
+/// How much of the peer's input is held while we cannot write to it. A peer that sends more than this
+/// without reading is not waiting for us.
+const HELD_INPUT: usize = 4 << 20;
+
+/// What one read asks for.
+const READ_SIZE: usize = 64 << 10;
+
+/// How long a wait may last before the cancellation is looked at.
+const CANCEL_LATENCY: Duration = Duration::from_millis(200);
+
+/// A request to stop, shared by everything that takes part in a transfer.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for the stop. It cannot be taken back.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the stop has been asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection to a peer. Dropping it closes it.
+#[derive(Debug)]
+pub struct Link {
+    reader: OwnedFd,
+    /// The descriptor to write to, where it is not the one to read from.
+    writer: Option<OwnedFd>,
+    is_tcp: bool,
+    cancel: Cancel,
+    received: u64,
+    sent: u64,
+}
+
+impl Link {
+    /// Connects to the first address of `host` that answers within `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Resolve`] and [`Error::Connect`].
+    pub fn connect(host: &str, port: u16, patience: Duration, cancel: Cancel) -> Result<Self, Error> {
+        let resolve = |cause| Error::Resolve { host: host.to_owned(), cause };
+        let mut last = None;
+        for address in (host, port).to_socket_addrs().map_err(resolve)? {
+            match TcpStream::connect_timeout(&address, patience) {
+                Ok(stream) => return Self::over_tcp(stream, cancel),
+                Err(cause) => last = Some(Error::Connect { host: host.to_owned(), address, cause }),
+            }
+        }
+        Err(last.unwrap_or_else(|| resolve(io::Error::other("the name has no address"))))
+    }
+
+    /// A link over a connected TCP stream.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub fn over_tcp(stream: TcpStream, cancel: Cancel) -> Result<Self, Error> {
+        // Without this Nagle's algorithm and the peer's delayed acknowledgement stall each small exchange by 44 ms.
+        stream.set_nodelay(true).map_err(Error::Socket)?;
+        stream.set_nonblocking(true).map_err(Error::Socket)?;
+        Ok(Self { reader: stream.into(), writer: None, is_tcp: true, cancel, received: 0, sent: 0 })
+    }
+
+    /// A link over two descriptors, such as the pipes of a remote shell.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub fn over_pipes(reader: OwnedFd, writer: OwnedFd, cancel: Cancel) -> Result<Self, Error> {
+        for descriptor in [&reader, &writer] {
+            rustix::io::ioctl_fionbio(descriptor, true).map_err(|cause| Error::Socket(cause.into()))?;
+        }
+        Ok(Self { reader, writer: Some(writer), is_tcp: false, cancel, received: 0, sent: 0 })
+    }
+
+    /// Bytes read so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The cancellation this link obeys.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Waits for input and appends what has come to `input`. Returns how much, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] at the deadline, [`Error::Cancelled`], [`Error::Socket`].
+    pub fn fill(&mut self, input: &mut Vec<u8>, deadline: Option<Instant>) -> Result<usize, Error> {
+        loop {
+            if let Some(count) = self.read_available(input)? {
+                return Ok(count);
+            }
+            self.wait(false, deadline)?;
+        }
+    }
+
+    /// Writes all of `output`; what the peer says meanwhile is appended to `input`. The wait for the peer to
+    /// take more begins anew whenever it has taken something.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] after `patience` without progress, [`Error::Cancelled`], [`Error::Socket`]. After the
+    /// last one the peer's final words may still be readable.
+    pub fn send(
+        &mut self,
+        mut output: &[u8],
+        input: &mut Vec<u8>,
+        patience: Option<Duration>,
+    ) -> Result<(), Error> {
+        let mut deadline = patience.map(|patience| Instant::now() + patience);
+        while !output.is_empty() {
+            match rustix::io::write(self.writer.as_ref().unwrap_or(&self.reader), output) {
+                Ok(count) => {
+                    output = &output[count..];
+                    self.sent += count as u64;
+                    deadline = patience.map(|patience| Instant::now() + patience);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    let (readable, _) = self.wait(true, deadline)?;
+                    if readable && input.len() < HELD_INPUT && self.read_available(input)? == Some(0) {
+                        return Err(Error::Socket(io::ErrorKind::BrokenPipe.into()));
+                    }
+                }
+                Err(cause) => return Err(Error::Socket(cause.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; `None` if nothing is.
+    fn read_available(&mut self, input: &mut Vec<u8>) -> Result<Option<usize>, Error> {
+        let old = input.len();
+        input.resize(old + READ_SIZE, 0);
+        let answer = loop {
+            match rustix::io::read(&self.reader, &mut input[old..]) {
+                Err(Errno::INTR) => {}
+                answer => break answer,
+            }
+        };
+        input.truncate(old + *answer.as_ref().unwrap_or(&0));
+        match answer {
+            Ok(count) => {
+                if self.is_tcp {
+                    // The kernel forgets this after a while; a peer that writes in small pieces waits for each
+                    // acknowledgement. Failing to set it costs time only.
+                    let _ = rustix::net::sockopt::set_tcp_quickack(&self.reader, true);
+                }
+                self.received += count as u64;
+                Ok(Some(count))
+            }
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(cause) => Err(Error::Socket(cause.into())),
+        }
+    }
+
+    /// Waits until the link is readable or, if `writing`, writable. Returns which.
+    fn wait(&self, writing: bool, deadline: Option<Instant>) -> Result<(bool, bool), Error> {
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Error::Stalled);
+            }
+            let pause = left.map_or(CANCEL_LATENCY, |left| left.min(CANCEL_LATENCY));
+            let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos().max(1)) };
+            let (readable, writable) = match &self.writer {
+                None => {
+                    let wanted = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+                    let mut polled = [PollFd::from_borrowed_fd(self.reader.as_fd(), wanted)];
+                    poll_once(&mut polled, &pause)?;
+                    let seen = polled[0].revents();
+                    (seen.intersects(!PollFlags::OUT), seen.intersects(!PollFlags::IN))
+                }
+                Some(writer) => {
+                    let mut polled = [
+                        PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
+                        PollFd::from_borrowed_fd(writer.as_fd(), PollFlags::OUT),
+                    ];
+                    let polled = if writing { &mut polled[..] } else { &mut polled[..1] };
+                    poll_once(polled, &pause)?;
+                    (!polled[0].revents().is_empty(), polled.get(1).is_some_and(|fd| !fd.revents().is_empty()))
+                }
+            };
+            if readable || (writing && writable) {
+                return Ok((readable, writable));
+            }
+        }
+    }
+}
+
+fn poll_once(polled: &mut [PollFd<'_>], pause: &Timespec) -> Result<(), Error> {
+    match poll(polled, Some(pause)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(cause) => Err(Error::Socket(cause.into())),
+    }
+}

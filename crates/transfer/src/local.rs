@@ -1,0 +1,265 @@
+//! A batch applied to a directory of this machine: no protocol, and the kernel moves the bytes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use tree::{Identity, Kind, Meta, Mounts, Root, Which};
+
+use crate::batch::{Applied, Batch, Item, Progress};
+use crate::link::Cancel;
+use crate::{Error, Rights};
+
+/// How much of two files is compared at a time, in bytes.
+const COMPARE_SIZE: usize = 256 << 10;
+
+/// What an application of batches to a local replica works with.
+pub struct LocalReplica<'a> {
+    /// Where contents are read.
+    pub source: &'a Root,
+    /// Where they are written.
+    pub replica: &'a Root,
+    /// Whether a name of the replica is to stay although the source does not have it.
+    pub protects: &'a dyn Fn(&Path, bool) -> bool,
+    /// What this process may set.
+    pub rights: &'a Rights,
+    /// Looked at between files, and within large ones.
+    pub cancel: &'a Cancel,
+}
+
+impl LocalReplica<'_> {
+    /// Applies `batch`. The failure of one path is noted in the result and does not stop the others.
+    ///
+    /// # Errors
+    /// A full disk and a cancellation, which would stop all others too. Nothing half-written is left behind.
+    pub fn apply(&self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Error> {
+        let mut run = Run { place: self, batch, progress, leaders: HashMap::new(), applied: Applied::default() };
+        for path in &batch.gone {
+            run.noting(path, |run| run.remove(path))?;
+            run.applied.removed.insert(path.clone());
+        }
+        for item in &batch.items {
+            run.noting(&item.path, |run| run.bring(item))?;
+        }
+        // What a directory holds changes its times, so they are set when all is done, and the deepest first.
+        for item in batch.items.iter().rev().filter(|item| item.meta.kind == Kind::Dir) {
+            run.noting(&item.path, |run| run.finish_directory(item))?;
+        }
+        Ok(run.applied)
+    }
+}
+
+struct Run<'a, 'p> {
+    place: &'a LocalReplica<'a>,
+    batch: &'a Batch,
+    progress: &'p mut dyn FnMut(Progress),
+    /// The first name of each file with several, which the others are linked to.
+    leaders: HashMap<Identity, PathBuf>,
+    applied: Applied,
+}
+
+impl Run<'_, '_> {
+    /// Does something to one path, and notes its failure unless it is everybody's.
+    fn noting(
+        &mut self,
+        path: &Path,
+        act: impl FnOnce(&mut Self) -> Result<(), tree::Error>,
+    ) -> Result<(), Error> {
+        if self.place.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match act(self) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_no_space() => Err(error.into()),
+            Err(_) if self.place.cancel.is_cancelled() => Err(Error::Cancelled),
+            Err(error) => {
+                self.applied.errors.push(error.to_string());
+                self.applied.failed.insert(path.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    fn bring(&mut self, item: &Item) -> Result<(), tree::Error> {
+        let existing = self.place.replica.lstat(&item.path)?;
+        match item.meta.kind {
+            Kind::Dir => self.directory(item, existing),
+            _ => {
+                if existing.is_some_and(|existing| existing.kind == Kind::Dir) {
+                    self.remove(&item.path)?;
+                }
+                let existing = existing.filter(|existing| existing.kind != Kind::Dir);
+                match item.meta.kind {
+                    _ if self.link_to_leader(item, existing.as_ref())? => Ok(()),
+                    Kind::File => self.file(item, existing),
+                    _ => self.special(item, existing),
+                }
+            }
+        }
+    }
+
+    fn directory(&mut self, item: &Item, existing: Option<Meta>) -> Result<(), tree::Error> {
+        let replica = self.place.replica;
+        match existing {
+            Some(existing) if existing.kind == Kind::Dir => {
+                if !self.place.rights.is_privileged() && existing.mode & 0o700 != 0o700 {
+                    let usable = Meta { mode: existing.mode | 0o700, ..existing };
+                    replica.set_meta(&item.path, &usable, Which::MODE, &existing)?;
+                }
+                if self.batch.whole.contains(&item.path) {
+                    self.remove_what_is_too_much(&item.path)?;
+                }
+            }
+            other => {
+                if other.is_some() {
+                    replica.remove_file(&item.path)?;
+                }
+                replica.mkdir(&item.path, 0o700)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the names of a directory listed whole that are not in the list.
+    fn remove_what_is_too_much(&mut self, dir: &Path) -> Result<(), tree::Error> {
+        for entry in self.place.replica.read_dir(dir)? {
+            let path = dir.join(&entry.name);
+            if self.batch.item(&path).is_none() {
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_directory(&mut self, item: &Item) -> Result<(), tree::Error> {
+        match self.place.replica.lstat(&item.path)? {
+            Some(now) if now.kind == Kind::Dir => self.set_meta(item, &now),
+            // It could not be made; that has been noted.
+            _ => Ok(()),
+        }
+    }
+
+    /// Links a further name of a file to its first one. True if that was all there was to do.
+    fn link_to_leader(&mut self, item: &Item, existing: Option<&Meta>) -> Result<bool, tree::Error> {
+        let Some(group) = item.meta.link_group() else { return Ok(false) };
+        let Some(leader) = self.leaders.get(&group) else {
+            self.leaders.insert(group, item.path.clone());
+            return Ok(false);
+        };
+        let replica = self.place.replica;
+        let Some(leading) = replica.lstat(leader)? else { return Ok(false) };
+        if existing.is_none_or(|existing| existing.identity() != leading.identity()) {
+            replica.hard_link(leader, &item.path)?;
+        }
+        Ok(true)
+    }
+
+    fn file(&mut self, item: &Item, existing: Option<Meta>) -> Result<(), tree::Error> {
+        let (source, opened) = match self.place.source.open_regular(&item.path) {
+            Err(error) if error.vanished() => {
+                self.applied.changed.insert(item.path.clone());
+                return Ok(());
+            }
+            opened => opened?,
+        };
+        if !opened.unchanged_since(&item.meta) {
+            self.applied.changed.insert(item.path.clone());
+        }
+        if let Some(existing) = existing
+            && self.is_held(item, &existing)?
+        {
+            return self.set_meta(item, &existing);
+        }
+        let mut temp = self.place.replica.temp_file(&item.path)?;
+        let cancel = self.place.cancel;
+        let (progress, applied) = (&mut self.progress, &mut self.applied);
+        let mut told = 0;
+        let copied = tree::copy_contents(&source, temp.file(), opened.size, &|| cancel.is_cancelled(), &mut |so_far| {
+            progress(Progress::Bytes(so_far - told));
+            told = so_far;
+        });
+        match copied {
+            Ok(bytes) => applied.bytes += bytes,
+            Err(error) => return Err(error.at(&item.path, &item.path).unwrap_or_else(cancelled)),
+        }
+        if !self.place.source.lstat(&item.path)?.is_some_and(|after| after.unchanged_since(&opened)) {
+            self.applied.changed.insert(item.path.clone());
+        }
+        temp.commit_unseen(&opened, self.place.rights.settable(&opened))?;
+        self.applied.files += 1;
+        (self.progress)(Progress::File);
+        Ok(())
+    }
+
+    /// Whether the replica has this content already. A file that shares its inode there, but not in the source, is
+    /// written anew, or the next change would reach its other names.
+    fn is_held(&self, item: &Item, existing: &Meta) -> Result<bool, tree::Error> {
+        let looks_equal = existing.kind == Kind::File
+            && existing.size == item.meta.size
+            && existing.mtime == item.meta.mtime
+            && (existing.nlink > 1) <= (item.meta.nlink > 1);
+        if !looks_equal || !self.batch.exact {
+            return Ok(looks_equal);
+        }
+        let source = self.place.source.open_file(&item.path)?;
+        let replica = self.place.replica.open_file(&item.path)?;
+        same_content(source, replica).map_err(|cause| tree::Error::new("compare", &item.path, cause))
+    }
+
+    fn special(&mut self, item: &Item, existing: Option<Meta>) -> Result<(), tree::Error> {
+        let replica = self.place.replica;
+        let is_there = match &existing {
+            Some(existing) if existing.kind != item.meta.kind => false,
+            Some(_) if item.meta.kind == Kind::Symlink => {
+                Some(replica.read_link(&item.path)?) == item.target
+            }
+            Some(existing) => existing.rdev == item.meta.rdev,
+            None => false,
+        };
+        if !is_there {
+            match &item.target {
+                Some(target) => replica.symlink(&item.path, target)?,
+                None => replica.mknod(&item.path, item.meta.kind, item.meta.mode, item.meta.rdev)?,
+            }
+        }
+        match replica.lstat(&item.path)? {
+            Some(now) => self.set_meta(item, &now),
+            None => Ok(()),
+        }
+    }
+
+    fn set_meta(&self, item: &Item, now: &Meta) -> Result<(), tree::Error> {
+        let which = self.place.rights.settable(&item.meta);
+        self.place.replica.set_meta(&item.path, &item.meta, which, now).map(drop)
+    }
+
+    /// Removes a name with everything below it, but for what is protected and the directories above that.
+    fn remove(&mut self, path: &Path) -> Result<(), tree::Error> {
+        let protects = self.place.protects;
+        let mut keep = |path: &Path, is_dir: bool| protects(path, is_dir);
+        let removal = self.place.replica.remove_tree(path, Mounts::Cross, &mut keep, &mut |_, _| {})?;
+        removal.errors.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// Stands for a cancellation until [`Run::noting`] sees it.
+fn cancelled() -> tree::Error {
+    tree::Error::new("copy", "", std::io::Error::from(std::io::ErrorKind::Interrupted))
+}
+
+fn same_content(mut left: File, mut right: File) -> std::io::Result<bool> {
+    let (mut ours, mut theirs) = (vec![0; COMPARE_SIZE], vec![0; COMPARE_SIZE]);
+    loop {
+        let count = left.read(&mut ours)?;
+        if count == 0 {
+            return Ok(right.read(&mut theirs)? == 0);
+        }
+        match right.read_exact(&mut theirs[..count]) {
+            Ok(()) if ours[..count] == theirs[..count] => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}

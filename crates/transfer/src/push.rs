@@ -1,0 +1,258 @@
+//! A batch pushed to a daemon: our sender against any receiver from protocol 30 on.
+//!
+//! The list holds exactly the batch: versions to hold, with their parents; missing names as entries of mode 0;
+//! directories without content, unless they are listed whole. Incremental recursion is not offered, so that the
+//! peer knows the complete list before it decides anything.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use tree::{Kind, Meta, Root};
+use wire::{
+    ClientInfo, CompatFlags, Entry, EntryEncoder, EntryFormat, HardLink, IoErrors, Rdev, SortOrder, put_arguments,
+    put_rule, put_rules_end,
+};
+
+use crate::batch::{Applied, Batch, Item, Progress};
+use crate::connection::Connection;
+use crate::owners::OwnerNames;
+use crate::sender::{Sender, Target};
+use crate::session::Session;
+use crate::stream::Stream;
+use crate::{Error, sums};
+
+/// What a push does beyond its batch.
+#[derive(Debug, Clone, Default)]
+pub struct PushOptions {
+    /// Filter rules for the receiving side: names they match are never removed there.
+    pub rules: Vec<Vec<u8>>,
+    /// Remove what the batch says is gone or too much. Without it, that part of the batch is left out.
+    pub deletes: bool,
+    /// Change nothing; what would be removed is reported.
+    pub dry_run: bool,
+    /// Have the peer acknowledge each entry that it holds (directories apart). It takes longer.
+    pub acknowledge: bool,
+    /// Send numbers without names.
+    pub numeric_ids: bool,
+}
+
+/// How a push ended.
+#[derive(Debug)]
+pub struct Pushed {
+    /// What was achieved, or why nothing of it is certain.
+    pub result: Result<Applied, Error>,
+    /// Files whose content the peer asked for: unless all went well, it may hold any version of them.
+    pub touched: HashSet<PathBuf>,
+    /// How many removals the peer reported, whether they were asked for by name or not.
+    pub removals: u64,
+}
+
+impl Connection {
+    /// Brings `batch` over, reading contents below `source`. A connection serves one push.
+    pub fn push(
+        mut self,
+        source: &Root,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Pushed {
+        let mut touched = HashSet::new();
+        let result = self.try_push(source, batch, options, progress, &mut touched);
+        let removals = self.stream.heard().removals;
+        Pushed { result, touched, removals }
+    }
+
+    fn try_push(
+        &mut self,
+        source: &Root,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+        touched: &mut HashSet<PathBuf>,
+    ) -> Result<Applied, Error> {
+        let client = ClientInfo::own(false, false);
+        let words = self.arguments(batch, options, &client);
+        put_arguments(self.stream.out(), self.protocol, &words).map_err(|error| Error::NoCommon(error.to_string()))?;
+        self.stream.flush()?;
+        let session = Session::agree(&mut self.stream, self.protocol, &client)?;
+        if options.deletes {
+            for rule in &options.rules {
+                put_rule(self.stream.out(), rule).map_err(|error| Error::NoCommon(error.to_string()))?;
+            }
+            put_rules_end(self.stream.out());
+        }
+        let format = entry_format(&session, batch, options);
+        let mut list = List::of(batch, options);
+        list.send(&mut self.stream, &session, &format, source)?;
+        let gone = list.targets.iter().filter(|target| target.item.is_none()).map(|target| target.path.clone());
+        self.stream.heard().listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
+        let mut sender = Sender::new(&mut self.stream, &session, source, &list.targets, options.dry_run, progress);
+        let served = sender.serve();
+        touched.extend(sender.touched().map(Path::to_owned));
+        let mut applied = std::mem::take(&mut sender.applied);
+        served?;
+        self.conclude(&list, options, &mut applied);
+        Ok(applied)
+    }
+
+    /// The server's arguments, in the order in which rsync sends them (wire-session.md 2).
+    fn arguments(&self, batch: &Batch, options: &PushOptions, client: &ClientInfo) -> Vec<Vec<u8>> {
+        let mut letters = b"-".to_vec();
+        letters.extend(options.dry_run.then_some(b'n'));
+        letters.extend_from_slice(b"ldHogDtp");
+        letters.extend(batch.exact.then_some(b'c'));
+        letters.push(b'e');
+        letters.extend_from_slice(&client.to_argument());
+        let mut words = vec![b"--server".to_vec(), letters];
+        if options.deletes {
+            words.push(b"--no-r".to_vec());
+            words.push(b"--delete".to_vec());
+            if !batch.gone.is_empty() {
+                words.push(b"--delete-missing-args".to_vec());
+            }
+        }
+        if options.numeric_ids {
+            words.push(b"--numeric-ids".to_vec());
+        }
+        if options.acknowledge {
+            words.push(b"--remove-source-files".to_vec());
+        }
+        words.push(b".".to_vec());
+        // The slash makes the last component a directory to enter; a daemon does not take what follows for options.
+        words.push(format!("{}/{}/", self.address.module, self.address.path).replace("//", "/").into_bytes());
+        words
+    }
+
+    /// Gathers what the peer said.
+    fn conclude(&mut self, list: &List<'_>, options: &PushOptions, applied: &mut Applied) {
+        let heard = self.stream.heard();
+        applied.removed = std::mem::take(&mut heard.removed);
+        applied.errors = std::mem::take(&mut heard.errors);
+        applied.notes = std::mem::take(&mut heard.notes);
+        if heard.is_partial && applied.errors.is_empty() {
+            applied.errors.push("the peer could not do everything, and did not say why".to_owned());
+        }
+        if options.acknowledge {
+            let stored = heard.stored.iter().filter_map(|index| list.targets.get(*index as usize));
+            applied.acknowledged = Some(stored.map(|target| target.path.clone()).collect());
+        }
+    }
+}
+
+/// The list of a push, first as it is sent and then as it is numbered.
+struct List<'a> {
+    targets: Vec<Target<'a>>,
+    whole: &'a HashSet<PathBuf>,
+    deletes: bool,
+}
+
+impl<'a> List<'a> {
+    fn of(batch: &'a Batch, options: &PushOptions) -> Self {
+        let items = batch.items.iter().map(|item| Target { path: &item.path, item: Some(item) });
+        let gone: &[PathBuf] = if options.deletes { &batch.gone } else { &[] };
+        let gone = gone.iter().map(|path| Target { path, item: None });
+        Self { targets: items.chain(gone).collect(), whole: &batch.whole, deletes: options.deletes }
+    }
+
+    /// Sends the list, and sorts it as both sides number it.
+    fn send(
+        &mut self,
+        stream: &mut Stream,
+        session: &Session,
+        format: &EntryFormat,
+        source: &Root,
+    ) -> Result<(), Error> {
+        let mut encoder = EntryEncoder::new(format.clone());
+        let mut names = OwnerNames::default();
+        // An entry that cannot be expressed has no number on either side.
+        self.targets.retain(|target| wire_name(target.path).len() < wire::MAX_PATH);
+        for target in &self.targets {
+            let mut entry = self.entry(target, format);
+            if let Some(item) = target.item {
+                names.note(item.meta.uid, item.meta.gid);
+                if format.checksum_length > 0 && item.meta.kind == Kind::File {
+                    entry.checksum = sums::of_file(source, &item.path, session, stream.link().cancel())?;
+                }
+            }
+            encoder.encode(&entry, stream.out());
+            stream.flush_if_large()?;
+        }
+        encoder.end(IoErrors::empty(), stream.out());
+        let (ids, users, groups) = format.id_lists();
+        if users {
+            let zero = names.users().find(|(id, _)| *id == 0).map(|(_, name)| name);
+            ids.encode(names.users(), zero, stream.out());
+        }
+        if groups {
+            let zero = names.groups().find(|(id, _)| *id == 0).map(|(_, name)| name);
+            ids.encode(names.groups(), zero, stream.out());
+        }
+        stream.flush()?;
+        let order = SortOrder::of(session.protocol);
+        self.targets.sort_by(|left, right| {
+            order.compare(wire_name(left.path), left.is_dir(), wire_name(right.path), right.is_dir())
+        });
+        Ok(())
+    }
+
+    fn entry(&self, target: &Target<'_>, format: &EntryFormat) -> Entry {
+        let name = wire_name(target.path).to_vec();
+        let Some(Item { meta, target: link, .. }) = target.item else {
+            // Nothing but its name: the receiver removes it.
+            return Entry { name, ..Entry::default() };
+        };
+        let is_dir = meta.kind == Kind::Dir;
+        Entry {
+            name,
+            mode: meta.full_mode(),
+            size: wire_size(meta),
+            mtime: meta.mtime.sec,
+            mtime_nsec: meta.mtime.nsec,
+            uid: meta.uid,
+            gid: meta.gid,
+            rdev: Rdev { major: meta.rdev.0, minor: meta.rdev.1 },
+            target: link.clone().unwrap_or_default(),
+            hard_link: meta
+                .link_group()
+                .filter(|_| format.hard_links)
+                .map(|group| HardLink::Inode { device: group.dev, inode: group.ino }),
+            no_content: is_dir && !(self.deletes && self.whole.contains(target.path)),
+            top_dir: is_dir && target.path.as_os_str().is_empty(),
+            ..Entry::default()
+        }
+    }
+}
+
+fn entry_format(session: &Session, batch: &Batch, options: &PushOptions) -> EntryFormat {
+    EntryFormat {
+        varint_flags: session.flags.contains(CompatFlags::VARINT_FLIST_FLAGS),
+        safe_list_end: session.flags.contains(CompatFlags::SAFE_FLIST) || session.protocol.has_safe_list_end(),
+        id0_names: session.flags.contains(CompatFlags::ID0_NAMES),
+        owner: true,
+        group: true,
+        numeric_ids: options.numeric_ids,
+        links: true,
+        devices: true,
+        specials: true,
+        hard_links: true,
+        checksum_length: if batch.exact { session.checksum.digest_length() } else { 0 },
+        missing_args: !batch.gone.is_empty(),
+        ..EntryFormat::minimal(session.protocol)
+    }
+}
+
+/// The name on the wire: the root is `.`.
+fn wire_name(path: &Path) -> &[u8] {
+    match path.as_os_str().as_bytes() {
+        b"" => b".",
+        name => name,
+    }
+}
+
+fn wire_size(meta: &Meta) -> i64 {
+    match meta.kind {
+        Kind::File | Kind::Dir | Kind::Symlink => i64::try_from(meta.size).unwrap_or(i64::MAX),
+        Kind::Fifo | Kind::Socket | Kind::Char | Kind::Block => 0,
+    }
+}

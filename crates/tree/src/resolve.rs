@@ -1,0 +1,379 @@
+//! Opening a path beneath a directory, and an operator's path through links he can trust.
+//!
+//! The kernel does the first where it can (`openat2`); the walk by hand below does the same where
+//! kernel or container refuse that call, where a path is longer than `PATH_MAX`, and where the
+//! owner of each link decides (behaviour.md 9.1), which no kernel flag expresses.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::meta::Meta;
+
+/// Which symbolic links are followed on the way to a name, and by calls that follow the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// None: a link on the way is an error.
+    #[default]
+    Refuse,
+    /// Those that stay beneath the root (`-K`, behaviour.md 9.2).
+    Beneath,
+    /// All: only for what a local user asked for himself (`-L`, `-k`, `--insecure-links`).
+    Anywhere,
+}
+
+/// Opens `path`, which is relative, beneath `root`. An empty path is the root itself.
+pub(crate) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    links: Links,
+) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC;
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let (resolve, follow) = match links {
+        Links::Anywhere => {
+            return retry_on_intr(|| rustix::fs::openat(root, path, flags, Mode::empty()));
+        }
+        Links::Refuse => (ResolveFlags::NO_SYMLINKS, Follow::Never),
+        Links::Beneath => (ResolveFlags::empty(), Follow::Beneath),
+    };
+    if let Some(answer) = ask_kernel(root, path, flags, resolve) {
+        return answer;
+    }
+    Walk::new(root, path, follow).open(flags)
+}
+
+/// Opens an operator's path: a link is followed only if root or we ourselves own it.
+pub(crate) fn open_trusted(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    Walk::new(CWD, path, Follow::TrustedOwner).open(flags | OFlags::CLOEXEC)
+}
+
+/// Refuses what cannot name something beneath a root: absolute paths and `..`.
+pub(crate) fn check_relative(path: &Path) -> Result<(), Errno> {
+    let beneath = |c| matches!(c, Component::Normal(_) | Component::CurDir);
+    if path.components().all(beneath) {
+        Ok(())
+    } else {
+        Err(Errno::XDEV)
+    }
+}
+
+/// Refuses what is not a single name in a directory.
+pub(crate) fn check_name(name: &OsStr) -> Result<(), Errno> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes == b".." || bytes.contains(&b'/') {
+        Err(Errno::XDEV)
+    } else {
+        Ok(())
+    }
+}
+
+/// `None` where the answer has to be found by hand.
+fn ask_kernel(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Option<Result<OwnedFd, Errno>> {
+    static MISSING: AtomicBool = AtomicBool::new(false);
+    // EAGAIN: something beneath was renamed meanwhile and the kernel could not be sure. A busy
+    // tree calms down within a few tries; a hostile one must not hold us here.
+    const TRIES: u32 = 64;
+
+    if MISSING.load(Ordering::Relaxed) {
+        return None;
+    }
+    let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::NOSYS) => {
+                MISSING.store(true, Ordering::Relaxed);
+                return None;
+            }
+            // EPERM is what a container's seccomp profile says, or a genuine refusal that the
+            // walk will meet again; ENAMETOOLONG may be the path's fault or one name's.
+            Err(Errno::PERM | Errno::NAMETOOLONG) => return None,
+            answer => return Some(answer),
+        }
+    }
+    None
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    Never,
+    Beneath,
+    TrustedOwner,
+}
+
+/// Resolution by hand, one component at a time, each opened without following a link.
+struct Walk<'a> {
+    start: BorrowedFd<'a>,
+    follow: Follow,
+    /// What is still to be resolved.
+    pending: VecDeque<OsString>,
+    /// The true names from `start` to `at`. Leaving a directory by `..` starts again at the top
+    /// with these, for the `..` of a directory that was moved away meanwhile leads outside.
+    names: Vec<OsString>,
+    /// The directory reached; `None` is `start`.
+    at: Option<OwnedFd>,
+    links_left: u32,
+}
+
+impl<'a> Walk<'a> {
+    fn new(start: BorrowedFd<'a>, path: &Path, follow: Follow) -> Self {
+        let mut walk = Self {
+            start,
+            follow,
+            pending: VecDeque::new(),
+            names: Vec::new(),
+            at: None,
+            links_left: 40,
+        };
+        walk.push(path.as_os_str());
+        walk
+    }
+
+    fn open(mut self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        while let Some(name) = self.pending.pop_front() {
+            match name.as_bytes() {
+                b"/" if self.follow == Follow::TrustedOwner => {
+                    let slash = OsStr::new("/");
+                    self.at = Some(open_at(CWD, slash, OFlags::PATH | OFlags::DIRECTORY)?);
+                }
+                b"/" => return Err(Errno::XDEV),
+                b".." if self.follow == Follow::TrustedOwner => self.enter(&name)?,
+                b".." => self.leave()?,
+                _ if self.pending.is_empty() => {
+                    if let Some(last) = self.open_last(&name, flags)? {
+                        return Ok(last);
+                    }
+                }
+                _ => self.step(name)?,
+            }
+        }
+        open_at(self.here(), OsStr::new("."), flags)
+    }
+
+    /// Goes down into `name`, or queues the target if it is a link that may be followed.
+    fn step(&mut self, name: OsString) -> Result<(), Errno> {
+        match self.enter(&name) {
+            Ok(()) => {
+                if self.follow == Follow::Beneath {
+                    self.names.push(name);
+                }
+                Ok(())
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                if self.expand(&name)? {
+                    Ok(())
+                } else {
+                    Err(Errno::NOTDIR)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the last component, or queues its target and returns `None`.
+    fn open_last(&mut self, name: &OsStr, flags: OFlags) -> Result<Option<OwnedFd>, Errno> {
+        let follows = self.follow != Follow::Never && !flags.contains(OFlags::NOFOLLOW);
+        if follows && self.expand(name)? {
+            return Ok(None);
+        }
+        match open_at(self.here(), name, flags | OFlags::NOFOLLOW) {
+            // O_DIRECTORY hides that it was a link; the kernel's own resolution tells.
+            Err(Errno::NOTDIR) if self.expand(name)? => Err(Errno::LOOP),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Queues the target of `name` if that is a link: `Ok(false)` if it is not.
+    fn expand(&mut self, name: &OsStr) -> Result<bool, Errno> {
+        let link = open_at(self.here(), name, OFlags::PATH | OFlags::NOFOLLOW)?;
+        let meta = Meta::of(&link)?;
+        if !meta.is_symlink() {
+            return Ok(false);
+        }
+        let trusted = match self.follow {
+            Follow::Never => false,
+            Follow::Beneath => true,
+            Follow::TrustedOwner => {
+                meta.uid == 0 || meta.uid == rustix::process::geteuid().as_raw()
+            }
+        };
+        if !trusted || self.links_left == 0 {
+            return Err(Errno::LOOP);
+        }
+        self.links_left -= 1;
+        let target = retry_on_intr(|| rustix::fs::readlinkat(&link, "", Vec::new()))?;
+        self.push(&OsString::from_vec(target.into_bytes()));
+        Ok(true)
+    }
+
+    fn enter(&mut self, name: &OsStr) -> Result<(), Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        self.at = Some(open_at(self.here(), name, flags)?);
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), Errno> {
+        if self.names.pop().is_none() {
+            return Err(Errno::XDEV);
+        }
+        while self.pending.front().is_some_and(|next| next == "..") {
+            self.pending.pop_front();
+            if self.names.pop().is_none() {
+                return Err(Errno::XDEV);
+            }
+        }
+        for name in self.names.drain(..).rev() {
+            self.pending.push_front(name);
+        }
+        self.at = None;
+        Ok(())
+    }
+
+    /// Puts the components of `path` in front of what is pending; a leading slash is one.
+    fn push(&mut self, path: &OsStr) {
+        let bytes = path.as_bytes();
+        for name in bytes.rsplit(|b| *b == b'/') {
+            if !name.is_empty() && name != b"." {
+                self.pending.push_front(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        if bytes.first() == Some(&b'/') {
+            self.pending.push_front(OsString::from("/"));
+        }
+    }
+
+    fn here(&self) -> BorrowedFd<'_> {
+        self.at.as_ref().map_or(self.start, |fd| fd.as_fd())
+    }
+}
+
+fn open_at(dir: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    retry_on_intr(|| rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    // The tests build trees with std, apart from the code they test.
+    #![allow(clippy::disallowed_methods)]
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
+    /// Both ways to resolve: what the kernel says and what the walk by hand says.
+    fn both(root: &Path, path: &str, follow: Follow) -> Result<(), Errno> {
+        let fd = open_at(CWD, root.as_os_str(), DIR).unwrap();
+        let by_hand = Walk::new(fd.as_fd(), Path::new(path), follow).open(DIR);
+        let links = if follow == Follow::Never {
+            Links::Refuse
+        } else {
+            Links::Beneath
+        };
+        let by_kernel = open_beneath(fd.as_fd(), Path::new(path), DIR, links);
+        let ids = |r: Result<OwnedFd, Errno>| r.map(|fd| Meta::of(fd).unwrap().identity());
+        let (by_hand, by_kernel) = (ids(by_hand), ids(by_kernel));
+        assert_eq!(by_hand, by_kernel, "{path}");
+        by_kernel.map(|_| ())
+    }
+
+    #[test]
+    fn kernel_and_hand_agree_on_what_stays_beneath() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("root");
+        fs::create_dir_all(root.join("a/b/c")).unwrap();
+        fs::create_dir(top.path().join("outside")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        symlink("a/b", root.join("in")).unwrap();
+        symlink("../../a", root.join("a/b/up")).unwrap();
+        symlink("../outside", root.join("out")).unwrap();
+        symlink("/", root.join("abs")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+
+        assert_eq!(both(&root, "a/b/c", Follow::Never), Ok(()));
+        assert_eq!(both(&root, "in/c", Follow::Never), Err(Errno::LOOP));
+        assert_eq!(both(&root, "in", Follow::Never), Err(Errno::LOOP));
+        assert_eq!(both(&root, "file/x", Follow::Never), Err(Errno::NOTDIR));
+        assert_eq!(both(&root, "none/x", Follow::Never), Err(Errno::NOENT));
+
+        assert_eq!(both(&root, "in/c", Follow::Beneath), Ok(()));
+        assert_eq!(both(&root, "in/up/b/up/b/c", Follow::Beneath), Ok(()));
+        assert_eq!(both(&root, "in", Follow::Beneath), Ok(()));
+        assert_eq!(both(&root, "out", Follow::Beneath), Err(Errno::XDEV));
+        assert_eq!(both(&root, "abs/etc", Follow::Beneath), Err(Errno::XDEV));
+        assert_eq!(both(&root, "loop/x", Follow::Beneath), Err(Errno::LOOP));
+    }
+
+    #[test]
+    fn a_path_longer_than_path_max_is_opened_by_hand() {
+        let top = tempfile::tempdir().unwrap();
+        let name = "n".repeat(200);
+        let mut at = open_at(CWD, top.path().as_os_str(), DIR).unwrap();
+        let mut path = std::path::PathBuf::new();
+        for _ in 0..40 {
+            rustix::fs::mkdirat(&at, &*name, Mode::RWXU).unwrap();
+            at = open_at(at.as_fd(), OsStr::new(&name), DIR).unwrap();
+            path.push(&name);
+        }
+        let root = open_at(CWD, top.path().as_os_str(), DIR).unwrap();
+        let deep = open_beneath(root.as_fd(), &path, DIR, Links::Refuse).unwrap();
+        assert_eq!(
+            Meta::of(deep).unwrap().identity(),
+            Meta::of(at).unwrap().identity()
+        );
+    }
+
+    #[test]
+    fn only_links_of_trusted_owners_are_followed() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can give a link to somebody else");
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir(top.path().join("real")).unwrap();
+        let (ours, theirs) = (top.path().join("ours"), top.path().join("theirs"));
+        symlink("real", &ours).unwrap();
+        symlink(top.path().join("real"), &theirs).unwrap();
+        std::os::unix::fs::lchown(&theirs, Some(12_345), None).unwrap();
+
+        assert!(open_trusted(&ours, DIR).is_ok());
+        assert!(open_trusted(&ours.join("../ours/."), DIR).is_ok());
+        assert_eq!(open_trusted(&theirs, DIR).unwrap_err(), Errno::LOOP);
+        assert_eq!(
+            open_trusted(&theirs.join("x"), DIR).unwrap_err(),
+            Errno::LOOP
+        );
+    }
+
+    #[test]
+    fn names_that_leave_are_refused() {
+        for path in ["..", "a/../b", "/", "/a"] {
+            assert_eq!(check_relative(Path::new(path)), Err(Errno::XDEV), "{path}");
+        }
+        for path in ["", ".", "a", "a/b", "..a/b.."] {
+            assert_eq!(check_relative(Path::new(path)), Ok(()), "{path}");
+        }
+        assert!(check_name(OsStr::new("a/b")).is_err());
+        assert!(check_name(OsStr::new("..")).is_err());
+        assert!(check_name(OsStr::new("...")).is_ok());
+    }
+}

@@ -1,0 +1,250 @@
+//! The directory that everything else is relative to.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::dir::{Dir, DirEntry, regular};
+use crate::error::{Context, Result};
+use crate::meta::{Identity, Meta};
+use crate::resolve::{self, Links, check_relative};
+
+/// How a root is opened and what its names may lead through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Links followed on the way to a name, and by the calls that follow the last one too.
+    pub links: Links,
+    /// The root's own path may lead only through links that root or the effective user owns;
+    /// another's is `ELOOP` (behaviour.md 9.1).
+    pub trusted_path: bool,
+    /// Keeps recently used directories open instead of finding them again for each name: for one
+    /// transfer, which alone rearranges its directories. A root that lives longer must not, or it
+    /// would look into directories that were moved elsewhere meanwhile.
+    pub hold_dirs: bool,
+    /// Opens files for reading with `O_NOATIME` (`--open-noatime`), which only the file's owner
+    /// and root may: for others the open fails.
+    pub noatime: bool,
+}
+
+/// An open directory and the path it was opened by.
+///
+/// Every `rel` below is a relative path; one that is absolute or has a `..` in it is refused, and
+/// one that would lead out of the root by a symbolic link is too. An empty `rel` or `.` is the
+/// root itself. The root's own path is the operator's: it may be, or lead through, a link.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    top: Arc<Dir>,
+    policy: Policy,
+    recent: Recent,
+}
+
+impl Root {
+    /// Opens an existing directory. Errors name the path as it was given.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Policy::default())
+    }
+
+    /// Opens an existing directory under a policy of its own.
+    pub fn open_with(path: &Path, policy: Policy) -> Result<Self> {
+        let opened = if policy.trusted_path {
+            resolve::open_trusted(path, DIRECTORY)
+        } else {
+            open_path(path)
+        };
+        Ok(Self::new(path, opened.at("open", path)?, policy))
+    }
+
+    /// Opens a directory, which is made if its parent exists, as rsync does with a destination.
+    pub fn create(path: &Path) -> Result<Self> {
+        Self::create_with(path, Policy::default())
+    }
+
+    /// Opens or makes a directory under a policy of its own.
+    pub fn create_with(path: &Path, policy: Policy) -> Result<Self> {
+        match Self::open_with(path, policy) {
+            Err(error) if error.vanished() => {}
+            opened => return opened,
+        }
+        match retry_on_intr(|| rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o777))) {
+            Ok(()) | Err(Errno::EXIST) => Self::open_with(path, policy),
+            Err(error) => Err(error).at("mkdir", path),
+        }
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Device and inode of the directory that is open.
+    pub fn identity(&self) -> Result<Identity> {
+        Meta::of(self.top.fd())
+            .map(|meta| meta.identity())
+            .at("stat", &self.path)
+    }
+
+    /// Device and inode of what the path leads to now; `None` if nothing, or no directory. A
+    /// difference to [`identity`](Self::identity) means that the root was unmounted or replaced.
+    pub fn current_identity(&self) -> Result<Option<Identity>> {
+        match open_path(&self.path) {
+            Ok(fd) => Meta::of(&fd)
+                .map(|meta| Some(meta.identity()))
+                .at("stat", &self.path),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error).at("stat", &self.path),
+        }
+    }
+
+    /// An open directory beneath the root.
+    pub fn dir(&self, rel: &Path) -> Result<Arc<Dir>> {
+        check_relative(rel).at("open", rel)?;
+        self.resolved_dir(rel)
+    }
+
+    /// The stat of `rel`, a link itself and not its target; `None` if there is no such path.
+    pub fn lstat(&self, rel: &Path) -> Result<Option<Meta>> {
+        match self.at(rel) {
+            Ok((dir, name)) => dir.lstat(name),
+            Err(error) if error.vanished() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The stat of what `rel` leads to, through links as far as [`Policy::links`]
+    /// allows; `None` if it leads nowhere.
+    pub fn stat(&self, rel: &Path) -> Result<Option<Meta>> {
+        check_relative(rel).at("stat", rel)?;
+        let found = resolve::open_beneath(self.top.fd(), rel, OFlags::PATH, self.policy.links)
+            .and_then(Meta::of);
+        match found {
+            Ok(meta) => Ok(Some(meta)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error).at("stat", rel),
+        }
+    }
+
+    /// The target of a symbolic link, as it is stored.
+    pub fn read_link(&self, rel: &Path) -> Result<Vec<u8>> {
+        let (dir, name) = self.at(rel)?;
+        dir.read_link(name)
+    }
+
+    /// Opens a regular file for reading; see [`Dir::open_regular`].
+    pub fn open_file(&self, rel: &Path) -> Result<File> {
+        self.open_regular(rel).map(|(file, _)| file)
+    }
+
+    /// Opens a regular file for reading, with the stat taken before its first byte is read.
+    pub fn open_regular(&self, rel: &Path) -> Result<(File, Meta)> {
+        let (dir, name) = self.at(rel)?;
+        dir.open_regular(name)
+    }
+
+    /// Like [`open_regular`](Self::open_regular), but a link at `rel` is followed as far as
+    /// [`Policy::links`] allows (`-L`, `--copy-unsafe-links`).
+    pub fn open_target(&self, rel: &Path) -> Result<(File, Meta)> {
+        check_relative(rel).at("open", rel)?;
+        let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        flags.set(OFlags::NOATIME, self.policy.noatime);
+        resolve::open_beneath(self.top.fd(), rel, flags, self.policy.links)
+            .and_then(regular)
+            .at("open", rel)
+    }
+
+    /// Opens a regular file for writing in place; see [`Dir::open_in_place`].
+    pub fn open_in_place(&self, rel: &Path, create: bool) -> Result<(File, Meta)> {
+        let (dir, name) = self.at(rel)?;
+        dir.open_in_place(name, create)
+    }
+
+    /// The names in a directory, in no order; see also [`Dir::list`].
+    pub fn read_dir(&self, rel: &Path) -> Result<Vec<DirEntry>> {
+        self.dir(rel)?.read_dir()
+    }
+
+    /// The open parent of `rel` and its last name; the root itself is `.` in itself.
+    pub(crate) fn at<'p>(&self, rel: &'p Path) -> Result<(Arc<Dir>, &'p OsStr)> {
+        check_relative(rel).at("open", rel)?;
+        match (rel.parent(), rel.file_name()) {
+            (Some(parent), Some(name)) => Ok((self.resolved_dir(parent)?, name)),
+            _ => Ok((Arc::clone(&self.top), OsStr::new("."))),
+        }
+    }
+
+    /// Forgets directories at and beneath `rel`, which was renamed, removed or changed its rules.
+    pub(crate) fn forget(&self, rel: &Path) {
+        self.recent.forget(rel);
+    }
+
+    fn new(path: &Path, fd: OwnedFd, policy: Policy) -> Self {
+        Self {
+            path: path.to_owned(),
+            top: Arc::new(Dir::new(fd, PathBuf::new(), policy.noatime)),
+            policy,
+            recent: Recent::default(),
+        }
+    }
+
+    fn resolved_dir(&self, rel: &Path) -> Result<Arc<Dir>> {
+        if rel.as_os_str().is_empty() || rel.as_os_str() == "." {
+            return Ok(Arc::clone(&self.top));
+        }
+        if self.policy.hold_dirs
+            && let Some(dir) = self.recent.find(rel)
+        {
+            return Ok(dir);
+        }
+        let fd = resolve::open_beneath(self.top.fd(), rel, DIRECTORY, self.policy.links)
+            .at("open", rel)?;
+        let dir = Arc::new(Dir::new(fd, rel.to_owned(), self.policy.noatime));
+        if self.policy.hold_dirs {
+            self.recent.add(Arc::clone(&dir));
+        }
+        Ok(dir)
+    }
+}
+
+/// Enough to reach for names in it: a directory without read permission must open too.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
+    retry_on_intr(|| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()))
+}
+
+/// The directories used last, newest first.
+#[derive(Debug, Default)]
+struct Recent(Mutex<Vec<Arc<Dir>>>);
+
+impl Recent {
+    /// A transfer works in few directories at once, and each one held is a file descriptor.
+    const KEPT: usize = 32;
+
+    fn find(&self, rel: &Path) -> Option<Arc<Dir>> {
+        let mut dirs = self.lock();
+        let place = dirs
+            .iter()
+            .position(|dir| dir.rel().as_os_str() == rel.as_os_str())?;
+        dirs[..=place].rotate_right(1);
+        dirs.first().map(Arc::clone)
+    }
+
+    fn add(&self, dir: Arc<Dir>) {
+        let mut dirs = self.lock();
+        dirs.truncate(Self::KEPT - 1);
+        dirs.insert(0, dir);
+    }
+
+    fn forget(&self, rel: &Path) {
+        self.lock().retain(|dir| !dir.rel().starts_with(rel));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Dir>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

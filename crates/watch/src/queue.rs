@@ -1,0 +1,199 @@
+//! Between kernel and tracker: a thread that does nothing but empty the kernel's queue.
+//!
+//! The tracker may be busy for seconds with a directory of a million entries; the kernel's queue
+//! holds 16,384 events by default and then drops them. So its events are kept here, as the bytes the
+//! kernel gave. When this too is full, the kernel's queue overflows, which it tells.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+
+use crate::inotify::Inotify;
+
+/// Bytes kept for the tracker: about two million events.
+const CAPACITY: usize = 64 << 20;
+
+/// One read; the kernel fills it with whole events.
+const READ: usize = 64 << 10;
+
+/// The tracker's end.
+pub(crate) struct Queue {
+    shared: Arc<Shared>,
+}
+
+/// Ends the queue, and the thread that fills it.
+#[derive(Debug)]
+pub(crate) struct Closer {
+    shared: Arc<Shared>,
+    /// Wakes the thread out of poll(2).
+    bell: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What [`Queue::take`] came back with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// There are events.
+    Events,
+    /// None came in time.
+    Nothing,
+    /// None will come any more.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+    emptied: Condvar,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+/// Starts to empty the kernel's queue; without an instance, the queue is a clock that can be closed.
+pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Closer)> {
+    let shared = Arc::new(Shared {
+        waiting: Mutex::new(Waiting {
+            bytes: Vec::new(),
+            closed: false,
+        }),
+        filled: Condvar::new(),
+        emptied: Condvar::new(),
+    });
+    let mut closer = Closer {
+        shared: Arc::clone(&shared),
+        bell: None,
+        thread: None,
+    };
+    if let Some(inotify) = inotify {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC)?;
+        closer.bell = Some(bell.try_clone()?);
+        let shared = Arc::clone(&shared);
+        closer.thread = Some(
+            std::thread::Builder::new()
+                .name("watch-drain".into())
+                .spawn(move || {
+                    drain(&inotify, &bell, &shared);
+                    shared.close();
+                })?,
+        );
+    }
+    Ok((Queue { shared }, closer))
+}
+
+impl Queue {
+    /// Waits for events and swaps them into `into`, which is cleared first.
+    pub(crate) fn take(&self, into: &mut Vec<u8>, until: Option<Instant>) -> Taken {
+        into.clear();
+        let mut waiting = self.shared.lock();
+        loop {
+            if !waiting.bytes.is_empty() {
+                std::mem::swap(&mut waiting.bytes, into);
+                // A burst should not hold its memory for ever.
+                waiting.bytes.shrink_to(16 * READ);
+                self.shared.emptied.notify_one();
+                return Taken::Events;
+            }
+            if waiting.closed {
+                return Taken::Closed;
+            }
+            waiting = match until {
+                None => self
+                    .shared
+                    .filled
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Taken::Nothing;
+                    }
+                    let waited = self.shared.filled.wait_timeout(waiting, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl Drop for Queue {
+    /// Nobody takes events any more: lets the thread end at the next one.
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.shared.close();
+        if let Some(bell) = &self.bell {
+            // Cannot fail: the counter is far from full.
+            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+        self.emptied.notify_all();
+    }
+
+    /// Appends events once there is room; false when nobody wants them any more.
+    fn put(&self, bytes: &[u8]) -> bool {
+        let mut waiting = self.lock();
+        while waiting.bytes.len() + bytes.len() > CAPACITY && !waiting.closed {
+            waiting = self
+                .emptied
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if waiting.closed {
+            return false;
+        }
+        waiting.bytes.extend_from_slice(bytes);
+        self.filled.notify_one();
+        true
+    }
+}
+
+fn drain(inotify: &Inotify, bell: &OwnedFd, shared: &Shared) {
+    let mut buffer = vec![0; READ];
+    loop {
+        match inotify.read(&mut buffer) {
+            Ok(length) => {
+                if !shared.put(&buffer[..length]) {
+                    return;
+                }
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let mut fds = [
+                    PollFd::new(inotify, PollFlags::IN),
+                    PollFd::new(bell, PollFlags::IN),
+                ];
+                match poll(&mut fds, None) {
+                    Ok(_) if fds[1].revents().is_empty() => {}
+                    Err(Errno::INTR) => {}
+                    Ok(_) | Err(_) => return,
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}

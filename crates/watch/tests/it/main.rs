@@ -1,0 +1,6 @@
+//! The watcher as its consumers see it, with real threads and a real kernel.
+
+// The tests change trees in temporary directories, which is what the crate itself must not do; a test may panic.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod live;

@@ -1,0 +1,126 @@
+//! Token streams compressed by Zstandard (wire-files.md 13.4): one frame for all files of the session.
+
+use std::fmt;
+
+use zstd::stream::raw::{Decoder, Encoder, InBuffer, Operation, OutBuffer};
+
+use super::Token;
+use super::record::{Inflate, LITERAL_MAX, RecordWriter, StreamDecoder};
+use crate::{Cursor, Malformed, Stop};
+
+/// Encodes with Zstandard.
+pub struct ZstdEncoder {
+    stream: Encoder<'static>,
+    records: RecordWriter,
+    /// Compressed data that makes no full record yet.
+    held: Vec<u8>,
+    /// Literal data has been compressed since the last flush.
+    in_literals: bool,
+}
+
+/// Decodes Zstandard.
+#[derive(Debug, Default)]
+pub struct ZstdDecoder(StreamDecoder<Unzstd>);
+
+impl ZstdEncoder {
+    pub(super) fn new(level: Option<i32>) -> Self {
+        let range = ::zstd::compression_level_range();
+        let level = level.unwrap_or(0).clamp(*range.start(), *range.end());
+        Self {
+            stream: Encoder::new(level).expect("a context needs nothing but memory"),
+            records: RecordWriter::default(),
+            held: Vec::with_capacity(LITERAL_MAX),
+            in_literals: false,
+        }
+    }
+
+    pub(super) fn literal(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        self.in_literals = true;
+        let mut input = InBuffer::around(data);
+        while input.pos() < data.len() {
+            self.advance(out, |stream, held| stream.run(&mut input, held));
+        }
+    }
+
+    pub(super) fn matched(&mut self, block: u32, out: &mut Vec<u8>) {
+        self.flush(out);
+        self.records.block(block, out);
+    }
+
+    pub(super) fn end_file(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+        self.records.end_file(out);
+    }
+
+    /// Brings all literal data to the receiver.
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.in_literals) {
+            return;
+        }
+        while self.advance(out, |stream, held| stream.flush(held)) > 0 {}
+        self.records.literal(&self.held, out);
+        self.held.clear();
+    }
+
+    /// Lets the stream write behind what is held, and passes full records on.
+    fn advance(
+        &mut self,
+        out: &mut Vec<u8>,
+        step: impl FnOnce(&mut Encoder<'static>, &mut OutBuffer<'_, Vec<u8>>) -> std::io::Result<usize>,
+    ) -> usize {
+        let Self { stream, records, held, .. } = self;
+        let at = held.len();
+        // The buffer's capacity is the limit of what the stream writes, so that records stay bounded.
+        let mut buffer = OutBuffer::around_pos(held, at);
+        let left = step(stream, &mut buffer).expect("compression of memory into memory cannot fail");
+        if held.len() >= LITERAL_MAX {
+            records.literal(held, out);
+            held.clear();
+        }
+        left
+    }
+}
+
+impl fmt::Debug for ZstdEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ZstdEncoder").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+impl ZstdDecoder {
+    pub(super) fn decode<'t>(&'t mut self, cursor: &mut Cursor<'t>) -> Result<Token<'t>, Stop> {
+        self.0.decode(cursor)
+    }
+}
+
+struct Unzstd(Decoder<'static>);
+
+const CORRUPT: Malformed = Malformed::Compressed { method: "zstd" };
+
+impl Default for StreamDecoder<Unzstd> {
+    fn default() -> Self {
+        Self::new(Unzstd(Decoder::new().expect("a context needs nothing but memory")))
+    }
+}
+
+impl fmt::Debug for Unzstd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unzstd").finish_non_exhaustive()
+    }
+}
+
+impl Inflate for Unzstd {
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Malformed> {
+        let mut input = InBuffer::around(input);
+        let mut output = OutBuffer::around(output);
+        self.0.run(&mut input, &mut output).map_err(|_| CORRUPT)?;
+        Ok((input.pos(), output.pos()))
+    }
+
+    fn end_literals(&mut self) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    // The frame goes on with the next file.
+    fn end_file(&mut self) {}
+}
