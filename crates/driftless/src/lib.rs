@@ -1,1 +1,6 @@
-//! One binary that keeps replicas of a directory tree identical to their source
+//! The library behind the `driftless` binary, and the door for programs that embed it.
+//!
+//! `driftless` is one binary with several faces; each is a module here that takes its arguments and returns its exit
+//! code, so that `main` is the only place that ends the process.
+
+pub mod mirror_command;

@@ -8,9 +8,11 @@ use transfer::Progress;
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A replica holds the whole tree for the first time since the start.
-    FirstCopy {
+    InStep {
         /// The replica's name.
         replica: String,
+        /// It never held the whole tree before.
+        is_first_copy: bool,
     },
     /// A replica has fallen behind: something fails, or changes come too fast.
     Behind {

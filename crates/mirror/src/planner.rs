@@ -203,8 +203,9 @@ impl Draft<'_> {
         let Some(meta) = self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) else {
             return Ok(());
         };
-        self.add(Item { path: dir.to_owned(), meta, target: None }, true, true, false);
-        let children = match self.source.children(dir) {
+        let children = self.source.children(dir);
+        self.add(Item { path: dir.to_owned(), meta, target: None }, true, children.is_ok(), false);
+        let children = match children {
             Ok(children) => children,
             Err(error) => {
                 self.done.unreadable.push((dir.to_owned(), error.to_string()));

@@ -106,7 +106,7 @@ impl Replica {
     /// # Errors
     /// What cannot pass, before the first success; any failure with [`Mode::once`].
     pub(crate) fn run(mut self) -> Result<(), Error> {
-        let mut state = State { complete: self.ledger.is_complete()?, ..State::default() };
+        let mut state = State::default();
         self.recall()?;
         while self.wait(&state) {
             let result = self.round(&mut state);
@@ -207,6 +207,12 @@ impl Replica {
             match self.destination.apply(&batch, &mut progress) {
                 Ok(applied) => {
                     self.confirm(plan, &batch, &applied)?;
+                    self.say(Event::Session {
+                        replica: self.name.clone(),
+                        updates: batch.items.iter().filter(|item| plan.updates.contains(&item.path)).count(),
+                        removals: applied.removed.len(),
+                        bytes: applied.bytes,
+                    });
                     failures.extend(applied.errors);
                 }
                 Err(Broken { error, touched, began }) => {
@@ -340,14 +346,12 @@ impl Replica {
         state.not_before = None;
         if waiting == 0 {
             self.destination.rest();
-            if !state.complete {
+            if !state.in_step_said {
+                let is_first_copy = !self.ledger.is_complete()?;
                 self.ledger.set_complete()?;
-            }
-            if !state.first_copy_said {
-                state.complete = true;
-                state.first_copy_said = true;
+                state.in_step_said = true;
                 state.behind_since = None;
-                self.say(Event::FirstCopy { replica: self.name.clone() });
+                self.say(Event::InStep { replica: self.name.clone(), is_first_copy });
             }
             if let Some(since) = state.behind_since.take() {
                 self.say(Event::CaughtUp { replica: self.name.clone(), after: since.elapsed() });
@@ -355,7 +359,7 @@ impl Replica {
             return Ok(self.mode.once);
         }
         let lags = oldest.is_some_and(|oldest| oldest.elapsed() > NOTICEABLE_LAG);
-        if lags && state.first_copy_said && state.behind_since.is_none() {
+        if lags && state.in_step_said && state.behind_since.is_none() {
             state.behind_since = oldest;
             let reason = "changes come faster than they can be brought over".to_owned();
             self.say(Event::Behind { replica: self.name.clone(), reason, waiting });
@@ -393,8 +397,7 @@ impl Replica {
 /// What a replica's loop remembers from round to round.
 #[derive(Debug, Default)]
 struct State {
-    complete: bool,
-    first_copy_said: bool,
+    in_step_said: bool,
     has_succeeded: bool,
     source_is_plausible: bool,
     behind_since: Option<Instant>,
@@ -449,7 +452,7 @@ impl Failed {
     fn into_error(self, replica: &str, source: &Path) -> Error {
         let replica = replica.to_owned();
         match self {
-            Self::EmptySource => Error::EmptySource { source: source.to_owned(), replica },
+            Self::EmptySource => Error::EmptySource { path: source.to_owned(), replica },
             Self::Ledger(error) => Error::Ledger(error),
             Self::Transfer(error) => Error::Replica { replica, error },
             Self::SourceGone | Self::Paths(_) => Error::Incomplete { replica, reason: self.to_string() },

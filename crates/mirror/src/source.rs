@@ -69,7 +69,7 @@ impl Source {
             return false;
         }
         self.own.iter().any(|own| own == path)
-            || self.rules.excluded_with_parents(path.as_os_str().as_bytes(), is_dir)
+            || self.rules.excluded_with_parents(path.as_os_str().as_bytes(), is_dir, filter::Side::Sender)
     }
 
     /// What is directly in the directory `dir` and not left out, in byte order of the names. A name that vanishes

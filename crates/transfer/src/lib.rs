@@ -8,9 +8,12 @@ mod heard;
 mod link;
 mod local;
 mod owners;
+mod push;
 mod rights;
+mod sender;
 mod session;
 mod stream;
+mod sums;
 
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
 pub use batch::{Applied, Batch, Item, Progress, by_bytes};
@@ -18,4 +21,5 @@ pub use connection::{Connection, Credentials, Terms};
 pub use error::{Error, Failure};
 pub use link::{Cancel, Link};
 pub use local::LocalReplica;
+pub use push::{PushOptions, Pushed};
 pub use rights::Rights;

@@ -85,7 +85,7 @@ impl Connection {
         let format = entry_format(&session, batch, options);
         let mut list = List::of(batch, options);
         list.send(&mut self.stream, &session, &format, source)?;
-        let gone = list.targets.iter().filter(|target| target.item.is_none()).map(|target| target.path.clone());
+        let gone = list.targets.iter().filter(|target| target.item.is_none()).map(|target| target.path.to_owned());
         self.stream.heard().listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
         let mut sender = Sender::new(&mut self.stream, &session, source, &list.targets, options.dry_run, progress);
         let served = sender.serve();
@@ -135,7 +135,7 @@ impl Connection {
         }
         if options.acknowledge {
             let stored = heard.stored.iter().filter_map(|index| list.targets.get(*index as usize));
-            applied.acknowledged = Some(stored.map(|target| target.path.clone()).collect());
+            applied.acknowledged = Some(stored.map(|target| target.path.to_owned()).collect());
         }
     }
 }

@@ -1,4 +1,24 @@
 //! The only door to the disk: everything relative to an open directory.
+//!
+//! In go a [`Root`], opened by a path the operator chose, and relative paths that anybody may have
+//! chosen. Out come stats ([`Meta`]), open files, ordered walks, and changes to the tree. A relative
+//! path never leads out of its root: not by `..`, not by a symbolic link, and not by one that
+//! somebody puts in the way while the path is being resolved.
+//!
+//! - [`Root`] takes paths, [`Dir`] single names in one open directory: one system call each.
+//! - [`TempFile`] makes a file appear under its name only when it is whole; links and nodes replace
+//!   what is there in the same way.
+//! - [`Root::walk`] and [`Root::remove_tree`] take trees of any depth with a bounded number of open
+//!   directories and no recursion.
+//! - [`copy_contents`] lets the kernel move the bytes.
+//! - Errors ([`Error`]) name verb, path and cause. All calls are repeated when a signal interrupts
+//!   them.
+//!
+//! What this crate must never know: the wire protocol, options, filters, what is to be transferred
+//! and why, and how anything is reported. It prints nothing and decides nothing; it is told.
+//!
+//! Regular files are read, never mapped: others may truncate them at any time.
+
 mod copy;
 mod descent;
 mod dir;

@@ -38,7 +38,8 @@ impl Root {
     /// of the whole paths' bytes.)
     ///
     /// `keep` is asked, with path and whether it is a directory, about each path but `rel` itself;
-    /// what it does not keep is neither stat'ed nor entered.
+    /// what it does not keep is neither stat'ed nor entered. Fails if the directory above `rel`
+    /// cannot be opened; that `rel` itself is missing is the walk's first and only entry.
     pub fn walk<'a>(
         &self,
         rel: &Path,
@@ -71,9 +72,11 @@ pub struct Walk<'a> {
     entering: Option<OsString>,
     /// The device to stay on.
     device: Option<u64>,
-    keep: Box<dyn FnMut(&Path, bool) -> bool + 'a>,
+    keep: Keep<'a>,
     buffer: Vec<u8>,
 }
+
+type Keep<'a> = Box<dyn FnMut(&Path, bool) -> bool + 'a>;
 
 impl Walk<'_> {
     /// Passes over the content of the directory that was just yielded.

@@ -350,6 +350,7 @@ impl Tracker {
 
     /// Ends the watches of a directory and all below it.
     fn forget(&mut self, node: NodeId) {
+        self.found_on_its_way(node);
         let Tracker {
             names,
             inotify,

@@ -208,6 +208,11 @@ impl FileType {
     pub fn is_special(self) -> bool {
         matches!(self, Self::Fifo | Self::Socket)
     }
+
+    /// The size that a file system may report means nothing.
+    fn is_sizeless(self) -> bool {
+        self.is_device() || self.is_special()
+    }
 }
 
 impl EntryFormat {

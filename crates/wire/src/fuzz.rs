@@ -2,8 +2,10 @@
 //!
 //! The fuzz targets call these; the ordinary tests run them over random bytes.
 
+mod files;
 mod session;
 
+pub use files::*;
 pub use session::*;
 
 use crate::{Cursor, Stop};

@@ -186,13 +186,6 @@ impl ItemFormat {
     }
 }
 
-impl Protocol {
-    /// The attribute exchange of local hard links can be left out (9.6).
-    fn may_skip_xattr_exchange(self) -> bool {
-        self.number() >= 31
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

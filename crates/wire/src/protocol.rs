@@ -185,6 +185,12 @@ impl Protocol {
         self.0 >= 31
     }
 
+    /// A server knows `--delete-missing-args`, so that a name can be removed by naming it.
+    #[must_use]
+    pub fn removes_missing_arguments(self) -> bool {
+        self.0 >= 31
+    }
+
     /// Statistics include the times of building and transferring the file list.
     #[must_use]
     pub fn has_list_times(self) -> bool {
@@ -314,6 +320,12 @@ impl Protocol {
     #[must_use]
     pub fn max_block_length(self) -> u32 {
         if self.0 >= 30 { 1 << 17 } else { 1 << 29 }
+    }
+
+    /// Local hard links can do without an exchange of attribute values (wire-files.md 9.6).
+    #[must_use]
+    pub fn may_skip_xattr_exchange(self) -> bool {
+        self.0 >= 31
     }
 
     /// Matched data of more than one piece enters the zlib history correctly (wire-files.md 13.3).

@@ -58,12 +58,12 @@ fn what_vanishes_under_a_walk_is_an_error_and_not_the_end() {
     let missing: Vec<_> = missing.collect();
     assert!(matches!(&missing[..], [Err(error)] if error.vanished()));
 
-    let mut walk = fixture
+    let walk = fixture
         .root
         .walk(Path::new(""), Mounts::Cross, |_, _| true)
         .unwrap();
     let mut seen = Vec::new();
-    while let Some(entry) = walk.next() {
+    for entry in walk {
         match entry {
             Ok(entry) => {
                 // The listing of the top is taken by now.

@@ -120,6 +120,14 @@ impl Tracker {
         }
     }
 
+    /// Whether something happened below a directory, or beside it, that had no path to be reported under.
+    pub(super) fn missed_events(&self, node: NodeId) -> bool {
+        self.departures.iter().any(|departure| {
+            let within = |top| self.names.is_within(node, top);
+            departure.stirred && departure.node.is_some_and(within)
+        })
+    }
+
     /// A directory on its way was found at its new place, so its second half has nothing to move.
     pub(super) fn found_on_its_way(&mut self, node: NodeId) {
         for departure in &mut self.departures {

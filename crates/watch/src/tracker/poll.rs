@@ -42,7 +42,10 @@ impl Tracker {
 
     /// Gives a directory a watch that has become free; true when it is polled no more.
     fn promote(&mut self, dir: NodeId) -> bool {
-        if !self.polled.may_promote || self.polled.why(dir) != Some(Why::Limit) {
+        if !self.polled.may_promote
+            || self.polled.why(dir) != Some(Why::Limit)
+            || self.at_own_limit()
+        {
             return false;
         }
         let Some((above, name)) = self.place(dir) else {

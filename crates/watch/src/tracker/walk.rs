@@ -113,10 +113,7 @@ impl Tracker {
         };
         match inotify.add(&path, flags) {
             Ok(watch) => {
-                let full = self
-                    .max_watches
-                    .is_some_and(|limit| self.names.watched() as u64 >= limit);
-                if full && self.names.by_watch(watch).is_none() {
+                if self.at_own_limit() && self.names.by_watch(watch).is_none() {
                     inotify.remove(watch);
                     return Err(Refusal::Limit);
                 }
@@ -126,6 +123,12 @@ impl Tracker {
             Err(Errno::ACCESS | Errno::PERM) => Err(Refusal::Unreadable),
             Err(_) => Err(Refusal::Limit),
         }
+    }
+
+    /// Whether the operator allows no more watches.
+    pub(super) fn at_own_limit(&self) -> bool {
+        self.max_watches
+            .is_some_and(|limit| self.names.watched() as u64 >= limit)
     }
 
     /// Ends a watch that was added by a path that led elsewhere.
@@ -185,6 +188,10 @@ impl Tracker {
                 Some(present) if self.polled.contains(present) => Found::Known(present),
                 _ => Found::New(self.insert_polled(dir, name, Why::Alias)),
             };
+        }
+        if self.missed_events(node) {
+            self.forget(node);
+            return self.look(dir, name, None);
         }
         self.bring(node, dir, name);
         Found::Known(node)

@@ -314,9 +314,11 @@ impl EntryDecoder {
         let Self { format, carried, .. } = self;
         let protocol = format.protocol;
         let file_type = entry.file_type();
+        if file_type.is_some_and(FileType::is_sizeless) {
+            entry.size = 0;
+        }
         if format.has_rdev(file_type) {
             entry.rdev = self.decode_rdev(flags, cursor)?;
-            entry.size = 0;
         }
         if format.links && file_type == Some(FileType::Symlink) {
             let length = cursor.varint30(protocol)?;

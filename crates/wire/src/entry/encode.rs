@@ -263,7 +263,7 @@ impl EntryEncoder {
         let Self { format, .. } = self;
         let absent = |bit: u32| flags & bit != 0;
         let file_type = entry.file_type();
-        let sizeless = file_type.is_some_and(|it| it.is_device() || it.is_special());
+        let sizeless = file_type.is_some_and(FileType::is_sizeless);
         put_varlong30(out, format.protocol, if sizeless { 0 } else { entry.size.max(0) }, 3);
         if !absent(flags::SAME_TIME) {
             match format.protocol.has_wide_times() {

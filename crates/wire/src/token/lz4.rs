@@ -65,7 +65,7 @@ impl Default for Lz4Decoder {
 }
 
 impl Lz4Decoder {
-    pub(super) fn decode<'t>(&'t mut self, cursor: &mut Cursor<'t>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
         let mut ahead = cursor.clone();
         let token = match self.records.read(&mut ahead)? {
             Record::Literal(length) => {

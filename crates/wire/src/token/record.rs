@@ -173,7 +173,7 @@ impl<I: Inflate> StreamDecoder<I> {
         }
     }
 
-    pub(super) fn decode<'t>(&'t mut self, cursor: &mut Cursor<'t>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
         Ok(match self.step(cursor)? {
             Step::Output(length) => Token::Literal(&self.output[..length]),
             Step::Blocks { first, count } => Token::Blocks { first, count },

@@ -126,7 +126,7 @@ impl ZlibDecoder {
         self.history.is_some()
     }
 
-    pub(super) fn decode<'t>(&'t mut self, cursor: &mut Cursor<'t>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
         self.stream.decode(cursor)
     }
 

@@ -88,7 +88,7 @@ impl fmt::Debug for ZstdEncoder {
 }
 
 impl ZstdDecoder {
-    pub(super) fn decode<'t>(&'t mut self, cursor: &mut Cursor<'t>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
         self.0.decode(cursor)
     }
 }
