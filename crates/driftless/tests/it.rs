@@ -1,1 +1,25 @@
-//! End-to-end tests.
+//! The mirror as a user runs it: the program, a real tree, and a directory or a stock rsync daemon as replica.
+
+#![allow(clippy::disallowed_methods, reason = "works on trees it made itself, apart from the code under test")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too, but clippy knows only marked functions")]
+
+#[path = "it/bench.rs"]
+mod bench;
+#[path = "it/bursts.rs"]
+mod bursts;
+#[path = "it/changes.rs"]
+mod changes;
+#[path = "it/failing_daemons.rs"]
+mod failing_daemons;
+#[path = "it/ledger.rs"]
+mod ledger;
+#[path = "it/options.rs"]
+mod options;
+#[path = "it/random_edits.rs"]
+mod random_edits;
+#[path = "it/refusals.rs"]
+mod refusals;
+#[path = "it/stopping.rs"]
+mod stopping;
+#[path = "it/traps.rs"]
+mod traps;

@@ -307,7 +307,7 @@ impl Rules {
 }
 
 impl Sides {
-    fn includes(self, side: Side) -> bool {
+    pub(crate) fn includes(self, side: Side) -> bool {
         match side {
             _ if !self.is_named() => true,
             Side::Sender => self.sender,

@@ -46,6 +46,13 @@ impl Rules {
     }
 }
 
+/// What a rule is about, as far as its letters tell.
+enum Of<'a> {
+    Names,
+    CvsList,
+    File(&'a MergeRule),
+}
+
 struct Writer<'a> {
     rules: &'a Rules,
     we: Side,
@@ -63,7 +70,7 @@ impl Writer<'_> {
         }
         let modifiers = Modifiers { sides: self.rules.effective(rule.modifiers.sides), ..rule.modifiers };
         let mut text = vec![sign(rule.action)];
-        self.modifiers(&mut text, &modifiers, None)?;
+        self.modifiers(&mut text, &modifiers, Of::Names)?;
         text.push(b' ');
         push_pattern(&mut text, rule);
         self.texts.push(text);
@@ -71,12 +78,13 @@ impl Writer<'_> {
     }
 
     fn old_rule(&mut self, rule: &Rule) -> Result<(), Error> {
-        let Modifiers { absolute, negate, xattr, perishable, perishable_if_known, sides } = rule.modifiers;
+        let Modifiers { absolute, negate, xattr, sides, .. } = rule.modifiers;
         // Such a server knows no sides. It would delete what the rule protects.
         let must_protect = self.we == Side::Sender && self.rules.options.delete_excluded && sides == Sides::RECEIVER;
-        if absolute || negate || xattr || (perishable && !perishable_if_known) || must_protect {
+        if absolute || negate || xattr || must_protect {
             return Err(Error::TooModern);
         }
+        self.perishable(&rule.modifiers)?;
         if !self.rules.is_for(rule, self.we.other()) {
             return Ok(());
         }
@@ -102,7 +110,7 @@ impl Writer<'_> {
             return Err(Error::TooModern);
         }
         let mut text = vec![b':'];
-        self.modifiers(&mut text, &merge.rule.template.defaults, Some(&merge.rule))?;
+        self.modifiers(&mut text, &merge.rule.template.defaults, Of::File(&merge.rule))?;
         text.push(b' ');
         text.extend_from_slice(&merge.rule.name);
         self.texts.push(text);
@@ -110,38 +118,36 @@ impl Writer<'_> {
     }
 
     fn cvs(&mut self, list: &CvsList) -> Result<(), Error> {
-        if self.we == Side::Sender {
+        if self.we == Side::Sender || (self.dialect == Dialect::Old && !list.implied) {
             return list.rules.iter().try_for_each(|rule| self.rule(rule));
         }
         // The remote sender has its own names to ignore.
-        if list.implied {
+        let sides = self.rules.effective(list.modifiers.sides);
+        if list.implied || !sides.includes(Side::Sender) {
             return Ok(());
         }
-        if self.dialect == Dialect::Old {
-            return Err(Error::TooModern);
-        }
         let mut text = vec![sign(list.action)];
-        let end = text.len();
-        self.modifiers(&mut text, &list.modifiers, None)?;
-        let slash_and_bang = text[end..].iter().take_while(|letter| b"/!".contains(letter)).count();
-        text.insert(end + slash_and_bang, b'C');
+        self.modifiers(&mut text, &Modifiers { sides, ..list.modifiers }, Of::CvsList)?;
         text.push(b' ');
         self.texts.push(text);
         Ok(())
     }
 
     /// The letters, in the order that rsync writes them.
-    fn modifiers(&self, text: &mut Vec<u8>, modifiers: &Modifiers, file: Option<&MergeRule>) -> Result<(), Error> {
+    fn modifiers(&self, text: &mut Vec<u8>, modifiers: &Modifiers, of: Of<'_>) -> Result<(), Error> {
         let mut letter = |letter: u8, is_set: bool| text.extend(is_set.then_some(letter));
         letter(b'/', modifiers.absolute);
         letter(b'!', modifiers.negate);
-        if let Some(file) = file {
-            let is_cvs = file.template.syntax == Syntax::Cvs;
-            letter(b'C', is_cvs);
-            letter(b'n', !is_cvs && !file.inherited);
-            letter(b'w', !is_cvs && file.template.words);
-            letter(b'+', file.template.syntax == Syntax::Bare(Action::Include));
-            letter(b'-', file.template.syntax == Syntax::Bare(Action::Exclude));
+        match of {
+            Of::Names => {}
+            Of::CvsList => letter(b'C', true),
+            Of::File(file) if file.template.syntax == Syntax::Cvs => letter(b'C', true),
+            Of::File(file) => {
+                letter(b'n', !file.inherited);
+                letter(b'w', file.template.words);
+                letter(b'+', file.template.syntax == Syntax::Bare(Action::Include));
+                letter(b'-', file.template.syntax == Syntax::Bare(Action::Exclude));
+            }
         }
         letter(b'x', modifiers.xattr);
         letter(b's', modifiers.sides.sender);

@@ -47,6 +47,8 @@ pub enum Pace {
     Writing,
     /// At once: it has waited before.
     Now,
+    /// After this pause: it has failed, and will fail again for some time.
+    Later(Duration),
 }
 
 /// The waiting looks of one replica.
@@ -92,6 +94,7 @@ impl DirtySet {
             Pace::Settled => since + settle,
             Pace::Writing => (now + self.quiet).min(since + LONGEST_WRITE.max(settle)),
             Pace::Now => now,
+            Pace::Later(pause) => now + pause,
         };
         self.waiting
             .entry(path)
@@ -115,12 +118,6 @@ impl DirtySet {
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 
     /// Since when the replica has been behind: the age of the oldest waiting look.
@@ -185,7 +182,7 @@ mod tests {
         assert_eq!(set.len(), 1);
         assert!(set.take_due(start + SETTLE / 2).is_empty());
         assert_eq!(paths(set.take_due(start + SETTLE)), ["a"]);
-        assert!(set.is_empty());
+        assert!(set.len() == 0);
     }
 
     #[test]

@@ -38,20 +38,55 @@ pub struct Abilities {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// What the replica decides rightly by size and time.
-    pub quick: Batch,
+    pub quick: Errand,
     /// What it must compare by content.
-    pub exact: Batch,
+    pub exact: Errand,
     /// Looks that found no room in this plan.
     pub postponed: Vec<Taken>,
-    /// What the ledger will say of each item once it is confirmed.
-    pub held: HashMap<PathBuf, Held>,
     /// Rows that end with the confirmation of `quick` without being removals of their own: names that a
     /// directory listed whole no longer has, or that are left out now.
     pub forgotten: Vec<PathBuf>,
     /// Paths that could not be read, with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
-    /// Items that are more than the parents of others: what a broken session leaves in doubt.
-    pub updates: HashSet<PathBuf>,
+}
+
+/// One session's batch, and what it means for the ledger.
+#[derive(Debug, Default)]
+pub struct Errand {
+    /// What the replica is told.
+    pub batch: Batch,
+    /// A note for each of the batch's items, in their order.
+    pub notes: Vec<Note>,
+}
+
+/// What the ledger will say of an item, beyond its version, once it is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// See [`Held::doubtful`].
+    pub doubtful: bool,
+    /// See [`Held::whole`].
+    pub whole: bool,
+    /// More than the parent of other items: what a broken session leaves in doubt.
+    pub is_update: bool,
+    /// Only in the list because a directory is listed whole; the other session brings it over and confirms it.
+    pub is_elsewhere: bool,
+}
+
+impl Errand {
+    /// The paths that this session may change at the replica.
+    pub fn updates(&self) -> impl Iterator<Item = &Path> {
+        self.noted().filter(|(_, note)| note.is_update).map(|(item, _)| item.path.as_path())
+    }
+
+    /// Those of them about which nothing is in doubt when it has gone well.
+    pub fn settled(&self) -> impl Iterator<Item = &Path> {
+        let settled = self.noted().filter(|(_, note)| note.is_update && !note.is_elsewhere);
+        settled.map(|(item, _)| item.path.as_path())
+    }
+
+    fn noted(&self) -> impl Iterator<Item = (&Item, &Note)> {
+        self.batch.items.iter().zip(&self.notes)
+    }
 }
 
 /// Makes a plan from looks. SQLite's errors end the planning, those of single paths do not.
@@ -110,9 +145,14 @@ struct Done {
 
 struct DraftItem {
     item: Item,
-    held: Held,
+    note: Note,
     exact: bool,
-    is_update: bool,
+}
+
+impl DraftItem {
+    fn shown_for_another_session(&self) -> Self {
+        Self { item: self.item.clone(), note: Note { is_elsewhere: true, ..self.note }, exact: false }
+    }
 }
 
 impl Draft<'_> {
@@ -213,6 +253,7 @@ impl Draft<'_> {
             }
         };
         self.done.whole.insert(dir.to_owned());
+        let unreadable = self.done.unreadable.len();
         let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
         let mut below = Vec::new();
         for Child { path, meta } in children {
@@ -231,8 +272,16 @@ impl Draft<'_> {
                 self.add_leaf(&path, meta, is_update, false)?;
             }
         }
-        let gone = missing.into_keys().map(|name| dir.join(OsString::from_vec(name)));
-        self.done.forgotten.extend(gone);
+        if self.done.unreadable.len() > unreadable {
+            // What cannot be read cannot be listed, and must not be removed for that.
+            self.done.whole.remove(dir);
+            if let Some(listed) = self.items.get_mut(dir) {
+                listed.note.whole = false;
+            }
+        } else {
+            let gone = missing.into_keys().map(|name| dir.join(OsString::from_vec(name)));
+            self.done.forgotten.extend(gone);
+        }
         stack.extend(below.into_iter().rev());
         Ok(())
     }
@@ -322,27 +371,26 @@ impl Draft<'_> {
     }
 
     fn add(&mut self, item: Item, is_update: bool, whole: bool, exact: bool) {
-        let doubtful = item.meta.kind == Kind::File && is_young(item.meta.ctime);
-        self.bytes += if item.meta.kind == Kind::File && is_update { item.meta.size } else { 0 };
-        let held = Held { version: item.meta, doubtful, whole };
-        let path = item.path.clone();
-        match self.items.entry(path) {
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                let earlier = entry.get();
-                let (exact, is_update) = (exact || earlier.exact, is_update || earlier.is_update);
-                let whole = whole || earlier.held.whole;
-                entry.insert(DraftItem { item, held: Held { whole, ..held }, exact, is_update });
-            }
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(DraftItem { item, held, exact, is_update });
-            }
+        let is_file = item.meta.kind == Kind::File;
+        self.bytes += if is_file && is_update { item.meta.size } else { 0 };
+        let mut note = Note { doubtful: is_file && is_young(item.meta.ctime), whole, is_update, is_elsewhere: false };
+        let mut exact = exact;
+        if let Some(earlier) = self.items.get(&item.path) {
+            exact |= earlier.exact;
+            note.is_update |= earlier.note.is_update;
+            note.whole |= earlier.note.whole;
         }
+        self.items.insert(item.path.clone(), DraftItem { item, note, exact });
     }
 
     fn finish(mut self, postponed: Vec<Taken>) -> Result<Plan, PlanError> {
         self.join_groups();
-        let (exact, quick): (Vec<_>, Vec<_>) =
+        let (exact, mut quick): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.items).into_values().partition(|item| item.exact);
+        // A name that a directory listed whole does not show is removed from the replica.
+        let is_shown = |item: &&DraftItem| item.item.path.parent().is_some_and(|dir| self.done.whole.contains(dir));
+        let elsewhere = exact.iter().filter(is_shown).map(DraftItem::shown_for_another_session);
+        quick.extend(elsewhere);
         let mut plan = Plan {
             postponed,
             forgotten: std::mem::take(&mut self.done.forgotten),
@@ -351,10 +399,10 @@ impl Draft<'_> {
         };
         let gone = std::mem::take(&mut self.done.gone);
         let mut parents = Parents { source: self.source, ledger: self.ledger, seen: HashMap::new() };
-        plan.quick = parents.batch(quick, gone, &mut plan.held, &mut plan.updates)?;
-        plan.quick.whole = std::mem::take(&mut self.done.whole);
-        plan.exact = parents.batch(exact, BTreeSet::new(), &mut plan.held, &mut plan.updates)?;
-        plan.exact.exact = true;
+        plan.quick = parents.complete(quick, gone)?;
+        plan.quick.batch.whole = std::mem::take(&mut self.done.whole);
+        plan.exact = parents.complete(exact, BTreeSet::new())?;
+        plan.exact.batch.exact = true;
         Ok(plan)
     }
 
@@ -371,79 +419,73 @@ impl Draft<'_> {
     }
 }
 
-/// Adds to a batch the directories above everything in it.
+/// Makes a batch of items by adding the directories above them.
 struct Parents<'a> {
     source: &'a Source,
     ledger: &'a Ledger,
-    seen: HashMap<PathBuf, Option<Meta>>,
+    seen: HashMap<PathBuf, Option<Above>>,
+}
+
+/// A directory above something.
+#[derive(Clone, Copy)]
+struct Above {
+    meta: Meta,
+    whole: bool,
 }
 
 impl Parents<'_> {
-    fn batch(
-        &mut self,
-        items: Vec<DraftItem>,
-        gone: BTreeSet<PathBuf>,
-        held: &mut HashMap<PathBuf, Held>,
-        updates: &mut HashSet<PathBuf>,
-    ) -> Result<Batch, PlanError> {
-        let mut all: BTreeMap<PathBuf, Item> = BTreeMap::new();
-        let mut rows = BTreeMap::new();
-        for DraftItem { item, held: row, is_update, .. } in items {
-            rows.insert(item.path.clone(), (row, is_update));
-            all.insert(item.path.clone(), item);
+    fn complete(&mut self, items: Vec<DraftItem>, gone: BTreeSet<PathBuf>) -> Result<Errand, PlanError> {
+        let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
+        for DraftItem { item, note, .. } in items {
+            all.insert(item.path.clone(), (item, note));
         }
-        let mut kept = BTreeSet::new();
+        let mut orphans = Vec::new();
+        for path in all.keys().cloned().collect::<Vec<_>>() {
+            if !self.add_above(&path, &mut all)? {
+                orphans.push(path);
+            }
+        }
+        for orphan in orphans {
+            all.remove(&orphan);
+        }
+        let mut kept = Vec::new();
         for path in gone {
-            if self.add_above(&path, &mut all, held)? {
-                kept.insert(path);
+            if self.add_above(&path, &mut all)? {
+                kept.push(path);
             }
         }
-        for (path, (row, is_update)) in rows {
-            if self.add_above(&path, &mut all, held)? {
-                if is_update {
-                    updates.insert(path.clone());
-                }
-                held.insert(path, row);
-            } else {
-                all.remove(&path);
-            }
-        }
-        Ok(Batch { items: all.into_values().collect(), gone: kept.into_iter().collect(), ..Batch::default() })
+        let (items, notes) = all.into_values().unzip();
+        Ok(Errand { batch: Batch { items, gone: kept, ..Batch::default() }, notes })
     }
 
     /// Adds the directories above `path`. False if one of them is gone meanwhile: then there is no place for
     /// `path` either, and the event of that removal leads to another look.
-    fn add_above(
-        &mut self,
-        path: &Path,
-        all: &mut BTreeMap<PathBuf, Item>,
-        held: &mut HashMap<PathBuf, Held>,
-    ) -> Result<bool, PlanError> {
+    fn add_above(&mut self, path: &Path, all: &mut BTreeMap<PathBuf, (Item, Note)>) -> Result<bool, PlanError> {
         for dir in path.ancestors().skip(1) {
-            if let Some(item) = all.get(dir) {
-                if item.meta.kind == Kind::Dir {
-                    continue;
+            match all.get(dir) {
+                Some((item, _)) if item.meta.kind == Kind::Dir => {}
+                Some(_) => return Ok(false),
+                None => {
+                    let Some(Above { meta, whole }) = self.look_up(dir)? else { return Ok(false) };
+                    let item = Item { path: dir.to_owned(), meta, target: None };
+                    all.insert(dir.to_owned(), (item, Note { doubtful: false, whole, is_update: false, is_elsewhere: false }));
                 }
-                return Ok(false);
             }
-            let Some(meta) = self.look_up(dir)? else { return Ok(false) };
-            if !held.contains_key(dir) {
-                let whole = self.ledger.held(dir)?.is_some_and(|held| held.whole);
-                held.insert(dir.to_owned(), Held { version: meta, doubtful: false, whole });
-            }
-            all.insert(dir.to_owned(), Item { path: dir.to_owned(), meta, target: None });
         }
         Ok(true)
     }
 
-    /// The stat of a directory above something, once for each; `None` if there is none any more.
-    fn look_up(&mut self, dir: &Path) -> Result<Option<Meta>, PlanError> {
+    /// What is known of a directory above something, looked up once; `None` if there is none any more.
+    fn look_up(&mut self, dir: &Path) -> Result<Option<Above>, PlanError> {
         if let Some(known) = self.seen.get(dir) {
             return Ok(*known);
         }
-        let meta = self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir);
-        self.seen.insert(dir.to_owned(), meta);
-        Ok(meta)
+        let above = match self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) {
+            Some(meta) => Some(Above { meta, whole: self.ledger.held(dir)?.is_some_and(|held| held.whole) }),
+            None => None,
+        };
+        self.seen.insert(dir.to_owned(), above);
+        Ok(above)
     }
 }
 

@@ -5,23 +5,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use transfer::{Applied, Batch, Cancel, Progress};
+use transfer::{Applied, Cancel, Progress};
 
 use crate::destination::{Broken, Destination};
 use crate::dirty::{DirtySet, Look, Pace, Taken};
 use crate::ledger::{Confirmed, Held, Ledger};
-use crate::planner::{self, Plan, PlanError};
+use crate::planner::{self, Errand, Plan, PlanError};
 use crate::source::Source;
 use crate::{Error, Event};
 
 /// A replica that has been behind for so long says so, even when nothing fails.
 const NOTICEABLE_LAG: Duration = Duration::from_secs(10);
 
+/// How long before a look is due the connection is made: enough for its round trips.
+const PREPARE_AHEAD: Duration = Duration::from_millis(200);
+
 /// The pauses between tries: the first one, the longest one when the other end cannot be reached (asking costs one
 /// packet), and the longest one otherwise.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE_UNREACHABLE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The same for single paths that fail while the replica as a whole does not.
+const FIRST_PATH_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PATH_PAUSE: Duration = Duration::from_secs(300);
 
 /// The looks that wait for one replica, shared between those who hint and the one who looks.
 #[derive(Debug)]
@@ -52,19 +59,15 @@ impl Queue {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something is due, or (with `any`) until something waits at all; false when asked to stop.
-    fn wait(&self, any: bool, until: Option<Instant>, stop: &Cancel) -> bool {
+    /// Waits until something will be due within `lead`, but not before `not_before`; false when asked to stop.
+    fn wait(&self, lead: Duration, not_before: Option<Instant>, stop: &Cancel) -> bool {
         let mut dirty = self.lock();
         loop {
             if stop.is_cancelled() {
                 return false;
             }
+            let wake_at = dirty.next_due().map(|due| due.max(not_before.unwrap_or(due)) - lead);
             let now = Instant::now();
-            let ready_at = if any && !dirty.is_empty() { Some(now) } else { dirty.next_due() };
-            let wake_at = match (ready_at, until) {
-                (Some(ready), Some(until)) => Some(ready.max(until)),
-                (ready, _) => ready,
-            };
             match wake_at {
                 Some(at) if at <= now => return true,
                 Some(at) => {
@@ -136,14 +139,14 @@ impl Replica {
 
     /// Waits for something to do. The connection is made while changes settle.
     fn wait(&mut self, state: &State) -> bool {
-        if !self.queue.wait(true, state.not_before, &self.stop) {
+        if !self.queue.wait(PREPARE_AHEAD, state.not_before, &self.stop) {
             return false;
         }
         if state.failures == 0 && self.destination.prepare().is_err() {
             // The round will meet the same error and deal with it.
             self.destination.rest();
         }
-        self.queue.wait(false, state.not_before, &self.stop)
+        self.queue.wait(Duration::ZERO, state.not_before, &self.stop)
     }
 
     /// One plan, carried out.
@@ -168,103 +171,102 @@ impl Replica {
         if !self.source.is_in_place() {
             return Err(Failed::SourceGone);
         }
-        let failures = self.carry_out(&mut plan)?;
+        let failures = self.carry_out(&mut plan, state.path_pause())?;
+        let is_last = plan.postponed.is_empty();
         self.put_back(&plan.postponed);
         if let Some(notice) = self.destination.notice() {
             self.say(Event::Notice { replica: Some(self.name.clone()), text: notice });
         }
         state.has_succeeded = true;
-        if failures.is_empty() { Ok(()) } else { Err(Failed::Paths(failures)) }
+        if failures.is_empty() || (self.mode.once && !is_last) { Ok(()) } else { Err(Failed::Paths(failures)) }
     }
 
     /// Applies both batches of a plan and confirms them. Returns what failed path by path, and leaves those paths
-    /// waiting.
-    fn carry_out(&mut self, plan: &mut Plan) -> Result<Vec<String>, Failed> {
-        let mut failures: Vec<String> = plan.unreadable.iter().map(|(_, reason)| reason.clone()).collect();
-        let retry: Vec<Taken> = plan
-            .unreadable
-            .iter()
-            .map(|(path, _)| Taken { path: path.clone(), look: Look::BELOW, since: Instant::now() })
-            .collect();
-        self.put_back(&retry);
-        let (quick, exact) = (std::mem::take(&mut plan.quick), std::mem::take(&mut plan.exact));
-        for batch in [quick, exact] {
-            if batch.is_empty() {
-                if !batch.exact && !plan.forgotten.is_empty() {
-                    let gone = std::mem::take(&mut plan.forgotten);
-                    self.ledger.confirm(&Confirmed { gone, ..Confirmed::default() })?;
-                }
+    /// waiting for `pause`.
+    fn carry_out(&mut self, plan: &mut Plan, pause: Duration) -> Result<Vec<String>, Failed> {
+        let mut failures = Vec::new();
+        let now = Instant::now();
+        for (path, reason) in plan.unreadable.drain(..) {
+            failures.push(reason);
+            self.queue.add(|dirty| dirty.add(path, Look::BELOW, Pace::Later(pause), now));
+        }
+        let mut forgotten = std::mem::take(&mut plan.forgotten);
+        for errand in [&plan.quick, &plan.exact] {
+            if errand.batch.is_empty() {
                 continue;
             }
-            let updates = || {
-                let items = batch.items.iter().map(|item| &item.path);
-                items.filter(|path| plan.updates.contains(*path)).map(PathBuf::as_path)
-            };
-            self.ledger.begin_session(updates().chain(batch.gone.iter().map(PathBuf::as_path)))?;
+            self.ledger.begin_session(errand.updates().chain(errand.batch.gone.iter().map(PathBuf::as_path)))?;
             let (report, name) = (Arc::clone(&self.report), self.name.clone());
-            let mut progress =
-                |progress: Progress| report(Event::Progress { replica: name.clone(), progress });
-            match self.destination.apply(&batch, &mut progress) {
+            let mut progress = |progress: Progress| report(Event::Progress { replica: name.clone(), progress });
+            match self.destination.apply(&errand.batch, &mut progress) {
                 Ok(applied) => {
-                    self.confirm(plan, &batch, &applied)?;
+                    self.confirm(errand, &applied, &mut forgotten, pause)?;
                     self.say(Event::Session {
                         replica: self.name.clone(),
-                        updates: batch.items.iter().filter(|item| plan.updates.contains(&item.path)).count(),
+                        updates: errand.updates().count(),
                         removals: applied.removed.len(),
                         bytes: applied.bytes,
                     });
                     failures.extend(applied.errors);
                 }
                 Err(Broken { error, touched, began }) => {
-                    self.after_a_broken_session(plan, &batch, &touched, began)?;
+                    self.after_a_broken_session(errand, &touched, began)?;
                     return Err(error.into());
                 }
             }
         }
+        if failures.is_empty() && !forgotten.is_empty() {
+            self.ledger.confirm(&Confirmed { gone: forgotten, ..Confirmed::default() })?;
+        }
         Ok(failures)
     }
 
-    /// Writes what a session proved, and leaves the rest waiting.
-    fn confirm(&mut self, plan: &mut Plan, batch: &Batch, applied: &Applied) -> Result<(), Failed> {
-        let is_held = |path: &Path| {
-            !applied.changed.contains(path)
-                && !applied.failed.contains(path)
-                && applied.acknowledged.as_ref().is_none_or(|stored| stored.contains(path))
-        };
+    /// Writes what a session proved, and leaves the rest waiting. `forgotten` are the rows that end with it.
+    fn confirm(
+        &mut self,
+        errand: &Errand,
+        applied: &Applied,
+        forgotten: &mut Vec<PathBuf>,
+        pause: Duration,
+    ) -> Result<(), Failed> {
+        let Errand { batch, notes } = errand;
+        let is_clean = applied.is_clean();
         let mut confirmed = Confirmed::default();
         let mut again = Vec::new();
-        for item in &batch.items {
-            let Some(held) = plan.held.get(&item.path) else { continue };
-            if !is_held(&item.path) {
-                again.push(item.path.clone());
-                continue;
+        for (item, note) in batch.items.iter().zip(notes).filter(|(_, note)| !note.is_elsewhere) {
+            let is_dir = item.meta.is_dir();
+            let is_stored = match &applied.acknowledged {
+                // Directories are not acknowledged: they are looked at again, without what failed.
+                Some(stored) => !is_dir && stored.contains(&item.path),
+                None => !applied.failed.contains(&item.path),
+            };
+            let is_changed = applied.changed.contains(&item.path);
+            if !is_stored && (!is_dir || note.is_update) {
+                let pace = if is_dir { Pace::Settled } else { Pace::Later(pause) };
+                again.push((item.path.clone(), pace));
+            } else if is_changed || note.doubtful {
+                again.push((item.path.clone(), Pace::Settled));
             }
-            if held.doubtful {
-                again.push(item.path.clone());
-            }
-            let whole = item.meta.is_dir() && (held.whole || batch.whole.contains(&item.path)) && applied.is_clean();
-            confirmed.held.push((item.path.clone(), Held { whole, ..held.clone() }));
-        }
-        let mut unconfirmed = HashSet::new();
-        for path in &batch.gone {
-            if applied.removed.contains(path) {
-                confirmed.gone.push(path.clone());
-            } else {
-                unconfirmed.insert(path.clone());
+            if is_stored && !is_changed {
+                let held = Held { version: item.meta, doubtful: note.doubtful, whole: is_dir && note.whole && is_clean };
+                confirmed.held.push((item.path.clone(), held));
             }
         }
-        if applied.is_clean() && !batch.exact {
-            confirmed.gone.append(&mut plan.forgotten);
+        let (removed, unreported): (HashSet<_>, HashSet<_>) =
+            batch.gone.iter().cloned().partition(|path| applied.removed.contains(path));
+        confirmed.gone = removed.into_iter().collect();
+        if is_clean && !batch.exact {
+            confirmed.gone.append(forgotten);
         }
-        let settled = batch.items.iter().map(|item| &item.path).filter(|path| plan.updates.contains(*path));
-        confirmed.landed = settled.chain(&batch.gone).cloned().collect();
+        confirmed.landed = errand.settled().map(Path::to_owned).chain(batch.gone.iter().cloned()).collect();
         self.ledger.confirm(&confirmed)?;
         // A removal that nobody reported: whether the name is there is seen when its directory is listed whole.
-        self.doubt_directories_of(&unconfirmed)?;
+        let pace = if is_clean { Pace::Now } else { Pace::Later(pause) };
+        self.doubt_directories_of(&unreported, pace)?;
         let now = Instant::now();
         self.queue.add(|dirty| {
-            for path in again {
-                dirty.add(path, Look::AT, Pace::Settled, now);
+            for (path, pace) in again {
+                dirty.add(path, Look::AT, pace, now);
             }
         });
         Ok(())
@@ -274,24 +276,23 @@ impl Replica {
     /// temporary file that no ledger knows of; the rest was not changed.
     fn after_a_broken_session(
         &mut self,
-        plan: &Plan,
-        batch: &Batch,
+        errand: &Errand,
         touched: &HashSet<PathBuf>,
         began: bool,
     ) -> Result<(), Failed> {
-        let updates = batch.items.iter().map(|item| &item.path).filter(|path| plan.updates.contains(*path));
-        let landed = updates.chain(&batch.gone).filter(|path| !touched.contains(*path)).cloned().collect();
+        let paths = errand.updates().chain(errand.batch.gone.iter().map(PathBuf::as_path));
+        let landed = paths.filter(|path| !touched.contains(*path)).map(Path::to_owned).collect();
         self.ledger.confirm(&Confirmed { landed, ..Confirmed::default() })?;
         if began {
             self.doubt(touched)?;
-            self.doubt_directories_of(&batch.gone.iter().cloned().collect())?;
+            self.doubt_directories_of(&errand.batch.gone.iter().cloned().collect(), Pace::Now)?;
         }
         Ok(())
     }
 
     /// Queues paths of which the replica may hold any version, and their directories whole.
     fn doubt(&mut self, paths: &HashSet<PathBuf>) -> Result<(), rusqlite::Error> {
-        self.doubt_directories_of(paths)?;
+        self.doubt_directories_of(paths, Pace::Now)?;
         let now = Instant::now();
         self.queue.add(|dirty| {
             for path in paths {
@@ -302,13 +303,13 @@ impl Replica {
     }
 
     /// Queues the directories of paths, to be listed whole.
-    fn doubt_directories_of(&mut self, paths: &HashSet<PathBuf>) -> Result<(), rusqlite::Error> {
+    fn doubt_directories_of(&mut self, paths: &HashSet<PathBuf>, pace: Pace) -> Result<(), rusqlite::Error> {
         let directories: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
         self.ledger.doubt_directories(directories.iter().copied())?;
         let now = Instant::now();
         self.queue.add(|dirty| {
             for directory in directories {
-                dirty.add(directory.to_owned(), Look::AT, Pace::Now, now);
+                dirty.add(directory.to_owned(), Look::AT, pace, now);
             }
         });
         Ok(())
@@ -345,6 +346,7 @@ impl Replica {
         state.failures = 0;
         state.not_before = None;
         if waiting == 0 {
+            state.path_failures = 0;
             self.destination.rest();
             if !state.in_step_said {
                 let is_first_copy = !self.ledger.is_complete()?;
@@ -382,6 +384,11 @@ impl Replica {
             state.last_reason.clone_from(&reason);
             self.say(Event::Behind { replica: self.name.clone(), reason, waiting });
         }
+        if let Failed::Paths(_) = failed {
+            // What failed waits by itself; everything else goes on.
+            state.path_failures += 1;
+            return Ok(());
+        }
         let longest = if is_unreachable { LONGEST_PAUSE_UNREACHABLE } else { LONGEST_PAUSE };
         let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(16)).min(longest);
         state.failures += 1;
@@ -403,7 +410,15 @@ struct State {
     behind_since: Option<Instant>,
     last_reason: String,
     failures: u32,
+    path_failures: u32,
     not_before: Option<Instant>,
+}
+
+impl State {
+    /// How long a path that fails now should wait.
+    fn path_pause(&self) -> Duration {
+        FIRST_PATH_PAUSE.saturating_mul(1 << self.path_failures.min(16)).min(LONGEST_PATH_PAUSE)
+    }
 }
 
 /// Why a round did not bring everything over.

@@ -1,12 +1,30 @@
-//! The transfer engine: roles of the rsync protocol, and the sessions that join them.
+//! The transfer engine: the roles of the rsync protocol, and the sessions that join them.
+//!
+//! In go [`Options`], the names of sources and destination, and a [`Link`] to a peer if there is one. Out come
+//! changed files, [`Event`]s while they change, and an [`Outcome`] or an [`Error`] at the end.
+//!
+//! - [`local_copy`] brings sources to a destination of the same machine.
+//! - [`Client`] is the end that the user started: [`Client::over_shell`] or [`Client::of_daemon`] agree with the
+//!   server, [`Client::send`] and [`Client::receive`] transfer.
+//! - [`Server`] is the other end: [`Server::over_shell`] agrees with the client, [`Server::speaker`] tells its user
+//!   something, [`Server::send`] and [`Server::receive`] transfer.
+//! - [`Connection`] finds a daemon's module; [`Connection::push`] and [`LocalReplica`] apply the [`Batch`]es of a mirror.
+//!
+//! The same generator decides and the same finisher writes, whoever brings the data: a peer, or the kernel.
+//!
+//! What this crate must never know: command lines, configuration files, the texts that users see but for rsync's own
+//! messages, the environment, standard streams, the exit of the process.
 
 mod address;
 mod batch;
+mod chmod;
 mod connection;
 mod error;
+mod event;
 mod heard;
 mod link;
 mod local;
+mod options;
 mod owners;
 mod push;
 mod rights;
@@ -17,9 +35,18 @@ mod sums;
 
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
 pub use batch::{Applied, Batch, Item, Progress, by_bytes};
+pub use chmod::{BadChmod, Chmod};
 pub use connection::{Connection, Credentials, Terms};
 pub use error::{Error, Failure};
+pub use event::{
+    Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome, Progress as FileProgress, Role,
+    Skip, Stats,
+};
 pub use link::{Cancel, Link};
 pub use local::LocalReplica;
+pub use options::{
+    AlternateUse, Alternates, Append, Backup, Charsets, Compress, DeleteWhen, FilesFrom, MissingArgs, Options,
+    Privilege, Recording, RemoveSource, Report,
+};
 pub use push::{PushOptions, Pushed};
 pub use rights::Rights;

@@ -83,7 +83,7 @@ impl Connection {
             put_rules_end(self.stream.out());
         }
         let format = entry_format(&session, batch, options);
-        let mut list = List::of(batch, options);
+        let (mut list, unsendable) = List::of(batch, options);
         list.send(&mut self.stream, &session, &format, source)?;
         let gone = list.targets.iter().filter(|target| target.item.is_none()).map(|target| target.path.to_owned());
         self.stream.heard().listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
@@ -93,6 +93,8 @@ impl Connection {
         let mut applied = std::mem::take(&mut sender.applied);
         served?;
         self.conclude(&list, options, &mut applied);
+        applied.errors.extend(unsendable.iter().map(|path| format!("{}: the name is too long", path.display())));
+        applied.failed.extend(unsendable);
         Ok(applied)
     }
 
@@ -148,11 +150,15 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn of(batch: &'a Batch, options: &PushOptions) -> Self {
+    /// The list of a batch, and what is left out because every receiver would refuse the whole list for it.
+    fn of(batch: &'a Batch, options: &PushOptions) -> (Self, Vec<PathBuf>) {
         let items = batch.items.iter().map(|item| Target { path: &item.path, item: Some(item) });
         let gone: &[PathBuf] = if options.deletes { &batch.gone } else { &[] };
         let gone = gone.iter().map(|path| Target { path, item: None });
-        Self { targets: items.chain(gone).collect(), whole: &batch.whole, deletes: options.deletes }
+        let (targets, unsendable): (Vec<_>, Vec<_>) =
+            items.chain(gone).partition(|target| wire_name(target.path).len() < wire::MAX_PATH);
+        let list = Self { targets, whole: &batch.whole, deletes: options.deletes };
+        (list, unsendable.into_iter().map(|target| target.path.to_owned()).collect())
     }
 
     /// Sends the list, and sorts it as both sides number it.
@@ -165,8 +171,6 @@ impl<'a> List<'a> {
     ) -> Result<(), Error> {
         let mut encoder = EntryEncoder::new(format.clone());
         let mut names = OwnerNames::default();
-        // An entry that cannot be expressed has no number on either side.
-        self.targets.retain(|target| wire_name(target.path).len() < wire::MAX_PATH);
         for target in &self.targets {
             let mut entry = self.entry(target, format);
             if let Some(item) = target.item {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tree::{Kind, Meta, Root};
 use wire::{
-    CompatFlags, DeleteStatistics, IoErrors, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter, SumHead,
+    CompatFlags, Compression, DeleteStatistics, IoErrors, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter, SumHead, TokenEncoder,
 };
 
 use crate::batch::{Applied, Item, Progress};
@@ -41,6 +41,7 @@ pub(crate) struct Sender<'a> {
     reader: NdxReader,
     writer: NdxWriter,
     progress: &'a mut dyn FnMut(Progress),
+    tokens: TokenEncoder,
     io_errors: IoErrors,
     requested: HashSet<u32>,
     pub(crate) applied: Applied,
@@ -70,6 +71,7 @@ impl<'a> Sender<'a> {
             reader: NdxReader::new(session.protocol),
             writer: NdxWriter::new(session.protocol),
             progress,
+            tokens: TokenEncoder::new(Compression::None, None, session.protocol),
             io_errors: IoErrors::empty(),
             requested: HashSet::new(),
             applied: Applied::default(),
@@ -169,13 +171,13 @@ impl<'a> Sender<'a> {
         let digest_length = self.session.checksum.digest_length();
         let protocol = self.session.protocol;
         let head = self.stream.read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
-        let basis = sums::read_basis(self.stream, &head)?;
+        let basis = sums::read_basis(self.stream, self.session, &head)?;
         self.requested.insert(index);
         match self.open(wanted) {
             Ok((file, opened)) => {
                 self.echo(index, &item);
                 head.encode(self.stream.out());
-                self.content(wanted, &file, &opened, basis)
+                self.content(wanted, &file, &opened, &basis)
             }
             Err(error) => {
                 self.applied.changed.insert(wanted.path.clone());

@@ -12,8 +12,6 @@ pub(crate) struct Session {
     pub(crate) flags: CompatFlags,
     /// Of blocks and whole files in transfer.
     pub(crate) checksum: Checksum,
-    /// Whether the checksum was agreed upon by name, not implied by the protocol.
-    pub(crate) is_checksum_named: bool,
     /// Of block sums.
     pub(crate) seed: i32,
 }
@@ -27,8 +25,7 @@ impl Session {
             false => CompatFlags::empty(),
         };
         client.accept(flags).map_err(|error| Error::Forbidden(error.to_string()))?;
-        let is_checksum_named = flags.contains(CompatFlags::VARINT_FLIST_FLAGS);
-        let checksum = match is_checksum_named {
+        let checksum = match flags.contains(CompatFlags::VARINT_FLIST_FLAGS) {
             true => {
                 let offer = Offer::<Checksum>::all(Side::Client);
                 put_vstring(stream.out(), offer.to_text().as_bytes());
@@ -42,6 +39,6 @@ impl Session {
         if protocol.multiplexes_client() {
             stream.start_multiplexing()?;
         }
-        Ok(Self { protocol, flags, checksum, is_checksum_named, seed })
+        Ok(Self { protocol, flags, checksum, seed })
     }
 }

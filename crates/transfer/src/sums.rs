@@ -1,35 +1,81 @@
-//! Checksums of a session: which algorithm, which seed, over which bytes.
+//! Checksums of a session: which algorithm and seed, and over which bytes (wire-files.md 11).
 
 use std::io::Read;
 use std::path::Path;
 
+use delta::{Algorithm, Blocks, FileSum, Signature, StrongSum};
 use tree::Root;
-use wire::SumHead;
+use wire::{Checksum, CompatFlags, SumHead};
 
 use crate::Error;
 use crate::link::Cancel;
 use crate::session::Session;
 use crate::stream::Stream;
 
-pub(crate) struct FileSum(xxhash_rust::xxh3::Xxh3);
-impl FileSum {
-    pub(crate) fn new(_session: &Session) -> Self { Self(xxhash_rust::xxh3::Xxh3::new()) }
-    pub(crate) fn update(&mut self, data: &[u8]) { self.0.update(data) }
-    pub(crate) fn finish(self) -> Vec<u8> { let d = self.0.digest128(); d.to_le_bytes().to_vec() }
-}
+/// How much of a file is summed at a time, in bytes.
+const READ_SIZE: usize = 256 << 10;
 
-pub(crate) struct Basis;
-
-pub(crate) fn read_basis(stream: &mut Stream, head: &SumHead) -> Result<Basis, Error> {
-    for _ in 0..head.count { stream.read(|cursor| head.decode_block(cursor).map(drop))?; }
-    Ok(Basis)
-}
-
-pub(crate) fn of_file(source: &Root, path: &Path, session: &Session, _cancel: &Cancel) -> Result<Vec<u8>, Error> {
-    let mut sum = FileSum::new(session);
-    if let Ok(mut file) = source.open_file(path) {
-        let mut buf = vec![0; 256 << 10];
-        loop { match file.read(&mut buf) { Ok(0) => return Ok(sum.finish()), Ok(n) => sum.update(&buf[..n]), Err(_) => break } }
+impl Session {
+    /// The sum of a block.
+    pub(crate) fn block_sum(&self) -> StrongSum {
+        let seed_fix = self.flags.contains(CompatFlags::CHKSUM_SEED_FIX);
+        StrongSum::new(algorithm(self.checksum), self.seed, seed_fix)
     }
-    Ok(vec![0; session.checksum.digest_length()])
+
+    /// The sum over a whole file that proves its transfer.
+    pub(crate) fn transfer_sum(&self) -> FileSum {
+        match self.checksum {
+            Checksum::ImpliedMd4 => FileSum::implied_md4(self.seed),
+            named => FileSum::new(algorithm(named)),
+        }
+    }
+
+    /// The sum over a whole file that is compared before anything is transferred.
+    pub(crate) fn content_sum(&self) -> FileSum {
+        FileSum::new(algorithm(self.checksum))
+    }
+}
+
+/// Reads the sums of a basis, block by block as they come: a peer that announces many must send many.
+pub(crate) fn read_basis(stream: &mut Stream, session: &Session, head: &SumHead) -> Result<Signature, Error> {
+    let SumHead { count, block_length, strong_length, remainder } = *head;
+    let (max, digest) = (session.protocol.max_block_length(), session.checksum.digest_length());
+    let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
+        .map_err(|error| Error::Forbidden(error.to_string()))?;
+    let mut basis = Signature::new(blocks);
+    for _ in 0..count {
+        stream.read(|cursor| head.decode_block(cursor).map(|block| basis.push(block.weak, block.strong)))?;
+    }
+    Ok(basis)
+}
+
+/// The sum of a file's content for its entry, all zero if it cannot be read (wire-files.md 3.11).
+pub(crate) fn of_file(source: &Root, path: &Path, session: &Session, cancel: &Cancel) -> Result<Vec<u8>, Error> {
+    let mut sum = session.content_sum();
+    let unreadable = || vec![0; session.checksum.digest_length()];
+    let Ok(mut file) = source.open_file(path) else { return Ok(unreadable()) };
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(sum.finish().to_vec()),
+            Ok(count) => sum.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return Ok(unreadable()),
+        }
+    }
+}
+
+fn algorithm(checksum: Checksum) -> Algorithm {
+    match checksum {
+        Checksum::Xxh128 => Algorithm::Xxh128,
+        Checksum::Xxh3 => Algorithm::Xxh3,
+        Checksum::Xxh64 => Algorithm::Xxh64,
+        Checksum::Md5 => Algorithm::Md5,
+        Checksum::Md4 | Checksum::ImpliedMd4 => Algorithm::Md4,
+        Checksum::Sha1 => Algorithm::Sha1,
+        Checksum::None => Algorithm::None,
+    }
 }

@@ -15,6 +15,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::dir::Dir;
 use crate::meta::{Identity, Meta};
+use crate::resolve::{Links, open_beneath};
 
 /// The directories from a base down to the present one, each with what the caller keeps for it.
 #[derive(Debug)]
@@ -97,8 +98,8 @@ impl<T> Descent<T> {
         self.let_go_far_above()
     }
 
-    /// Goes back up. The path is the parent's again even if that is not there any more, which is
-    /// `ESTALE`: somebody moved the directory we were in, and there is no way on from here.
+    /// Goes back up. The path is the parent's again even if that cannot be found any more, which is
+    /// `ESTALE`: somebody moved the directories we came by, and there is no way on from here.
     pub(crate) fn leave(&mut self) -> Result<Option<T>, Errno> {
         let Some(left) = self.levels.pop() else {
             return Ok(None);
@@ -108,10 +109,15 @@ impl<T> Descent<T> {
             && let Handle::LetGo(identity) = parent.handle
             && let Handle::Open(child) = &left.handle
         {
-            let fd = open(child.as_fd(), OsStr::new(".."))?;
-            if Meta::of(&fd)?.identity() != identity {
-                return Err(Errno::STALE);
-            }
+            let same = |fd: &OwnedFd| Meta::of(fd).is_ok_and(|meta| meta.identity() == identity);
+            // From the top again if the directory we were in was removed or moved meanwhile.
+            let way = self.rel.strip_prefix(self.base.rel()).unwrap_or(&self.rel);
+            let fd = open(child.as_fd(), OsStr::new(".."))
+                .ok()
+                .filter(same)
+                .or_else(|| open_beneath(self.base.fd(), way, LIST, Links::Refuse).ok())
+                .filter(same)
+                .ok_or(Errno::STALE)?;
             parent.handle = Handle::Open(fd);
         }
         Ok(Some(left.state))
@@ -137,6 +143,10 @@ impl<T> Descent<T> {
 }
 
 fn open(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| rustix::fs::openat(dir, name, flags, Mode::empty()))
+    retry_on_intr(|| rustix::fs::openat(dir, name, LIST, Mode::empty()))
 }
+
+const LIST: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);

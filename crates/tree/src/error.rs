@@ -78,6 +78,11 @@ impl Error {
         self.is(&[Errno::ISDIR])
     }
 
+    /// An attribute could not be set; everything else that was asked for is done.
+    pub fn is_attribute(&self) -> bool {
+        matches!(self.verb, "chown" | "chgrp" | "chmod" | "utimes")
+    }
+
     /// The name is taken.
     pub fn is_existing(&self) -> bool {
         self.is(&[Errno::EXIST])

@@ -10,7 +10,9 @@
 //!   what is there in the same way.
 //! - [`Root::walk`] and [`Root::remove_tree`] take trees of any depth with a bounded number of open
 //!   directories and no recursion.
-//! - [`copy_contents`] lets the kernel move the bytes.
+//! - [`copy_contents`] lets the kernel move the bytes; [`SparseWriter`] leaves holes.
+//! - [`Xattrs`] reads and sets extended attributes, and through them access control lists ([`Acl`])
+//!   and what a file only stands for ([`FakeStat`]).
 //! - Errors ([`Error`]) name verb, path and cause. All calls are repeated when a signal interrupts
 //!   them.
 //!
@@ -19,26 +21,36 @@
 //!
 //! Regular files are read, never mapped: others may truncate them at any time.
 
+mod acl;
 mod copy;
 mod descent;
 mod dir;
 mod error;
+mod fake_super;
 mod make;
 mod meta;
 mod remove;
 mod resolve;
 mod root;
 mod set;
+mod sparse;
 mod temp;
+mod volume;
 mod walk;
+mod xattr;
 
+pub use acl::{Acl, AclId, AclKind};
 pub use copy::{CopyError, copy_contents};
 pub use dir::{Dir, DirEntry};
 pub use error::{Error, Result};
+pub use fake_super::FakeStat;
 pub use meta::{FileId, Identity, Kind, Meta, Time, Which};
 pub use remove::Removal;
 pub use resolve::Links;
 pub use root::{Policy, Root};
 pub use set::set_meta_of;
+pub use sparse::{Holes, SparseWriter, preallocate};
 pub use temp::TempFile;
+pub use volume::{Volume, VolumeKind};
 pub use walk::{Mounts, Walk, WalkEntry};
+pub use xattr::Xattrs;

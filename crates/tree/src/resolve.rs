@@ -365,6 +365,40 @@ mod tests {
     }
 
     #[test]
+    fn by_hand_a_flipping_component_never_leads_outside() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, outside) = (top.path().join("root"), top.path().join("outside"));
+        fs::create_dir_all(root.join("swap/in")).unwrap();
+        fs::create_dir_all(outside.join("in")).unwrap();
+        symlink("../outside", root.join("link")).unwrap();
+        let fd = open_at(CWD, root.as_os_str(), DIR).unwrap();
+        let forbidden = fs::metadata(outside.join("in")).unwrap();
+        let forbidden = std::os::unix::fs::MetadataExt::ino(&forbidden);
+        let done = AtomicBool::new(false);
+        let (mut opened, mut refused, mut escaped) = (0, 0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let flags = rustix::fs::RenameFlags::EXCHANGE;
+                    let _ = rustix::fs::renameat_with(&fd, "swap", &fd, "link", flags);
+                }
+            });
+            while opened < 2_000 || refused < 2_000 {
+                for follow in [Follow::Never, Follow::Beneath] {
+                    let walk = Walk::new(fd.as_fd(), Path::new("swap/in"), follow);
+                    match walk.open(DIR).and_then(Meta::of) {
+                        Ok(found) if found.ino == forbidden => escaped += 1,
+                        Ok(_) => opened += 1,
+                        Err(_) => refused += 1,
+                    }
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(escaped, 0);
+    }
+
+    #[test]
     fn names_that_leave_are_refused() {
         for path in ["..", "a/../b", "/", "/a"] {
             assert_eq!(check_relative(Path::new(path)), Err(Errno::XDEV), "{path}");

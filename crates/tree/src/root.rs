@@ -192,7 +192,8 @@ impl Root {
     }
 
     fn resolved_dir(&self, rel: &Path) -> Result<Arc<Dir>> {
-        if rel.as_os_str().is_empty() || rel.as_os_str() == "." {
+        let rel = rel.strip_prefix(".").unwrap_or(rel);
+        if rel.as_os_str().is_empty() {
             return Ok(Arc::clone(&self.top));
         }
         if self.policy.hold_dirs
@@ -216,6 +217,13 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     retry_on_intr(|| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()))
 }
+
+// Roots and directories are shared between threads.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Root>();
+    shared::<Dir>();
+};
 
 /// The directories used last, newest first.
 #[derive(Debug, Default)]
@@ -241,6 +249,7 @@ impl Recent {
     }
 
     fn forget(&self, rel: &Path) {
+        let rel = rel.strip_prefix(".").unwrap_or(rel);
         self.lock().retain(|dir| !dir.rel().starts_with(rel));
     }
 

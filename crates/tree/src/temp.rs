@@ -2,11 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -69,8 +69,9 @@ impl TempFile {
     /// Sets the attributes named by `which` to those of `want`, then renames the file over its
     /// final name. Returns the stat it has there.
     ///
-    /// If a directory has that name, the error [says so](Error::is_directory_in_the_way): remove
-    /// it before the commit. On any error the file is removed.
+    /// Attributes that cannot be set do not cost the content: the file is renamed nevertheless, and
+    /// the error [says so](Error::is_attribute). On any other error it is removed; if a directory
+    /// is in the way, [that is the error](Error::is_directory_in_the_way): remove it before.
     pub fn commit(mut self, want: &Meta, which: Which) -> Result<Meta> {
         self.finish(want, which)?;
         Meta::of(&self.file).within("stat", self.final_dir.rel(), &self.final_name)
@@ -134,10 +135,11 @@ impl TempFile {
             atime: NO_TIME,
             ..*want
         };
-        let target = Target::File(std::os::fd::AsFd::as_fd(&self.file));
-        Changes::between(&newborn, want, which).apply(target, shown)?;
+        let target = Target::File(self.file.as_fd());
+        let attributes = Changes::between(&newborn, want, which).apply(target, shown);
         let (dir, name) = (Arc::clone(&self.final_dir), self.final_name.clone());
-        self.move_to(&dir, &name)
+        self.move_to(&dir, &name)?;
+        attributes
     }
 
     fn move_to(&mut self, dir: &Dir, name: &OsStr) -> Result<()> {

@@ -2,7 +2,7 @@
 
 // Trees are built and inspected with std, apart from the code under test.
 #![allow(clippy::disallowed_methods)]
-// The helpers are tests too, but clippy knows only the functions marked as such.
+// What the tests share is test code too, but clippy knows only the functions marked as such.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "it/hostile.rs"]
@@ -15,6 +15,8 @@ mod metadata;
 mod names;
 #[path = "it/subtree.rs"]
 mod subtree;
+#[path = "it/xattrs.rs"]
+mod xattrs;
 
 use std::path::Path;
 

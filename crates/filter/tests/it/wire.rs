@@ -1,41 +1,120 @@
-//! The rules that travel: the same texts as the original's, which a script in place of the remote shell records.
-
-// The recordings are this test's own files.
-#![allow(clippy::disallowed_methods)]
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+//! The texts of rules that go to a server. Those of the table were recorded from rsync 3.5.0.
 
 use driftless_filter::{Dialect, Error, NoMergeFiles, Options, Rules, Side};
 
-/// Options, and the rules that a client sends when it pushes with --delete and when it pulls, at protocol 30 or later.
-const CASES: [(&[&str], &[&str], &[&str]); 16] = [
+/// Options; what a client sends when it pushes with --delete, and when it pulls.
+type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+const FROM_30: [Case; 15] = [
     (&["--exclude=*.o", "--include=*.c"], &["- *.o", "+ *.c"], &["- *.o", "+ *.c"]),
-    (&["--filter=P keep", "--filter=H hid", "--filter=: .rsf"], &["-r keep", ": .rsf"], &["-s hid", ": .rsf"]),
-    (&["--filter=R keep", "--filter=S hid"], &["+r keep"], &["+s hid"]),
-    (&["--filter=-s a", "--filter=-r b", "--filter=-sr c"], &["-r b", "-sr c"], &["-s a", "-sr c"]),
+    (&["P keep", "H hid", ": .rsf"], &["-r keep", ": .rsf"], &["-s hid", ": .rsf"]),
+    (&["R keep", "S hid"], &["+r keep"], &["+s hid"]),
+    (&["-s a", "-r b", "-sr c"], &["-r b", "-sr c"], &["-s a", "-sr c"]),
     (&["--exclude=d/", "--exclude=/e/"], &["- d/", "- /e/"], &["- d/", "- /e/"]),
-    (&["--filter=-p foo"], &["-p foo"], &["-p foo"]),
-    (&["--filter=+! bar/", "--filter=exclude,x user.*"], &["+! bar/", "-x user.*"], &["+! bar/", "-x user.*"]),
-    (&["--filter=-/! /a/b"], &["-/! /a/b"], &["-/! /a/b"]),
-    (&["--filter=:e .x"], &["- .x", ": .x"], &["- .x", ": .x"]),
-    (&["--filter=:C"], &[":C .cvsignore"], &[":C .cvsignore"]),
-    (&["--filter=:nw- .a", "--filter=:s/+p .b"], &[":nw- .a"], &[":nw- .a", ":/+sp .b"]),
-    (&["--exclude=gone", "--filter=!", "--exclude=kept"], &["- kept"], &["- kept"]),
+    (&["-p foo", "--partial-dir=.p"], &["-p foo", "-p .p/"], &["-p foo", "-p .p/"]),
+    (&["+! bar/", "exclude,x user.*", "-!/ a"], &["+! bar/", "-x user.*", "-/! a"], &["+! bar/", "-x user.*", "-/! a"]),
+    (&[":es .x"], &["- .x"], &["- .x", ":s .x"]),
+    (&[":e .x"], &["- .x", ": .x"], &["- .x", ": .x"]),
+    (&[":eC"], &["- .cvsignore", ":C .cvsignore"], &["- .cvsignore", ":C .cvsignore"]),
+    (&[":nw- .a", ":s/+p .b"], &[":nw- .a"], &[":nw- .a", ":/+sp .b"]),
+    (&["--exclude=gone", "!", "--exclude=kept"], &["- kept"], &["- kept"]),
     (
-        &["--delete-excluded", "--exclude=*.o", "--filter=P k", "--filter=: .r", "--filter=:- .q"],
+        &["--delete-excluded", "--exclude=*.o", "P k", ": .r", ":- .q", ":C", "-C"],
         &["-r k", ": .r"],
-        &["-s *.o", ": .r", ":- .q"],
+        &["-s *.o", ": .r", ":- .q", ":C .cvsignore", "-Cs "],
     ),
-    (&["--filter=-C"], &CVS_NAMES, &["-C "]),
-    (&["--filter=-pC", "--filter=+/C"], &[], &["-Cp ", "+/C "]),
-    (&["--cvs-exclude"], &[], &[]),
+    (&["-rpC"], &["-rp RCS", "..."], &[]),
+    (&["-pC", "+/C"], &["-p RCS", "..."], &["-Cp ", "+/C "]),
 ];
 
-const CVS_NAMES: [&str; 40] = [
-    "-p RCS", "-p SCCS", "-p CVS", "-p CVS.adm", "-p RCSLOG", "-p cvslog.*", "-p tags", "-p TAGS", "-p .make.state",
-    "-p .nse_depinfo", "-p *~", "-p #*", "-p .#*", "-p ,*", "-p _$*", "-p *$", "-p *.old", "-p *.bak", "-p *.BAK",
-    "-p *.orig", "-p *.rej", "-p .del-*", "-p *.a", "-p *.olb", "-p *.o", "-p *.obj", "-p *.so", "-p *.exe", "-p *.Z",
-    "-p *.elc", "-p *.ln", "-p core", "-p .svn/", "-p .git/", "-p .hg/", "-p .bzr/", "", "", "", "",
+const AT_29: [Case; 2] = [
+    (&["-C"], &["- RCS", "..."], &["-C "]),
+    (&["--partial-dir=.p"], &["- .p/"], &["- .p/"]),
 ];
+
+const BEFORE_29: [Case; 4] = [
+    (&["--exclude=- x", "--include=y/", "--exclude=z"], &["x", "+ y/", "z"], &["x", "+ y/", "z"]),
+    (&["--exclude=- - x", "- + y"], &["- - x", "- + y"], &["- - x", "- + y"]),
+    (&["-s a", "-r b", "-sr c"], &["b", "c"], &["a", "c"]),
+    (&["-C"], &["RCS", "..."], &["RCS", "..."]),
+];
+
+#[test]
+fn the_rules_that_travel_are_those_that_count_at_the_other_end() {
+    let tables = [(Dialect::Perishable, &FROM_30[..]), (Dialect::Modern, &AT_29), (Dialect::Old, &BEFORE_29)];
+    for (dialect, cases) in tables {
+        for (options, push, pull) in cases {
+            let rules = rules(options);
+            assert_sent(&rules, Side::Sender, dialect, push, options);
+            assert_sent(&rules, Side::Receiver, dialect, pull, options);
+        }
+    }
+}
+
+#[test]
+fn cvs_exclude_is_sent_to_receivers_only() {
+    let mut rules = rules(&["--exclude=a"]);
+    rules.cvs_exclude().expect("no names of the user's own");
+    assert_sent(&rules, Side::Sender, Dialect::Perishable, &["- a", ":C .cvsignore", "-p RCS", "..."], &[]);
+    assert_sent(&rules, Side::Sender, Dialect::Modern, &["- a", ":C .cvsignore", "- RCS", "..."], &[]);
+    assert_sent(&rules, Side::Sender, Dialect::Old, &["a", "RCS", "..."], &[]);
+    assert_sent(&rules, Side::Receiver, Dialect::Perishable, &["- a"], &[]);
+    let all = rules.for_wire(Side::Sender, Dialect::Perishable).expect("modern");
+    assert_eq!(all.len(), 2 + 36);
+    assert_eq!(all.last().map(Vec::as_slice), Some(&b"-p .bzr/"[..]));
+}
+
+#[test]
+fn what_an_old_peer_cannot_express_is_an_error() {
+    let too_modern = |options: &[&str], we, dialect| {
+        matches!(rules(options).for_wire(we, dialect), Err(Error::TooModern))
+    };
+    assert!(too_modern(&["-p a"], Side::Sender, Dialect::Modern));
+    assert!(!too_modern(&["-p a"], Side::Receiver, Dialect::Modern));
+    assert!(too_modern(&[":p a"], Side::Sender, Dialect::Modern));
+    for rule in ["-! a", "-/ a", "-x a", ": a"] {
+        assert!(too_modern(&[rule], Side::Sender, Dialect::Old), "{rule}");
+        assert!(too_modern(&[rule], Side::Receiver, Dialect::Old), "{rule}");
+    }
+    assert!(too_modern(&["--delete-excluded", "P a"], Side::Sender, Dialect::Old));
+}
+
+#[test]
+fn a_server_reads_what_a_client_wrote() {
+    let client = rules(&["--include=/a/*.c", "--exclude=b/", ":n- .x", "P c", "-! d"]);
+    for (dialect, we) in [(Dialect::Perishable, Side::Sender), (Dialect::Modern, Side::Receiver)] {
+        let sent = client.for_wire(we, dialect).expect("modern enough");
+        let mut server = Rules::new(Options::default());
+        for rule in &sent {
+            server.receive(rule, dialect, &mut NoMergeFiles).expect("what we write we read");
+        }
+        assert_eq!(server.for_wire(we, dialect).expect("the same"), sent);
+    }
+    let mut old = Rules::new(Options::default());
+    old.receive(b"- - x", Dialect::Old, &mut NoMergeFiles).expect("an old rule");
+    assert!(old.check(b"- x", false, Side::Receiver).is_excluded());
+}
+
+/// `...` at the end of `expected` stands for anything more.
+fn assert_sent(rules: &Rules, we: Side, dialect: Dialect, expected: &[&str], options: &[&str]) {
+    let sent = rules.for_wire(we, dialect).expect("modern enough");
+    let sent: Vec<&str> = sent.iter().map(|rule| std::str::from_utf8(rule).expect("plain rules")).collect();
+    let start = expected.strip_suffix(&["..."]).unwrap_or(expected);
+    assert!(sent.starts_with(start), "{options:?} as {we:?} in {dialect:?}: {sent:?}");
+    assert!(start.len() < expected.len() || sent.len() == start.len(), "{options:?} as {we:?}: {sent:?}");
+}
+
+fn rules(options: &[&str]) -> Rules {
+    let delete_excluded = options.contains(&"--delete-excluded");
+    let mut rules = Rules::new(Options { delete_excluded, ..Options::default() });
+    for option in options {
+        match option.split_once('=') {
+            Some(("--exclude", pattern)) => rules.exclude(pattern.as_bytes()).expect(option),
+            Some(("--include", pattern)) => rules.include(pattern.as_bytes()).expect(option),
+            Some(("--partial-dir", dir)) => rules.partial_dir(dir.as_bytes()),
+            _ if *option == "--delete-excluded" => {}
+            _ => rules.filter(option.as_bytes(), &mut NoMergeFiles).expect(option),
+        }
+    }
+    rules
+}

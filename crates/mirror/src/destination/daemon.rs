@@ -168,7 +168,7 @@ fn joined(first: Applied, second: Applied) -> Applied {
     Applied {
         removed: first.removed.into_iter().chain(second.removed).collect(),
         changed: first.changed.into_iter().chain(second.changed).collect(),
-        failed: HashSet::new(),
+        failed: first.failed.into_iter().chain(second.failed).collect(),
         acknowledged: second.acknowledged,
         errors: second.errors,
         notes: second.notes,

@@ -2,77 +2,160 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
+use delta::{FileSum, Index, Signature, Sink};
 use tree::Meta;
 use wire::TokenEncoder;
 
 use super::Sender;
 use crate::Error;
 use crate::batch::{Item, Progress};
-use crate::sums::{Basis, FileSum};
+use crate::stream::Stream;
 
 /// What is read, and sent as one literal, at a time: a receiver takes any length.
 const READ_SIZE: usize = 128 << 10;
 
 impl Sender<'_> {
-    pub(super) fn content(&mut self, wanted: &Item, file: &File, opened: &Meta, _basis: Basis) -> Result<(), Error> {
-        if !opened.unchanged_since(&wanted.meta) {
-            self.applied.changed.insert(wanted.path.clone());
-        }
-        let mut sum = FileSum::new(self.session);
-        let mut left = opened.size;
-        let mut is_whole = true;
-        let mut file = file;
-        while left > 0 {
-            let want = usize::try_from(left).unwrap_or(READ_SIZE).min(READ_SIZE);
-            match self.literal(&mut file, want, &mut sum) {
-                Ok(0) => break,
-                Ok(count) => left = left.saturating_sub(count as u64),
-                Err(error) => {
-                    self.applied.notes.push(format!("{}: {error}", wanted.path.display()));
-                    is_whole = false;
-                    break;
-                }
-            }
-            self.stream.flush_if_large()?;
-        }
-        TokenEncoder::new(wire::Compression::None, None, self.session.protocol).end_file(self.stream.out());
+    /// Sends a file as literal data and references to the receiver's `basis`, and the checksum that proves it.
+    pub(super) fn content(
+        &mut self,
+        wanted: &Item,
+        file: &File,
+        opened: &Meta,
+        basis: &Signature,
+    ) -> Result<(), Error> {
+        let mut answer = Answer {
+            stream: self.stream,
+            tokens: &mut self.tokens,
+            sum: self.session.transfer_sum(),
+            progress: self.progress,
+            sent: 0,
+        };
+        let damage = match basis.blocks().count() {
+            0 => answer.whole_file(file, opened.size)?,
+            _ => answer.delta(file, opened.size, basis, &self.session.block_sum())?,
+        };
+        self.applied.bytes += answer.sent;
+        let Answer { sum, .. } = answer;
+        self.tokens.end_file(self.stream.out());
         let digest = sum.finish();
-        let out = self.stream.out();
-        out.extend(digest.iter().map(|byte| if is_whole { *byte } else { !byte }));
+        // A wrong sum makes the receiver throw away what we could not read rightly.
+        let digest = if damage.is_some() { digest.spoiled() } else { digest };
+        self.stream.out().extend_from_slice(&digest);
         self.stream.flush_if_large()?;
         let after = self.source.lstat(&wanted.path)?;
-        if !is_whole || !after.is_some_and(|after| after.unchanged_since(opened)) {
+        let is_same = opened.unchanged_since(&wanted.meta) && after.is_some_and(|after| after.unchanged_since(opened));
+        if damage.is_some() || !is_same {
             self.applied.changed.insert(wanted.path.clone());
         }
         self.applied.files += 1;
         (self.progress)(Progress::File);
         Ok(())
     }
+}
+
+/// A file's answer on its way out.
+struct Answer<'a> {
+    stream: &'a mut Stream,
+    tokens: &'a mut TokenEncoder,
+    sum: FileSum,
+    progress: &'a mut dyn FnMut(Progress),
+    sent: u64,
+}
+
+impl Answer<'_> {
+    /// Sends everything as literal data. A file that became shorter ends there: its sum is that of what was sent.
+    fn whole_file(&mut self, mut file: &File, length: u64) -> Result<Option<io::Error>, Error> {
+        let mut left = length;
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(READ_SIZE).min(READ_SIZE);
+            let read = match self.tokens {
+                TokenEncoder::Plain(_) => self.read_into_frame(&mut file, want),
+                _ => self.read_and_encode(&mut file, want),
+            };
+            match read {
+                Ok(0) => break,
+                Ok(count) => left = left.saturating_sub(count as u64),
+                Err(error) => return Ok(Some(error)),
+            }
+            self.stream.flush_if_large()?;
+        }
+        Ok(None)
+    }
+
+    fn delta(
+        &mut self,
+        file: &File,
+        length: u64,
+        basis: &Signature,
+        strong: &delta::StrongSum,
+    ) -> Result<Option<io::Error>, Error> {
+        let mut source = |offset: u64, buffer: &mut [u8]| file.read_at(buffer, offset);
+        let outcome = delta::search(&mut source, length, &Index::new(basis), strong, false, self)?;
+        Ok(outcome.damage)
+    }
 
     /// Reads up to `want` bytes straight into the frame they leave in. Returns how many there were.
-    fn literal(&mut self, file: &mut impl Read, want: usize, sum: &mut FileSum) -> io::Result<usize> {
+    fn read_into_frame(&mut self, file: &mut impl Read, want: usize) -> io::Result<usize> {
         let out = self.stream.out();
         let header = out.len();
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&[0; LITERAL_HEADER]);
         let start = out.len();
         out.resize(start + want, 0);
-        let read = loop {
-            match file.read(&mut out[start..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
+        let read = read_some(file, &mut out[start..]);
         let count = *read.as_ref().unwrap_or(&0);
-        out.truncate(start + count);
         if count == 0 {
             out.truncate(header);
             return read;
         }
+        out.truncate(start + count);
         out[header..start].copy_from_slice(&(count as u32).to_le_bytes());
-        sum.update(&out[start..]);
-        self.applied.bytes += count as u64;
-        (self.progress)(Progress::Bytes(count as u64));
+        self.sum.update(&out[start..]);
+        self.note_sent(count);
         Ok(count)
+    }
+
+    fn read_and_encode(&mut self, file: &mut impl Read, want: usize) -> io::Result<usize> {
+        let mut data = vec![0; want];
+        let count = read_some(file, &mut data)?;
+        self.sum.update(&data[..count]);
+        self.tokens.literal(&data[..count], self.stream.out());
+        self.note_sent(count);
+        Ok(count)
+    }
+
+    fn note_sent(&mut self, count: usize) {
+        self.sent += count as u64;
+        (self.progress)(Progress::Bytes(count as u64));
+    }
+}
+
+impl Sink for Answer<'_> {
+    type Error = Error;
+
+    fn literal(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.sum.update(data);
+        self.tokens.literal(data, self.stream.out());
+        self.note_sent(data.len());
+        self.stream.flush_if_large()
+    }
+
+    fn matched(&mut self, block: u32, data: &[u8]) -> Result<(), Error> {
+        self.sum.update(data);
+        self.tokens.matched(block, data, self.stream.out());
+        self.stream.flush_if_large()
+    }
+}
+
+/// The length in front of a plain literal.
+const LITERAL_HEADER: usize = 4;
+
+fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use driftless_tree::{Kind, Links, Meta, Mounts, Policy, Root, Time, Which};
 
+use rustix::fs::CWD;
+
 use crate::Fixture;
 
 /// One try of everything that could touch something outside. Most tries fail; none may escape.
@@ -68,21 +70,24 @@ fn survives(policy: Policy) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (swap, link) = (inside.path("swap"), inside.path("swap.link"));
+            let (swap, link) = (inside.path("swap"), inside.path("link"));
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
             while !done.load(Ordering::Relaxed) {
-                let _ = std::fs::create_dir(&swap);
-                let _ = std::fs::write(swap.join("secret"), "inside");
-                let _ = std::fs::create_dir(swap.join("empty"));
-                let _ = symlink(outside.dir.path(), &link);
-                let _ = std::fs::remove_dir_all(&swap);
-                let _ = std::fs::rename(&link, &swap);
-                std::thread::yield_now();
-                let _ = std::fs::remove_file(&swap);
+                // Whatever was removed meanwhile is made again; what is there stays, outside too.
+                if !swap.is_symlink() && !link.is_symlink() {
+                    let _ = std::fs::remove_dir_all(&link);
+                    let _ = symlink(outside.dir.path(), &link);
+                }
+                let _ = std::fs::create_dir_all(swap.join("empty"));
+                let _ = std::fs::File::create_new(swap.join("secret"));
+                for _ in 0..20 {
+                    let _ = rustix::fs::renameat_with(CWD, &swap, CWD, &link, exchange);
+                }
             }
         });
         // Also when a check below fails: the other thread must not wait for ever.
         let _stop = StopOnDrop(&done);
-        for _ in 0..1500 {
+        for _ in 0..500 {
             try_everything(&root, &secret);
         }
     });

@@ -162,6 +162,22 @@ fn a_new_file_gets_its_owner_even_in_a_set_group_id_directory() {
 }
 
 #[test]
+fn attributes_that_cannot_be_set_do_not_cost_the_content() {
+    let fixture = Fixture::new().with(&["file"]);
+    let want = Meta {
+        uid: u32::MAX,
+        mode: 0o4755,
+        ..fixture.meta("file")
+    };
+    let temp = fixture.root.temp_file(Path::new("file")).unwrap();
+    let error = temp.commit(&want, Which::all()).unwrap_err();
+    assert!(error.is_attribute(), "{error}");
+    assert_eq!(fixture.meta("file").mode, 0o755);
+    assert_eq!(fixture.meta("file").size, 0);
+    assert_eq!(fixture.all(), ["file"]);
+}
+
+#[test]
 fn impossible_values_are_errors_and_the_rest_is_still_set() {
     let fixture = Fixture::new().with(&["file"]);
     let now = fixture.meta("file");

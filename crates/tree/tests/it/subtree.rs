@@ -141,6 +141,50 @@ fn a_tree_is_removed_bottom_up_and_links_are_not_followed() {
 }
 
 #[test]
+fn a_directory_that_vanishes_far_down_ends_only_its_own_part() {
+    let fixture = Fixture::new();
+    let deep = vec!["d"; 120].join("/");
+    let fixture = fixture.with(&[&format!("{deep}/"), "e"]);
+    let mut seen = 0;
+    let mut last = PathBuf::new();
+    for entry in fixture
+        .root
+        .walk(Path::new(""), Mounts::Cross, |_, _| true)
+        .unwrap()
+    {
+        let Ok(entry) = entry else { continue };
+        seen += 1;
+        if entry.path == Path::new(&deep) {
+            // All but the first few levels go, and so does the way back by "..".
+            std::fs::remove_dir_all(fixture.path(&vec!["d"; 100].join("/"))).unwrap();
+        }
+        last = entry.path;
+    }
+    assert_eq!((seen, last.as_path()), (122, Path::new("e")));
+}
+
+#[test]
+fn directories_of_ours_without_permissions_are_removed_too() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: root needs no permissions");
+        return;
+    }
+    let fixture = Fixture::new().with(&["t/shut/x", "t/unwritable/y/z"]);
+    for (name, mode) in [("t/shut", 0o000), ("t/unwritable", 0o500), ("t", 0o500)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(fixture.path(name), mode).unwrap();
+    }
+    let none = &mut |_: &Path, _| false;
+    let removal = fixture
+        .root
+        .remove_tree(Path::new("t"), Mounts::Cross, none, &mut |_, _| {});
+    let removal = removal.unwrap();
+    assert!(!removal.left, "{:?}", removal.errors);
+    assert!(fixture.all().is_empty());
+}
+
+#[test]
 fn what_is_kept_stays_with_everything_in_and_above_it() {
     let fixture = Fixture::new().with(&["t/a/keep/x", "t/a/y", "t/b/z", "t/f"]);
     let removal = fixture

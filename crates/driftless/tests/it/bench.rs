@@ -1,0 +1,331 @@
+//! A source, a replica, and the mirror between them.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::{Aspects, DaemonBuilder, Program, RsyncDaemon, Signal, Tree, compare, eventually};
+
+/// How long anything may take on a busy machine. Nothing waits this long unless it fails.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
+/// What a mirror says when a replica holds the whole tree for the first time since the start.
+const IN_STEP: [&str; 2] = ["first copy complete", "in step"];
+
+/// A source and one replica of it, below a temporary directory.
+pub(crate) struct Bench {
+    pub(crate) source: Tree,
+    /// What the replica holds, seen from inside. A directory replica is made by the mirror.
+    pub(crate) replica: Tree,
+    daemon: Option<RsyncDaemon>,
+    aspects: Aspects,
+    directory: TempDir,
+}
+
+impl Bench {
+    /// The replica is a directory.
+    pub(crate) fn with_directory() -> Self {
+        Self::new(None, Aspects::exact())
+    }
+
+    /// The replica is the module of a stock daemon that asks for a password.
+    pub(crate) fn with_daemon() -> Self {
+        Self::with_daemon_as(|daemon| daemon.munge_symlinks(false))
+    }
+
+    /// The same, with links stored as a module without chroot stores them by default.
+    pub(crate) fn with_munging_daemon() -> Self {
+        let mut bench = Self::with_daemon_as(|daemon| daemon.munge_symlinks(true));
+        bench.aspects = Aspects::exact().with_munged_links();
+        bench
+    }
+
+    /// The same, with a module set up in another way.
+    pub(crate) fn with_daemon_as(set_up: impl FnOnce(DaemonBuilder) -> DaemonBuilder) -> Self {
+        Self::new(Some(Box::new(set_up)), Aspects::exact())
+    }
+
+    fn new(
+        daemon: Option<Box<dyn FnOnce(DaemonBuilder) -> DaemonBuilder + '_>>,
+        aspects: Aspects,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Tree::at(directory.path().join("source"));
+        let replica = Tree::at(directory.path().join("replica"));
+        let daemon = daemon.map(|set_up| {
+            let module = RsyncDaemon::module("backup", replica.root());
+            set_up(module.auth_user("rsync_backup", "secret")).start()
+        });
+        Self { source, replica, daemon, aspects, directory }
+    }
+
+    /// Leaves paths out of every comparison.
+    pub(crate) fn ignoring(mut self, ignored: impl Fn(&Path) -> bool + 'static) -> Self {
+        self.aspects = std::mem::replace(&mut self.aspects, Aspects::exact()).ignoring(ignored);
+        self
+    }
+
+    /// The daemon that holds the replica.
+    pub(crate) fn daemon(&self) -> &RsyncDaemon {
+        self.daemon.as_ref().expect("this bench has a daemon")
+    }
+
+    /// The same, to end and start it.
+    pub(crate) fn daemon_mut(&mut self) -> &mut RsyncDaemon {
+        self.daemon.as_mut().expect("this bench has a daemon")
+    }
+
+    /// A path of its own beside source and replica.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The destination as the command line names it.
+    pub(crate) fn destination(&self) -> OsString {
+        match &self.daemon {
+            Some(daemon) => daemon.url("").into(),
+            None => self.replica.root().into(),
+        }
+    }
+
+    /// The options that lead from the source to the replica, with a state file and a line for each session.
+    pub(crate) fn options(&self) -> Command {
+        let mut command = driftless();
+        command.arg("mirror").arg("-v").arg("--state").arg(self.path("state"));
+        if let Some(daemon) = &self.daemon {
+            command.arg("--password-file").arg(daemon.password_file());
+        }
+        command
+    }
+
+    /// Starts the mirror.
+    pub(crate) fn start(&self) -> Mirror {
+        self.start_with(&[])
+    }
+
+    /// Starts the mirror with more options.
+    pub(crate) fn start_with(&self, options: &[&str]) -> Mirror {
+        let mut command = self.options();
+        command.args(options).arg(self.source.root()).arg(self.destination());
+        Mirror { program: Program::start(&mut command) }
+    }
+
+    /// Starts the mirror and waits until the replica holds the whole tree.
+    pub(crate) fn live(&self) -> Mirror {
+        self.live_with(&[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn live_with(&self, options: &[&str]) -> Mirror {
+        let mut mirror = self.start_with(options);
+        mirror.wait_in_step();
+        mirror
+    }
+
+    /// Waits until the replica is identical, in content and metadata.
+    #[track_caller]
+    pub(crate) fn wait_identical(&self, mirror: &Mirror) {
+        eventually(SOON, || self.difference(mirror));
+    }
+
+    /// Waits until the replica is identical, ends the mirror in order, and looks once more: a replica that was
+    /// identical in passing would differ now.
+    #[track_caller]
+    pub(crate) fn finish(&self, mirror: Mirror) {
+        self.wait_identical(&mirror);
+        let ended = mirror.stop();
+        self.assert_identical(&ended);
+    }
+
+    /// The replica is identical now.
+    #[track_caller]
+    pub(crate) fn assert_identical(&self, mirror: &Mirror) {
+        if let Err(difference) = self.difference(mirror) {
+            panic!("{difference}");
+        }
+    }
+
+    fn difference(&self, mirror: &Mirror) -> Result<(), String> {
+        compare(self.source.root(), self.replica.root(), &self.aspects)
+            .map_err(|differences| format!("{differences}\nthe mirror said:\n{}", mirror.said()))
+    }
+
+    /// The replica's temporary files, of whoever writes there: `.NAME.XXXXXX`.
+    pub(crate) fn temporary_files(&self) -> Vec<PathBuf> {
+        let names = std::fs::read_dir(self.replica.root()).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| is_temporary(path)).collect()
+    }
+
+    /// Waits until the replica is in the middle of writing `name`, and holds it there by stopping the daemon's
+    /// workers.
+    #[track_caller]
+    pub(crate) fn stop_workers_in_the_middle_of(&self, name: &str) {
+        // Again, a byte longer, if they were too quick: the size makes that unlikely, not impossible.
+        for size in BIG..BIG + 20 {
+            self.source.file(name, size);
+            let is_complete = || std::fs::metadata(self.replica.path(name)).is_ok_and(|found| found.len() == size as u64);
+            eventually(SOON, || match self.temporary_files().is_empty() && !is_complete() {
+                true => Err("nothing is being written"),
+                false => Ok(()),
+            });
+            self.daemon().stop_workers();
+            if !self.temporary_files().is_empty() && !is_complete() {
+                return;
+            }
+            self.daemon().continue_workers();
+            eventually(SOON, || if is_complete() { Ok(()) } else { Err("the content is not complete") });
+        }
+        panic!("the workers were never caught in the middle of {name}");
+    }
+}
+
+/// Large enough to be caught in transfer, in bytes.
+pub(crate) const BIG: usize = 48 << 20;
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let suffix = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    name.first() == Some(&b'.') && name.iter().filter(|byte| **byte == b'.').count() >= 2 && suffix.len() == 6
+}
+
+/// The program, without what the tester's own environment would tell it.
+pub(crate) fn driftless() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
+    command.env_remove("RSYNC_PASSWORD").env_remove("STATE_DIRECTORY");
+    command
+}
+
+/// A name from bytes, for names that are no UTF-8.
+pub(crate) fn name(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+/// A running `driftless mirror`.
+pub(crate) struct Mirror {
+    pub(crate) program: Program,
+}
+
+/// What crossed over, as the lines of `-v` have it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crossed {
+    /// Paths brought up to date.
+    pub(crate) updated: usize,
+    /// Names removed.
+    pub(crate) removed: usize,
+    /// Bytes of file content. Exact below 1 KiB in a session, rounded as printed above.
+    pub(crate) bytes: u64,
+}
+
+impl Mirror {
+    /// Everything it has said.
+    pub(crate) fn said(&self) -> String {
+        self.program.lines().iter().map(|line| format!("{}\n", line.text)).collect()
+    }
+
+    /// Waits until it says that a replica holds the whole tree.
+    #[track_caller]
+    pub(crate) fn wait_in_step(&mut self) {
+        eventually(SOON, || {
+            let has_ended = self.program.exit_code().is_some();
+            if has_ended {
+                // With that all its last words are here too.
+                self.program.wait_exit(SOON);
+            }
+            let said = self.said();
+            let is_in_step = IN_STEP.iter().any(|text| said.contains(text));
+            assert!(is_in_step || !has_ended, "it ended before it was in step:\n{said}");
+            if is_in_step { Ok(()) } else { Err(format!("it is not in step; it said:\n{said}")) }
+        });
+    }
+
+    /// Waits for a line that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        self.program.wait_for_line(text, SOON)
+    }
+
+    /// Ends it by SIGTERM. It must leave with 0.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Self {
+        self.program.signal(Signal::TERM);
+        let code = self.program.wait_exit(SOON);
+        assert_eq!(code, 0, "{}", self.said());
+        assert!(!self.said().contains("panicked"), "{}", self.said());
+        self
+    }
+
+    /// Ends it by SIGKILL, as a crash would.
+    #[track_caller]
+    pub(crate) fn kill(mut self) {
+        self.program.signal(Signal::KILL);
+        assert_eq!(self.program.wait_exit(SOON), 128 + 9);
+    }
+
+    /// Waits for the end that it finds itself. Returns the exit code and all it said.
+    #[track_caller]
+    pub(crate) fn wait_exit(mut self) -> (i32, String) {
+        let code = self.program.wait_exit(SOON);
+        assert!(!self.said().contains("panicked"), "{}", self.said());
+        (code, self.said())
+    }
+
+    /// The sum of its sessions so far.
+    #[track_caller]
+    pub(crate) fn crossed(&self) -> Crossed {
+        let mut sum = Crossed::default();
+        for line in self.program.lines() {
+            if let Some(session) = Crossed::from_line(&line.text) {
+                sum.updated += session.updated;
+                sum.removed += session.removed;
+                sum.bytes += session.bytes;
+            }
+        }
+        sum
+    }
+}
+
+impl Crossed {
+    /// `...: 3 updated, 1 removed, 12 B sent`, as `-v` says it of each session.
+    fn from_line(line: &str) -> Option<Self> {
+        let [.., updated, removed, sent] = line.split(", ").collect::<Vec<_>>()[..] else { return None };
+        let updated = updated.strip_suffix(" updated")?.rsplit(' ').next()?;
+        let (bytes, unit) = sent.strip_suffix(" sent")?.split_once(' ')?;
+        let unit = match unit {
+            "B" => 1.0,
+            "KiB" => 1024.0,
+            "MiB" => 1024.0 * 1024.0,
+            _ => panic!("a unit that this test does not know: {line}"),
+        };
+        Some(Self {
+            updated: updated.parse().ok()?,
+            removed: removed.strip_suffix(" removed")?.parse().ok()?,
+            bytes: (bytes.parse::<f64>().ok()? * unit) as u64,
+        })
+    }
+}
+
+/// Makes two tests of one scenario: with a directory and with a daemon as replica.
+macro_rules! for_each_destination {
+    ($($(#[$attribute:meta])* fn $name:ident($bench:ident: Bench) $body:block)+) => {
+        $($(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            fn scenario($bench: Bench) $body
+
+            #[test]
+            fn directory() {
+                scenario(Bench::with_directory());
+            }
+
+            #[test]
+            fn daemon() {
+                scenario(Bench::with_daemon());
+            }
+        })+
+    };
+}
+pub(crate) use for_each_destination;

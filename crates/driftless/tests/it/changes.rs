@@ -1,0 +1,296 @@
+//! Every kind of change reaches the replica while the mirror runs.
+
+use std::ffi::CString;
+use std::os::unix::fs::chown;
+use std::time::{Duration, UNIX_EPOCH};
+
+use testkit::{Tree, content, is_root, skip};
+
+use crate::bench::{Bench, for_each_destination, name};
+
+/// Something of each kind, to be changed.
+fn grow(tree: &Tree) {
+    tree.add(
+        r"
+        f file 3000 mtime=1700000000.123456789
+        f empty
+        f dir/inner 500 mode=0600
+        f dir/deep/er/file 10
+        d void mode=0750
+        l link -> file
+        l dangling -> ../nowhere
+        h hard file
+        p pipe
+        ",
+    );
+}
+
+/// The first copy of that, and then `change`.
+fn check(bench: &Bench, change: impl FnOnce(&Tree)) {
+    grow(&bench.source);
+    let mirror = bench.live();
+    bench.assert_identical(&mirror);
+    change(&bench.source);
+    bench.finish(mirror);
+}
+
+for_each_destination! {
+    fn create(bench: Bench) {
+        check(&bench, |tree| {
+            tree.write("new", "content");
+            tree.write("a/new/directory/with", "a file");
+            tree.directory("another");
+            tree.fifo("dir/new pipe");
+            tree.write("without content", "");
+        });
+    }
+
+    fn modify(bench: Bench) {
+        check(&bench, |tree| {
+            tree.write("file", content(1, 3001));
+            tree.write("empty", "no more");
+            tree.write("dir/inner", "");
+        });
+    }
+
+    fn append(bench: Bench) {
+        check(&bench, |tree| {
+            tree.append("file", "and more");
+            tree.append("dir/inner", content(2, 700_000));
+        });
+    }
+
+    fn truncate(bench: Bench) {
+        check(&bench, |tree| {
+            tree.truncate("file", 100);
+            tree.truncate("dir/inner", 0);
+            tree.truncate("empty", 100_000);
+        });
+    }
+
+    fn chmod(bench: Bench) {
+        check(&bench, |tree| {
+            tree.chmod("file", 0o4711);
+            tree.chmod("dir", 0o2770);
+            tree.chmod("void", 0o1777);
+            tree.chmod("pipe", 0o600);
+            tree.chmod("", 0o711);
+        });
+    }
+
+    fn chown_as_root(bench: Bench) {
+        if !is_root() {
+            return skip("changing owners needs root");
+        }
+        check(&bench, |tree| {
+            chown(tree.path("file"), Some(4711), Some(4712)).unwrap();
+            chown(tree.path("dir"), Some(1), Some(2)).unwrap();
+            std::os::unix::fs::lchown(tree.path("link"), Some(4711), None).unwrap();
+        });
+    }
+
+    fn touch(bench: Bench) {
+        check(&bench, |tree| {
+            tree.touch("file", UNIX_EPOCH + Duration::new(1_600_000_000, 999_999_999));
+            tree.touch("empty", UNIX_EPOCH);
+            tree.touch("dir", UNIX_EPOCH + Duration::from_secs(1_500_000_000));
+            tree.touch("link", UNIX_EPOCH + Duration::from_secs(1_400_000_000));
+            // After 2038 and after 2106.
+            tree.touch("dir/inner", UNIX_EPOCH + Duration::from_secs(5_000_000_000));
+        });
+    }
+
+    fn rename_file(bench: Bench) {
+        check(&bench, |tree| {
+            tree.rename("dir/inner", "outer");
+            tree.rename("file", "dir/file");
+            tree.rename("dir/deep/er/file", "empty");
+            tree.rename("link", "dir/link");
+        });
+    }
+
+    fn rename_directory(bench: Bench) {
+        check(&bench, |tree| {
+            tree.rename("dir/deep", "shallow");
+            tree.rename("dir", "void/dir");
+            tree.write("void/dir/deep", "a file where a directory was");
+        });
+    }
+
+    fn exchange_of_names(bench: Bench) {
+        check(&bench, |tree| {
+            tree.rename("file", "other");
+            tree.rename("empty", "file");
+            tree.rename("other", "empty");
+        });
+    }
+
+    fn moved_out_and_in(bench: Bench) {
+        check(&bench, |tree| {
+            let outside = Tree::at(bench.path("outside"));
+            tree.rename("dir", outside.path("dir"));
+            outside.add("f new/one 10");
+            outside.add("f new/er/two 10");
+            tree.rename(outside.path("new"), tree.path("void/new"));
+        });
+    }
+
+    fn hard_link(bench: Bench) {
+        check(&bench, |tree| {
+            tree.hard_link("dir/third", "file");
+            tree.hard_link("void/second", "dir/inner");
+        });
+    }
+
+    fn hard_linked_file_changes_under_all_its_names(bench: Bench) {
+        check(&bench, |tree| tree.append("hard", "seen under the other name too"));
+    }
+
+    fn hard_link_parts(bench: Bench) {
+        check(&bench, |tree| {
+            tree.remove("hard");
+            tree.write("hard", "a file of its own now");
+            tree.append("file", "this is not in the other");
+        });
+    }
+
+    fn symlink(bench: Bench) {
+        check(&bench, |tree| {
+            tree.symlink("dir/up", "../file");
+            tree.symlink("loop", "loop");
+            tree.remove("link");
+            tree.symlink("link", "dir/inner");
+            tree.symlink("absolute", "/etc/hostname");
+        });
+    }
+
+    fn kinds_turn_into_each_other(bench: Bench) {
+        check(&bench, |tree| {
+            for path in ["file", "dir", "void", "link", "pipe"] {
+                tree.remove(path);
+            }
+            tree.write("file/is/a", "directory");
+            tree.write("dir", "is a file");
+            tree.symlink("void", "is a link");
+            tree.directory("link");
+            tree.write("pipe", "is a file");
+        });
+    }
+
+    fn delete(bench: Bench) {
+        check(&bench, |tree| {
+            for path in ["file", "dir/deep", "dangling", "pipe", "void"] {
+                tree.remove(path);
+            }
+        });
+    }
+
+    fn delete_everything(bench: Bench) {
+        check(&bench, |tree| {
+            for path in ["file", "empty", "dir", "void", "link", "dangling", "hard", "pipe"] {
+                tree.remove(path);
+            }
+        });
+    }
+
+    fn delete_and_make_again(bench: Bench) {
+        check(&bench, |tree| {
+            for round in 0..20 {
+                tree.remove("dir");
+                tree.write("dir/inner", format!("round {round}"));
+                tree.write("dir/deep/er/file", format!("deep round {round}"));
+            }
+        });
+    }
+
+    fn directory_appears_full(bench: Bench) {
+        check(&bench, |tree| {
+            for number in 0..20 {
+                tree.write(format!("new{number}/a/b/c/d/file"), format!("{number}"));
+            }
+        });
+    }
+
+    fn awkward_names(bench: Bench) {
+        let names: Vec<_> = [
+            &b"with space"[..], b" lead", b"trail ", b"line\nend", b"\n", b"tab\t", b"\r", "\u{e4}\u{f6}\u{4e2d}\u{6587}".as_bytes(),
+            b"\xff\xfe not utf-8", b"*", b"?", b"[x]", b"***", b"-e", b"--delete", b"-", b"back\\slash", b"\\#012", b"quote'\"",
+            b"#comment", b"; x", b"!", b"+ x", b"- x", b"$(x)", b"a:b", b"host::module", b"...", b".hidden", b"~", b"{a,b}",
+        ]
+        .into_iter()
+        .map(name)
+        .collect();
+        let longest = "n".repeat(255);
+        bench.source.write("plain", "");
+        bench.source.file(&longest, 10);
+        for name in &names {
+            bench.source.write(name, "before");
+        }
+        let mirror = bench.live();
+        bench.assert_identical(&mirror);
+        for (number, name) in names.iter().enumerate() {
+            bench.source.append(name, " and after");
+            bench.source.write(std::path::Path::new("directory").join(name), "new");
+            bench.source.symlink(std::path::Path::new("links").join(name), name);
+            if number % 2 == 0 {
+                bench.source.remove(name);
+            }
+        }
+        bench.source.rename(&longest, "directory/shorter");
+        bench.finish(mirror);
+    }
+
+    fn long_paths(bench: Bench) {
+        let deep = format!("{}file", "directory/".repeat(120));
+        check(&bench, |tree| {
+            tree.write(&deep, "down here");
+            tree.rename("dir", "directory/directory/dir");
+        });
+    }
+
+    fn special_files_as_root(bench: Bench) {
+        if !is_root() {
+            return skip("making device files needs root");
+        }
+        check(&bench, |tree| {
+            use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+            let make = |path: &str, kind, device| {
+                let path = CString::new(tree.path(path).into_os_string().into_encoded_bytes()).unwrap();
+                mknodat(CWD, &path, kind, Mode::from_raw_mode(0o640), device).unwrap();
+            };
+            make("null", FileType::CharacterDevice, makedev(1, 3));
+            make("disk", FileType::BlockDevice, makedev(259, 70_000));
+            make("dir/socket", FileType::Socket, 0);
+        });
+    }
+}
+
+#[test]
+fn links_of_a_munging_module() {
+    let bench = Bench::with_munging_daemon();
+    check(&bench, |tree| {
+        tree.symlink("dir/up", "../file");
+        tree.remove("link");
+        tree.symlink("link", "dir/inner");
+        tree.remove("dangling");
+    });
+}
+
+#[test]
+fn a_path_below_the_module() {
+    let bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    bench.replica.write("elsewhere/stays", "");
+    bench.replica.directory("below/the");
+    let mut command = bench.options();
+    command.arg(bench.source.root()).arg(bench.daemon().url("below/the"));
+    let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+    mirror.wait_in_step();
+    bench.source.write("new", "content");
+    let below = bench.replica.path("below/the");
+    testkit::eventually(crate::bench::SOON, || {
+        testkit::compare(bench.source.root(), &below, &testkit::Aspects::exact())
+    });
+    mirror.stop();
+    assert!(bench.replica.exists("elsewhere/stays"));
+}

@@ -1,0 +1,357 @@
+//! Daemons and disks that fail for a while: the mirror says so, tries again, and ends up identical without help.
+
+use std::thread;
+use std::time::Duration;
+
+use testkit::{DaemonBuilder, RsyncDaemon, Tmpfs, Tree, compare, content, eventually, skip};
+
+use crate::bench::{BIG, Bench, Mirror, SOON, for_each_destination};
+
+/// How many files the replica has below `directory`.
+fn arrived(tree: &Tree, directory: &str) -> usize {
+    std::fs::read_dir(tree.path(directory)).map_or(0, Iterator::count)
+}
+
+/// Writes small files into a new directory.
+fn burst(source: &Tree, name: &str, files: usize) {
+    for number in 0..files {
+        source.write(format!("{name}/{number}"), content(number as u64, 200));
+    }
+}
+
+#[test]
+fn daemon_is_killed_in_the_middle_of_a_burst() {
+    let mut bench = Bench::with_daemon();
+    bench.source.many("old", 5, 100, 100);
+    let mut mirror = bench.live();
+    let source = bench.source.clone();
+    let writer = thread::spawn(move || {
+        burst(&source, "burst", 3_000);
+        source.remove("old/d00000");
+        source.rename("old/d00001", "renamed");
+    });
+    eventually(SOON, || match arrived(&bench.replica, "burst") {
+        0..50 => Err("the burst has not begun to arrive"),
+        _ => Ok(()),
+    });
+    bench.daemon_mut().kill();
+    let said = mirror.wait_for("behind");
+    assert!(said.contains("127.0.0.1"), "{said}");
+    writer.join().unwrap();
+    // The reason changes when nobody answers any more, and is told.
+    mirror.wait_for("Connection refused");
+    bench.source.write("meanwhile", "written while nobody listened");
+    bench.daemon_mut().restart();
+    mirror.wait_for("caught up");
+    bench.finish(mirror);
+}
+
+#[test]
+fn daemon_is_not_there_at_first() {
+    let mut bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    bench.daemon_mut().kill();
+    let mut mirror = bench.start();
+    mirror.wait_for("Connection refused");
+    bench.daemon_mut().restart();
+    mirror.wait_in_step();
+    bench.source.write("file", "changed");
+    bench.finish(mirror);
+}
+
+#[test]
+fn outage_without_changes_is_nothing_to_talk_about() {
+    let mut bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    let mirror = bench.live();
+    bench.wait_identical(&mirror);
+    bench.daemon_mut().restart();
+    bench.source.write("file", "changed");
+    bench.wait_identical(&mirror);
+    let ended = mirror.stop();
+    assert!(!ended.said().contains("behind"), "{}", ended.said());
+}
+
+#[test]
+fn worker_is_killed_in_the_middle_of_a_file() {
+    let bench = Bench::with_daemon();
+    bench.source.write("small", "content");
+    let mut mirror = bench.live();
+    bench.stop_workers_in_the_middle_of("big");
+    assert!(bench.daemon().kill_workers() > 0);
+    mirror.wait_for("behind");
+    mirror.wait_for("caught up");
+    bench.wait_identical(&mirror);
+    assert_eq!(bench.temporary_files(), Vec::<std::path::PathBuf>::new());
+    bench.finish(mirror);
+}
+
+#[test]
+fn worker_is_killed_in_the_middle_of_the_first_copy() {
+    let bench = Bench::with_daemon();
+    bench.source.many("small", 2, 50, 100);
+    // Called before the start, the mirror finds the file there.
+    bench.source.file("big", BIG);
+    let mut mirror = bench.start();
+    eventually(SOON, || match bench.temporary_files().as_slice() {
+        [] => Err("nothing is being written"),
+        _ => Ok(()),
+    });
+    bench.daemon().kill_workers();
+    mirror.wait_in_step();
+    bench.finish(mirror);
+}
+
+#[test]
+fn stopped_worker_is_given_up() {
+    let bench = Bench::with_daemon();
+    bench.source.write("small", "content");
+    let mut mirror = bench.live_with(&["--timeout", "1"]);
+    bench.stop_workers_in_the_middle_of("big");
+    let said = mirror.wait_for("behind");
+    assert!(said.contains("no progress"), "{said}");
+    mirror.wait_for("caught up");
+    bench.wait_identical(&mirror);
+    // The stopped one wakes up to a file that is not its own any more.
+    bench.daemon().continue_workers();
+    eventually(SOON, || match bench.daemon().workers().as_slice() {
+        [] => Ok(()),
+        left => Err(format!("workers that do not end: {left:?}")),
+    });
+    bench.source.write("small", "changed");
+    bench.finish(mirror);
+}
+
+#[test]
+fn daemon_that_never_answers_is_given_up() {
+    let bench = Bench::with_directory();
+    bench.source.write("file", "content");
+    // The kernel accepts the connection for a listener that never looks.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = bench.options();
+    command.args(["--timeout", "1"]).arg(bench.source.root());
+    command.arg(format!("rsync://127.0.0.1:{}/backup", silent.local_addr().unwrap().port()));
+    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    let said = mirror.wait_for("behind");
+    assert!(said.contains("no progress"), "{said}");
+    mirror.stop();
+}
+
+#[test]
+fn dead_destination_does_not_stop_the_other() {
+    let mut bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    bench.daemon_mut().kill();
+    let directory = bench.path("directory");
+    let mut command = bench.options();
+    command.arg(bench.source.root()).arg(bench.destination()).arg(&directory);
+    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    mirror.wait_in_step();
+    mirror.wait_for("Connection refused");
+    bench.source.write("another", "content");
+    bench.source.remove("file");
+    eventually(SOON, || compare(bench.source.root(), &directory, &testkit::Aspects::exact()));
+    bench.daemon_mut().restart();
+    bench.finish(mirror);
+}
+
+#[test]
+fn hopeless_destination_does_not_stop_the_other() {
+    let bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    let hopeless = bench.daemon().url("").replace("/backup", "/nothing");
+    let mut command = bench.options();
+    command.arg(bench.source.root()).arg(hopeless).arg(bench.destination());
+    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    mirror.wait_in_step();
+    mirror.wait_for("Unknown module 'nothing'");
+    bench.source.write("file", "changed");
+    bench.finish(mirror);
+}
+
+#[test]
+fn mirror_that_has_been_live_outlives_a_refusal() {
+    let bench = Bench::with_daemon_as(|daemon| daemon.max_connections(1));
+    bench.source.write("file", "content");
+    let mut mirror = bench.live();
+    bench.wait_identical(&mirror);
+    let port = bench.daemon().port();
+    // Takes the only place, for as long as it is held.
+    let greedy = eventually(SOON, || {
+        use std::io::{BufRead, BufReader, Write};
+        let stream = std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).map_err(|error| error.to_string())?;
+        stream.get_mut().write_all(format!("{line}backup\n").as_bytes()).map_err(|error| error.to_string())?;
+        line.clear();
+        stream.read_line(&mut line).map_err(|error| error.to_string())?;
+        if line.contains("AUTHREQD") { Ok(stream) } else { Err(line) }
+    });
+    bench.source.write("file", "changed");
+    let said = mirror.wait_for("behind");
+    assert!(said.contains("max connections"), "{said}");
+    drop(greedy);
+    mirror.wait_for("caught up");
+    bench.finish(mirror);
+}
+
+/// A disk that is nearly full of something else, which the test then takes away.
+fn full_disk(bench: &Bench, replica: &Tree, tmpfs: &Tmpfs, destination: std::ffi::OsString) {
+    let filler = tmpfs.path().join("filler");
+    std::fs::write(&filler, content(1, 6 << 20)).unwrap();
+    bench.source.write("a small file", "fits");
+    bench.source.file("large", 4 << 20);
+    let mut command = bench.options();
+    command.arg(bench.source.root()).arg(destination);
+    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    let said = mirror.wait_for("behind");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(!replica.exists("large"));
+    std::fs::remove_file(filler).unwrap();
+    mirror.wait_in_step();
+    bench.source.write("another", "now there is room");
+    eventually(SOON, || compare(bench.source.root(), replica.root(), &testkit::Aspects::exact()));
+    let ended = mirror.stop();
+    compare(bench.source.root(), replica.root(), &testkit::Aspects::exact()).unwrap_or_else(|differences| {
+        panic!("{differences}\nthe mirror said:\n{}", ended.said());
+    });
+}
+
+#[test]
+fn full_disk_of_a_directory() {
+    let Some(tmpfs) = Tmpfs::mount(8 << 20) else {
+        return skip("mounting is not permitted");
+    };
+    let bench = Bench::with_directory();
+    let replica = Tree::at(tmpfs.path().join("replica"));
+    full_disk(&bench, &replica, &tmpfs, replica.root().into());
+}
+
+#[test]
+fn full_disk_of_a_daemon() {
+    let Some(tmpfs) = Tmpfs::mount(8 << 20) else {
+        return skip("mounting is not permitted");
+    };
+    let bench = Bench::with_directory();
+    let replica = Tree::at(tmpfs.path().join("replica"));
+    let daemon = RsyncDaemon::module("small", replica.root()).munge_symlinks(false).start();
+    full_disk(&bench, &replica, &tmpfs, daemon.url("").into());
+}
+
+#[test]
+fn full_disk_with_once_ends_with_the_words_of_the_daemon() {
+    let Some(tmpfs) = Tmpfs::mount(1 << 20) else {
+        return skip("mounting is not permitted");
+    };
+    let bench = Bench::with_directory();
+    bench.source.file("large", 4 << 20);
+    let daemon = RsyncDaemon::module("small", tmpfs.path()).start();
+    let mut command = bench.options();
+    command.arg("--once").arg(bench.source.root()).arg(daemon.url(""));
+    let (code, said) = Mirror { program: testkit::Program::start(&mut command) }.wait_exit();
+    assert_eq!(code, 11, "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+}
+
+#[test]
+fn name_that_the_module_refuses_is_told_and_stops_nothing_else() {
+    let bench = Bench::with_daemon_as(|daemon: DaemonBuilder| daemon.exclude("*.secret"))
+        .ignoring(|path| path.extension().is_some_and(|extension| extension == "secret"));
+    bench.source.write("file", "content");
+    let mut mirror = bench.live();
+    bench.source.write("refused.secret", "content");
+    mirror.wait_for("behind");
+    bench.source.write("other", "content");
+    bench.source.remove("file");
+    bench.finish(mirror);
+    assert!(!bench.replica.exists("refused.secret"));
+}
+
+#[test]
+fn module_that_refuses_deletions() {
+    let bench = Bench::with_daemon_as(|daemon| daemon.refuse_options("delete"));
+    let bench = bench.ignoring(|path| path.starts_with("kept"));
+    bench.source.write("kept", "content");
+    bench.source.write("file", "content");
+    let mut mirror = bench.live();
+    mirror.wait_for("does not delete");
+    bench.source.remove("kept");
+    bench.source.write("file", "changed");
+    bench.finish(mirror);
+    assert!(bench.replica.exists("kept"));
+}
+
+for_each_destination! {
+    fn mirror_is_killed_in_the_middle_of_a_burst(bench: Bench) {
+        bench.source.many("old", 5, 100, 100);
+        let mut mirror = bench.live();
+        for round in 0..3 {
+            thread::scope(|scope| {
+                let source = &bench.source;
+                let writer = scope.spawn(move || {
+                    burst(source, &format!("burst{round}"), 1_500);
+                    source.remove(format!("old/d{round:05}"));
+                });
+                eventually(SOON, || match arrived(&bench.replica, &format!("burst{round}")) {
+                    0..20 => Err("the burst has not begun to arrive"),
+                    _ => Ok(()),
+                });
+                mirror.kill();
+                writer.join().unwrap();
+            });
+            mirror = bench.live();
+            bench.wait_identical(&mirror);
+        }
+        bench.finish(mirror);
+    }
+
+    fn mirror_is_killed_in_the_middle_of_a_file(bench: Bench) {
+        bench.source.write("other", "content");
+        let mirror = bench.live();
+        bench.source.file("big", BIG);
+        eventually(SOON, || match bench.temporary_files().is_empty() && !bench.replica.exists("big") {
+            true => Err("nothing is being written"),
+            false => Ok(()),
+        });
+        mirror.kill();
+        let mirror = bench.live();
+        bench.finish(mirror);
+    }
+
+    fn source_is_taken_away_and_comes_back(bench: Bench) {
+        bench.source.write("dir/file", "content");
+        let mut mirror = bench.live();
+        let aside = bench.path("aside");
+        std::fs::rename(bench.source.root(), &aside).unwrap();
+        std::fs::create_dir(bench.source.root()).unwrap();
+        mirror.wait_for("behind");
+        std::fs::remove_dir(bench.source.root()).unwrap();
+        // Nothing was deleted on the strength of the empty directory.
+        assert!(bench.replica.exists("dir/file"));
+        std::fs::rename(&aside, bench.source.root()).unwrap();
+        mirror.wait_for("caught up");
+        bench.source.write("dir/file", "changed after that");
+        bench.finish(mirror);
+    }
+}
+
+/// How long an idle mirror is watched.
+const IDLE: Duration = Duration::from_secs(2);
+
+for_each_destination! {
+    fn idle_mirror_uses_no_processor_time(bench: Bench) {
+        bench.source.many("tree", 20, 50, 10);
+        let mirror = bench.live();
+        bench.source.write("last", "change");
+        bench.wait_identical(&mirror);
+        // Whatever it still had to do is done when a whole period passes without work.
+        eventually(SOON, || {
+            let before = mirror.program.cpu_time();
+            thread::sleep(IDLE);
+            let used = mirror.program.cpu_time() - before;
+            if used <= Duration::from_millis(10) { Ok(()) } else { Err(format!("it used {used:?} in {IDLE:?}")) }
+        });
+        bench.finish(mirror);
+    }
+}

@@ -1,0 +1,409 @@
+//! What the user said: the options of one command line, before any of them is weighed against another.
+
+use crate::flags::{DEBUG, INFO, Levels};
+
+/// The options as they were given, in the state the last of them left.
+///
+/// Counters count, values are checked for their own form only. What options mean for each other is decided by
+/// [`crate::meant`].
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What is left when the options are taken away, in order.
+    pub operands: Vec<Vec<u8>>,
+
+    // What is said and printed.
+    pub(crate) version: u32,
+    pub(crate) verbose: u32,
+    pub(crate) quiet: bool,
+    pub(crate) info: Levels,
+    pub(crate) debug: Levels,
+    pub(crate) stderr: Option<Stderr>,
+    pub(crate) motd: bool,
+    pub(crate) stats: bool,
+    pub(crate) human: u32,
+    pub(crate) eight_bit: bool,
+    pub(crate) progress: bool,
+    pub(crate) itemize: u32,
+    pub(crate) out_format: Option<Vec<u8>>,
+    pub(crate) log_file: Option<Vec<u8>>,
+    pub(crate) log_file_format: Option<Vec<u8>>,
+    pub(crate) outbuf: Option<Buffering>,
+    pub(crate) list_only: bool,
+
+    // Which files take part.
+    pub(crate) recursive: Recursion,
+    pub(crate) incremental: bool,
+    pub(crate) dirs: Dirs,
+    pub(crate) relative: Option<bool>,
+    pub(crate) implied_dirs: bool,
+    pub(crate) one_file_system: u32,
+    pub(crate) update: bool,
+    pub(crate) existing: bool,
+    pub(crate) ignore_existing: bool,
+    pub(crate) max_size: Option<u64>,
+    pub(crate) min_size: Option<u64>,
+    pub(crate) prune_empty_dirs: bool,
+    pub(crate) ignore_missing_args: bool,
+    pub(crate) delete_missing_args: bool,
+    pub(crate) cvs_exclude: bool,
+    pub(crate) rules: Vec<RuleSource>,
+    pub(crate) per_dir_filters: u32,
+    pub(crate) files_from: Option<Vec<u8>>,
+    pub(crate) from0: bool,
+    pub(crate) qsort: bool,
+
+    // Which of their attributes.
+    pub(crate) links: bool,
+    pub(crate) copy_links: bool,
+    pub(crate) copy_unsafe_links: bool,
+    pub(crate) safe_links: bool,
+    pub(crate) insecure_links: bool,
+    pub(crate) munge_links: bool,
+    pub(crate) copy_dirlinks: bool,
+    pub(crate) keep_dirlinks: bool,
+    pub(crate) hard_links: u32,
+    pub(crate) perms: bool,
+    pub(crate) executability: bool,
+    pub(crate) chmod: Vec<Vec<u8>>,
+    pub(crate) acls: bool,
+    pub(crate) xattrs: u32,
+    pub(crate) owner: bool,
+    pub(crate) group: bool,
+    pub(crate) devices: bool,
+    pub(crate) specials: bool,
+    pub(crate) copy_devices: bool,
+    pub(crate) write_devices: bool,
+    pub(crate) drop_devices: bool,
+    pub(crate) times: bool,
+    pub(crate) atimes: u32,
+    pub(crate) open_noatime: bool,
+    pub(crate) omit_dir_times: bool,
+    pub(crate) omit_link_times: bool,
+    pub(crate) rights: Option<Super>,
+    pub(crate) numeric_ids: bool,
+    pub(crate) usermap: Option<IdMap>,
+    pub(crate) groupmap: Option<IdMap>,
+    pub(crate) confine_root: Option<Vec<u8>>,
+    pub(crate) copy_as: Option<Vec<u8>>,
+
+    // How they are compared and written.
+    pub(crate) checksum: bool,
+    pub(crate) checksum_choice: Option<Vec<u8>>,
+    pub(crate) checksum_seed: i32,
+    pub(crate) ignore_times: bool,
+    pub(crate) size_only: bool,
+    pub(crate) modify_window: i32,
+    pub(crate) whole_file: Option<bool>,
+    pub(crate) block_size: u64,
+    pub(crate) fuzzy: u32,
+    pub(crate) basis_kind: Option<BasisKind>,
+    pub(crate) basis_dirs: Vec<Vec<u8>>,
+    pub(crate) inplace: bool,
+    pub(crate) append: u32,
+    pub(crate) sparse: bool,
+    pub(crate) preallocate: bool,
+    pub(crate) fsync: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) backup: bool,
+    pub(crate) backup_dir: Option<Vec<u8>>,
+    pub(crate) suffix: Option<Vec<u8>>,
+    pub(crate) temp_dir: Option<Vec<u8>>,
+    pub(crate) partial: bool,
+    pub(crate) partial_dir: Option<Vec<u8>>,
+    pub(crate) delay_updates: bool,
+    pub(crate) mkpath: bool,
+    pub(crate) compress: u32,
+    pub(crate) compress_choice: Option<Vec<u8>>,
+    pub(crate) compress_level: Option<i32>,
+    pub(crate) compress_threads: i32,
+    pub(crate) skip_compress: Option<Vec<u8>>,
+
+    // What is deleted.
+    pub(crate) delete: bool,
+    pub(crate) delete_before: bool,
+    pub(crate) delete_during: bool,
+    pub(crate) delete_delay: bool,
+    pub(crate) delete_after: bool,
+    pub(crate) delete_excluded: bool,
+    pub(crate) remove_source_files: Option<SourceRemoval>,
+    pub(crate) force: bool,
+    pub(crate) ignore_errors: bool,
+    pub(crate) max_delete: Option<i32>,
+
+    // How the other side is reached.
+    pub(crate) server: bool,
+    pub(crate) sender: bool,
+    pub(crate) rsh: Option<Vec<u8>>,
+    pub(crate) rsync_path: Option<Vec<u8>>,
+    pub(crate) remote_options: Vec<Vec<u8>>,
+    pub(crate) old_args: Option<u32>,
+    pub(crate) secluded_args: Option<bool>,
+    pub(crate) trust_sender: bool,
+    pub(crate) blocking_io: Option<bool>,
+    pub(crate) address: Option<Vec<u8>>,
+    pub(crate) port: i32,
+    pub(crate) sockopts: Option<Vec<u8>>,
+    pub(crate) family: Option<Family>,
+    pub(crate) password_file: Option<Vec<u8>>,
+    pub(crate) early_input: Option<Vec<u8>>,
+    pub(crate) timeout: i32,
+    pub(crate) contimeout: i32,
+    pub(crate) bwlimit: u64,
+    pub(crate) stop_at: Option<StopTime>,
+    pub(crate) protocol: Option<i32>,
+    pub(crate) iconv: Option<Vec<u8>>,
+    pub(crate) max_alloc: Option<Vec<u8>>,
+    pub(crate) write_batch: Option<Vec<u8>>,
+    pub(crate) only_write_batch: bool,
+    pub(crate) read_batch: Option<Vec<u8>>,
+}
+
+impl Given {
+    /// Nothing given.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            operands: Vec::new(),
+            version: 0,
+            verbose: 0,
+            quiet: false,
+            info: Levels::new(INFO),
+            debug: Levels::new(DEBUG),
+            stderr: None,
+            motd: true,
+            stats: false,
+            human: 1,
+            eight_bit: false,
+            progress: false,
+            itemize: 0,
+            out_format: None,
+            log_file: None,
+            log_file_format: None,
+            outbuf: None,
+            list_only: false,
+            recursive: Recursion::Off,
+            incremental: true,
+            dirs: Dirs::Auto,
+            relative: None,
+            implied_dirs: true,
+            one_file_system: 0,
+            update: false,
+            existing: false,
+            ignore_existing: false,
+            max_size: None,
+            min_size: None,
+            prune_empty_dirs: false,
+            ignore_missing_args: false,
+            delete_missing_args: false,
+            cvs_exclude: false,
+            rules: Vec::new(),
+            per_dir_filters: 0,
+            files_from: None,
+            from0: false,
+            qsort: false,
+            links: false,
+            copy_links: false,
+            copy_unsafe_links: false,
+            safe_links: false,
+            insecure_links: false,
+            munge_links: false,
+            copy_dirlinks: false,
+            keep_dirlinks: false,
+            hard_links: 0,
+            perms: false,
+            executability: false,
+            chmod: Vec::new(),
+            acls: false,
+            xattrs: 0,
+            owner: false,
+            group: false,
+            devices: false,
+            specials: false,
+            copy_devices: false,
+            write_devices: false,
+            drop_devices: false,
+            times: false,
+            atimes: 0,
+            open_noatime: false,
+            omit_dir_times: false,
+            omit_link_times: false,
+            rights: None,
+            numeric_ids: false,
+            usermap: None,
+            groupmap: None,
+            confine_root: None,
+            copy_as: None,
+            checksum: false,
+            checksum_choice: None,
+            checksum_seed: 0,
+            ignore_times: false,
+            size_only: false,
+            modify_window: 0,
+            whole_file: None,
+            block_size: 0,
+            fuzzy: 0,
+            basis_kind: None,
+            basis_dirs: Vec::new(),
+            inplace: false,
+            append: 0,
+            sparse: false,
+            preallocate: false,
+            fsync: false,
+            dry_run: false,
+            backup: false,
+            backup_dir: None,
+            suffix: None,
+            temp_dir: None,
+            partial: false,
+            partial_dir: None,
+            delay_updates: false,
+            mkpath: false,
+            compress: 0,
+            compress_choice: None,
+            compress_level: None,
+            compress_threads: 0,
+            skip_compress: None,
+            delete: false,
+            delete_before: false,
+            delete_during: false,
+            delete_delay: false,
+            delete_after: false,
+            delete_excluded: false,
+            remove_source_files: None,
+            force: false,
+            ignore_errors: false,
+            max_delete: None,
+            server: false,
+            sender: false,
+            rsh: None,
+            rsync_path: None,
+            remote_options: Vec::new(),
+            old_args: None,
+            secluded_args: None,
+            trust_sender: false,
+            blocking_io: None,
+            address: None,
+            port: 0,
+            sockopts: None,
+            family: None,
+            password_file: None,
+            early_input: None,
+            timeout: 0,
+            contimeout: 0,
+            bwlimit: 0,
+            stop_at: None,
+            protocol: None,
+            iconv: None,
+            max_alloc: None,
+            write_batch: None,
+            only_write_batch: false,
+            read_batch: None,
+        }
+    }
+}
+
+/// Where messages of the other processes come out (`--stderr`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stderr {
+    Errors,
+    All,
+    Client,
+}
+
+/// When output is handed on (`--outbuf`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffering {
+    None,
+    Line,
+    Block,
+}
+
+/// Recursion that only `-a` implied gives way to `--files-from`, an explicit `-r` does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recursion {
+    Off,
+    Implied,
+    Asked,
+}
+
+/// `--dirs`, `--no-dirs`, neither, or `--old-dirs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dirs {
+    Auto,
+    No,
+    Asked,
+    Old,
+}
+
+/// `--super`, `--no-super` and `--fake-super` share one setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Super {
+    No,
+    Yes,
+    Fake,
+}
+
+/// The kind of the alternate destinations; one command line knows only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BasisKind {
+    Compare,
+    Copy,
+    Link,
+}
+
+impl BasisKind {
+    /// The option's long name, with its dashes.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Compare => "--compare-dest",
+            Self::Copy => "--copy-dest",
+            Self::Link => "--link-dest",
+        }
+    }
+}
+
+/// What the sender removes once the receiver has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceRemoval {
+    /// `--remove-source-files`: also what was up to date.
+    Synchronised,
+    /// The old `--remove-sent-files`: only what was sent.
+    Sent,
+}
+
+/// The address family asked for with `-4` or `-6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// A map of ids, and whether `--chown` made it (each may be given once, and not both).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    pub(crate) text: Vec<u8>,
+    pub(crate) by_chown: bool,
+}
+
+/// `--stop-after` or `--stop-at`: checked when read, resolved against the clock when the run starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StopTime {
+    AfterMinutes(u32),
+    At(Vec<u8>),
+}
+
+/// One option that adds filter rules. They keep the order of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleSource {
+    Filter(Vec<u8>),
+    Exclude(Vec<u8>),
+    Include(Vec<u8>),
+    /// A file of patterns; `nul` is the state of `--from0` when the option was read.
+    ExcludeFrom {
+        file: Vec<u8>,
+        nul: bool,
+    },
+    IncludeFrom {
+        file: Vec<u8>,
+        nul: bool,
+    },
+}

@@ -1,0 +1,30 @@
+//! The rows of the option table by topic, together in the order of `rsync --help`.
+
+mod attributes;
+mod comparison;
+mod connection;
+mod deletion;
+mod filters;
+mod limits;
+mod links;
+mod messages;
+mod output;
+mod selection;
+mod writing;
+
+use crate::table::Opt;
+
+/// The topics.
+pub(crate) const TOPICS: &[&[Opt]] = &[
+    messages::ROWS,
+    selection::ROWS,
+    links::ROWS,
+    attributes::ROWS,
+    writing::ROWS,
+    deletion::ROWS,
+    limits::ROWS,
+    comparison::ROWS,
+    filters::ROWS,
+    output::ROWS,
+    connection::ROWS,
+];
