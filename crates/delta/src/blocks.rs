@@ -54,9 +54,12 @@ impl Blocks {
             return Err(BadBlocks::Remainder(remainder));
         }
         match u8::try_from(strong_len) {
-            Ok(short) if usize::from(short) <= digest_len => {
-                Ok(Blocks { count, block_len, remainder, strong_len: short })
-            }
+            Ok(short) if usize::from(short) <= digest_len => Ok(Blocks {
+                count,
+                block_len,
+                remainder,
+                strong_len: short,
+            }),
             _ => Err(BadBlocks::StrongLen(strong_len)),
         }
     }
@@ -74,7 +77,12 @@ impl Blocks {
         let count = i32::try_from(count).map_err(|_| too_many)?.unsigned_abs();
         // The rest of a division by a u32 is one.
         let remainder = (len % u64::from(block_len)) as u32;
-        Ok(Blocks { count, block_len, remainder, strong_len })
+        Ok(Blocks {
+            count,
+            block_len,
+            remainder,
+            strong_len,
+        })
     }
 
     /// How many blocks there are.
@@ -100,13 +108,21 @@ impl Blocks {
     /// Bytes that the blocks describe together.
     pub fn described_len(&self) -> u64 {
         let whole = u64::from(self.count) * u64::from(self.block_len);
-        if self.remainder == 0 || self.count == 0 { whole } else { whole - u64::from(self.block_len - self.remainder) }
+        if self.remainder == 0 || self.count == 0 {
+            whole
+        } else {
+            whole - u64::from(self.block_len - self.remainder)
+        }
     }
 
     /// Where a block starts in the basis, in bytes, and how long it is. The index must be below [`Blocks::count`].
     pub fn range(&self, index: u32) -> (u64, u32) {
         let is_short = self.remainder != 0 && index + 1 == self.count;
-        let len = if is_short { self.remainder } else { self.block_len };
+        let len = if is_short {
+            self.remainder
+        } else {
+            self.block_len
+        };
         (u64::from(index) * u64::from(self.block_len), len)
     }
 }
@@ -123,7 +139,9 @@ pub fn block_len(len: u64, max_len: u32) -> u32 {
         return max_len;
     }
     let root = len.isqrt() & !7;
-    u32::try_from(root).unwrap_or(max_len).clamp(700, max_len.max(700))
+    u32::try_from(root)
+        .unwrap_or(max_len)
+        .clamp(700, max_len.max(700))
 }
 
 /// How many bytes of each strong sum tell the blocks of a basis of `len` bytes apart. `digest_len` is the length of a
@@ -161,23 +179,41 @@ mod tests {
     #[test]
     fn a_basis_divides_into_blocks_and_a_rest() {
         let blocks = Blocks::divide(100_000, 700, 2).expect("few blocks");
-        assert_eq!((blocks.count(), blocks.remainder(), blocks.described_len()), (143, 600, 100_000));
+        assert_eq!(
+            (blocks.count(), blocks.remainder(), blocks.described_len()),
+            (143, 600, 100_000)
+        );
         assert_eq!(blocks.range(142), (99_400, 600));
         assert_eq!(blocks.range(141), (98_700, 700));
-        assert_eq!(Blocks::divide(1400, 700, 2).expect("few blocks").described_len(), 1400);
-        assert_eq!(Blocks::divide(u64::MAX, 700, 2), Err(BadBlocks::Count(u64::MAX / 700 + 1)));
+        assert_eq!(
+            Blocks::divide(1400, 700, 2)
+                .expect("few blocks")
+                .described_len(),
+            1400
+        );
+        assert_eq!(
+            Blocks::divide(u64::MAX, 700, 2),
+            Err(BadBlocks::Count(u64::MAX / 700 + 1))
+        );
     }
 
     #[test]
     fn what_a_peer_describes_is_bounded() {
-        let described = |count, len, strong, rest| Blocks::new(count, len, strong, rest, Blocks::MAX_LEN, 16);
+        let described =
+            |count, len, strong, rest| Blocks::new(count, len, strong, rest, Blocks::MAX_LEN, 16);
         assert!(described(143, 700, 2, 600).is_ok());
         assert!(described(0, 0, 0, 0).is_ok());
         assert_eq!(described(1, 0, 2, 0), Err(BadBlocks::BlockLen(0)));
-        assert_eq!(described(1, (1 << 17) + 1, 2, 0), Err(BadBlocks::BlockLen((1 << 17) + 1)));
+        assert_eq!(
+            described(1, (1 << 17) + 1, 2, 0),
+            Err(BadBlocks::BlockLen((1 << 17) + 1))
+        );
         assert_eq!(described(1, 700, 17, 0), Err(BadBlocks::StrongLen(17)));
         assert_eq!(described(1, 700, 256, 0), Err(BadBlocks::StrongLen(256)));
         assert_eq!(described(1, 700, 16, 701), Err(BadBlocks::Remainder(701)));
-        assert_eq!(described(1 << 31, 700, 16, 0), Err(BadBlocks::Count(1 << 31)));
+        assert_eq!(
+            described(1 << 31, 700, 16, 0),
+            Err(BadBlocks::Count(1 << 31))
+        );
     }
 }

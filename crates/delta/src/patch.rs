@@ -64,7 +64,15 @@ pub struct Patch<B, T> {
 impl<B: ReadAt, T: Target> Patch<B, T> {
     /// Starts a file from a basis that is divided into `blocks`. With `in_place`, the target is the basis itself.
     pub fn new(basis: B, blocks: Blocks, in_place: bool, target: T, sum: FileSum) -> Self {
-        Patch { basis, blocks, in_place, target, sum, written: 0, buffer: Vec::new() }
+        Patch {
+            basis,
+            blocks,
+            in_place,
+            target,
+            sum,
+            written: 0,
+            buffer: Vec::new(),
+        }
     }
 
     /// Appends bytes that are not in the basis.
@@ -88,14 +96,19 @@ impl<B: ReadAt, T: Target> Patch<B, T> {
         }
         let (offset, len) = self.blocks.range(block);
         self.buffer.resize(len as usize, 0);
-        let read = read_full(&mut self.basis, offset, &mut self.buffer).map_err(PatchError::Basis)?;
+        let read =
+            read_full(&mut self.basis, offset, &mut self.buffer).map_err(PatchError::Basis)?;
         if read < self.buffer.len() {
             return Err(PatchError::Basis(io::ErrorKind::UnexpectedEof.into()));
         }
         self.sum.update(&self.buffer);
         let stays = self.in_place && offset == self.written;
         self.written += u64::from(len);
-        let done = if stays { self.target.keep(&self.buffer) } else { self.target.write(&self.buffer) };
+        let done = if stays {
+            self.target.keep(&self.buffer)
+        } else {
+            self.target.write(&self.buffer)
+        };
         done.map_err(PatchError::Target)
     }
 

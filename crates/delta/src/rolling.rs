@@ -24,14 +24,20 @@ impl RollingSum {
                 chunk_plain += value;
                 chunk_weighted += weight * value;
             }
-            weighted = weighted.wrapping_add((CHUNK as i32).wrapping_mul(plain)).wrapping_add(chunk_weighted);
+            weighted = weighted
+                .wrapping_add((CHUNK as i32).wrapping_mul(plain))
+                .wrapping_add(chunk_weighted);
             plain = plain.wrapping_add(chunk_plain);
         }
         for &byte in chunks.remainder() {
             plain = plain.wrapping_add(byte.cast_signed().into());
             weighted = weighted.wrapping_add(plain);
         }
-        RollingSum { plain: plain.cast_unsigned(), weighted: weighted.cast_unsigned(), len: window.len() as u32 }
+        RollingSum {
+            plain: plain.cast_unsigned(),
+            weighted: weighted.cast_unsigned(),
+            len: window.len() as u32,
+        }
     }
 
     /// Moves the window by one: `leaving` was its first byte, `entering` is its new last one.
@@ -39,7 +45,9 @@ impl RollingSum {
     pub fn roll(&mut self, leaving: u8, entering: u8) {
         let (leaving, entering) = (signed(leaving), signed(entering));
         self.plain = self.plain.wrapping_add(entering.wrapping_sub(leaving));
-        self.weighted = self.weighted.wrapping_sub(self.len.wrapping_mul(leaving)).wrapping_add(self.plain);
+        // In this order only one addition waits for the byte before.
+        let change = self.plain.wrapping_sub(self.len.wrapping_mul(leaving));
+        self.weighted = self.weighted.wrapping_add(change);
     }
 
     /// The sum as it is sent.

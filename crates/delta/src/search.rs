@@ -62,7 +62,15 @@ pub fn search<S: Sink>(
     let blocks = index.signature.blocks();
     let block_len = blocks.block_len() as usize;
     let mut window = Window::new(source, len, block_len);
-    let mut search = Search { index, strong, in_place, want: 0, kept: Vec::new(), sink, outcome: Outcome::default() };
+    let mut search = Search {
+        index,
+        strong,
+        in_place,
+        want: 0,
+        kept: Vec::new(),
+        sink,
+        outcome: Outcome::default(),
+    };
     if in_place {
         search.kept = vec![false; index.signature.weak().len()];
     }
@@ -158,13 +166,19 @@ impl<'a> Index<'a> {
 
     /// The blocks that may have this weak sum, highest number first.
     fn candidates(&self, weak: u32) -> impl Iterator<Item = usize> {
-        let first = if self.tag(weak) & 1 == 1 { self.heads[(hash(weak) >> self.head_shift) as usize] } else { 0 };
+        let first = if self.tag(weak) & 1 == 1 {
+            self.heads[(hash(weak) >> self.head_shift) as usize]
+        } else {
+            0
+        };
         let link = |block: u32| (block != 0).then_some(block);
-        std::iter::successors(link(first), move |&block| link(self.previous[block as usize - 1]))
-            // Counting blocks with another sum too bounds the work whatever sums a peer makes up.
-            .take(MAX_CANDIDATES)
-            .map(|block| block as usize - 1)
-            .filter(move |&block| self.signature.weak()[block] == weak)
+        std::iter::successors(link(first), move |&block| {
+            link(self.previous[block as usize - 1])
+        })
+        // Counting blocks with another sum too bounds the work whatever sums a peer makes up.
+        .take(MAX_CANDIDATES)
+        .map(|block| block as usize - 1)
+        .filter(move |&block| self.signature.weak()[block] == weak)
     }
 
     /// Moves `sum`, of the first `block_len` bytes of `data`, on by at least one byte until a block has that sum.
@@ -177,7 +191,12 @@ impl<'a> Index<'a> {
         let mut found = false;
         while !found && steps < leaving.len() {
             // Several bytes to each branch: this loop is where a search spends its time.
-            for (leaving, entering) in leaving[steps..].as_chunks::<STRIDE>().0.iter().zip(entering[steps..].as_chunks().0) {
+            for (leaving, entering) in leaving[steps..]
+                .as_chunks::<STRIDE>()
+                .0
+                .iter()
+                .zip(entering[steps..].as_chunks().0)
+            {
                 let mut ahead = rolling;
                 let mut tags = 0;
                 for (&leaving, &entering) in leaving.iter().zip::<&[u8; STRIDE]>(entering) {
@@ -190,7 +209,9 @@ impl<'a> Index<'a> {
                 rolling = ahead;
                 steps += STRIDE;
             }
-            for (&leaving, &entering) in leaving[steps..].iter().zip(&entering[steps..]).take(STRIDE) {
+            for (&leaving, &entering) in
+                leaving[steps..].iter().zip(&entering[steps..]).take(STRIDE)
+            {
                 rolling.roll(leaving, entering);
                 steps += 1;
                 found = self.candidates(rolling.value()).next().is_some();
@@ -227,14 +248,24 @@ impl<S: Sink> Search<'_, S> {
     fn find(&self, weak: u32, offset: u64, data: &[u8]) -> Option<usize> {
         let mut digest = None;
         // In place, a block where it already is costs the receiver nothing; otherwise a run of blocks is best.
-        let here = if self.in_place { self.block_at(offset, data.len()) } else { None };
+        let here = if self.in_place {
+            self.block_at(offset, data.len())
+        } else {
+            None
+        };
         let first = here.into_iter().chain(Some(self.want));
-        let mut candidates = first.filter(|&block| self.has_weak(block, weak, data.len())).chain(self.index.candidates(weak));
-        candidates.find(|&block| self.may_use(block, offset) && self.has_strong(block, data, &mut digest))
+        let mut candidates = first
+            .filter(|&block| self.has_weak(block, weak, data.len()))
+            .chain(self.index.candidates(weak));
+        candidates
+            .find(|&block| self.may_use(block, offset) && self.has_strong(block, data, &mut digest))
     }
 
     fn block_at(&self, offset: u64, len: usize) -> Option<usize> {
-        offset.is_multiple_of(len as u64).then(|| usize::try_from(offset / len as u64).ok()).flatten()
+        offset
+            .is_multiple_of(len as u64)
+            .then(|| usize::try_from(offset / len as u64).ok())
+            .flatten()
     }
 
     fn has_weak(&self, block: usize, weak: u32, len: usize) -> bool {
@@ -245,12 +276,16 @@ impl<S: Sink> Search<'_, S> {
 
     /// In place, what lies before the end of the output is overwritten, unless it was kept.
     fn may_use(&self, block: usize, offset: u64) -> bool {
-        !self.in_place || self.kept[block] || self.index.signature.blocks().range(block as u32).0 >= offset
+        !self.in_place
+            || self.kept[block]
+            || self.index.signature.blocks().range(block as u32).0 >= offset
     }
 
     fn has_strong(&self, block: usize, data: &[u8], digest: &mut Option<Digest>) -> bool {
         let sum = self.index.signature.strong(block);
-        digest.get_or_insert_with(|| self.strong.block_sum(data)).starts_with(sum)
+        digest
+            .get_or_insert_with(|| self.strong.block_sum(data))
+            .starts_with(sum)
     }
 
     /// Emits what lies between the last match and here.
@@ -263,7 +298,12 @@ impl<S: Sink> Search<'_, S> {
         Ok(())
     }
 
-    fn matched<R: ReadAt>(&mut self, window: &mut Window<'_, R>, block: usize, len: usize) -> Result<(), S::Error> {
+    fn matched<R: ReadAt>(
+        &mut self,
+        window: &mut Window<'_, R>,
+        block: usize,
+        len: usize,
+    ) -> Result<(), S::Error> {
         if self.in_place && self.index.signature.blocks().range(block as u32).0 == window.offset() {
             self.kept[block] = true;
         }
@@ -279,7 +319,8 @@ impl<S: Sink> Search<'_, S> {
     fn tail<R: ReadAt>(&mut self, window: &mut Window<'_, R>) -> Result<(), S::Error> {
         let blocks = *self.index.signature.blocks();
         let len = blocks.remainder() as usize;
-        let is_known = self.index.signature.weak().len() == blocks.count() as usize && blocks.count() > 0;
+        let is_known =
+            self.index.signature.weak().len() == blocks.count() as usize && blocks.count() > 0;
         if len == 0 || !is_known || !window.has(len) {
             return Ok(());
         }
@@ -338,7 +379,16 @@ impl<'a, R: ReadAt> Window<'a, R> {
     fn new(source: &'a mut R, len: u64, block_len: usize) -> Self {
         // Small files need no large buffer.
         let room = usize::try_from(len).map_or(READ + block_len, |len| len.min(READ + block_len));
-        Window { source, len, buffer: vec![0; room], start: 0, filled: 0, emitted: 0, at: 0, damage: None }
+        Window {
+            source,
+            len,
+            buffer: vec![0; room],
+            start: 0,
+            filled: 0,
+            emitted: 0,
+            at: 0,
+            damage: None,
+        }
     }
 
     fn offset(&self) -> u64 {
@@ -356,7 +406,8 @@ impl<'a, R: ReadAt> Window<'a, R> {
 
     /// How many bytes are left without the last `count`, as far as that is a number here.
     fn left_but(&self, count: usize) -> usize {
-        usize::try_from((self.len - self.offset()).saturating_sub(count as u64)).unwrap_or(usize::MAX)
+        usize::try_from((self.len - self.offset()).saturating_sub(count as u64))
+            .unwrap_or(usize::MAX)
     }
 
     /// What is in memory from here on.
@@ -386,7 +437,11 @@ impl<'a, R: ReadAt> Window<'a, R> {
         let room = self.buffer.len() - self.filled;
         let count = usize::try_from(self.len - from).map_or(room, |left| left.min(room));
         let target = &mut self.buffer[self.filled..self.filled + count];
-        let read = if self.damage.is_some() { Ok(0) } else { read_full(self.source, from, target) };
+        let read = if self.damage.is_some() {
+            Ok(0)
+        } else {
+            read_full(self.source, from, target)
+        };
         let good = match read {
             Ok(read) => read,
             Err(error) => {
@@ -397,7 +452,8 @@ impl<'a, R: ReadAt> Window<'a, R> {
         if good < count {
             // The receiver was told a length: it gets that many bytes, and a sum that does not match.
             target[good..].fill(0);
-            self.damage.get_or_insert_with(|| io::ErrorKind::UnexpectedEof.into());
+            self.damage
+                .get_or_insert_with(|| io::ErrorKind::UnexpectedEof.into());
         }
         self.filled += count;
     }

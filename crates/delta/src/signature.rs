@@ -18,7 +18,10 @@ pub struct Signature {
 impl Signature {
     /// No sums yet: those that a peer sends are added with [`Signature::push`]. Memory grows with what really comes.
     pub fn new(blocks: Blocks) -> Self {
-        Signature { blocks, ..Signature::default() }
+        Signature {
+            blocks,
+            ..Signature::default()
+        }
     }
 
     /// Sums a basis, which is read to the end of its last block.
@@ -58,7 +61,10 @@ impl Signature {
 
     /// The sums of every block so far, in order.
     pub fn sums(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.weak.iter().enumerate().map(|(index, &weak)| (weak, self.strong(index)))
+        self.weak
+            .iter()
+            .enumerate()
+            .map(|(index, &weak)| (weak, self.strong(index)))
     }
 
     pub(crate) fn weak(&self) -> &[u32] {

@@ -49,13 +49,19 @@ impl Digest {
     fn new(sum: &[u8]) -> Self {
         let mut bytes = [0; 20];
         bytes[..sum.len()].copy_from_slice(sum);
-        Digest { bytes, len: sum.len() as u8 }
+        Digest {
+            bytes,
+            len: sum.len() as u8,
+        }
     }
 
     /// A sum that is certainly not this one, for a file whose data could not all be sent (wire-files 11.4).
     #[must_use]
     pub fn spoiled(&self) -> Self {
-        let mut wrong = Digest { bytes: [0; 20], len: self.len };
+        let mut wrong = Digest {
+            bytes: [0; 20],
+            len: self.len,
+        };
         if *self == wrong {
             wrong.bytes[usize::from(self.len).saturating_sub(1)] = 1;
         }
@@ -93,7 +99,11 @@ impl StrongSum {
             Algorithm::Md4 => false,
             _ => true,
         };
-        StrongSum { algorithm, seed, seed_first }
+        StrongSum {
+            algorithm,
+            seed,
+            seed_first,
+        }
     }
 
     /// Bytes in a sum.
@@ -119,7 +129,11 @@ impl StrongSum {
         let seed = self.seed.to_le_bytes();
         // A seed of 0 is none.
         let seed = if self.seed == 0 { &[] } else { &seed[..] };
-        let (first, second) = if self.seed_first { (seed, data) } else { (data, seed) };
+        let (first, second) = if self.seed_first {
+            (seed, data)
+        } else {
+            (data, seed)
+        };
         Digest::new(&D::new().chain_update(first).chain_update(second).finalize())
     }
 }
@@ -214,13 +228,25 @@ mod tests {
 
     #[test]
     fn file_sums_are_the_published_ones() {
-        assert_eq!(file_sum(Algorithm::Md4, b"abc"), "a448017aaf21d8525fc10ae87aa6729d");
-        assert_eq!(file_sum(Algorithm::Md5, b"abc"), "900150983cd24fb0d6963f7d28e17f72");
-        assert_eq!(file_sum(Algorithm::Sha1, b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(
+            file_sum(Algorithm::Md4, b"abc"),
+            "a448017aaf21d8525fc10ae87aa6729d"
+        );
+        assert_eq!(
+            file_sum(Algorithm::Md5, b"abc"),
+            "900150983cd24fb0d6963f7d28e17f72"
+        );
+        assert_eq!(
+            file_sum(Algorithm::Sha1, b"abc"),
+            "a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
         // The published values of XXH are written the other way round.
         assert_eq!(file_sum(Algorithm::Xxh64, b""), "99e9d85137db46ef");
         assert_eq!(file_sum(Algorithm::Xxh3, b""), "c294d3380580062d");
-        assert_eq!(file_sum(Algorithm::Xxh128, b""), "7f498d4624c30160d8984701d306aa99");
+        assert_eq!(
+            file_sum(Algorithm::Xxh128, b""),
+            "7f498d4624c30160d8984701d306aa99"
+        );
         assert_eq!(file_sum(Algorithm::None, b"abc"), "00");
     }
 
@@ -235,21 +261,44 @@ mod tests {
 
     #[test]
     fn the_seed_goes_where_the_algorithm_wants_it() {
-        let block = |algorithm, fix| format!("{:?}", StrongSum::new(algorithm, 0x0403_0201, fix).block_sum(b"abc"));
-        assert_eq!(block(Algorithm::Md5, true), file_sum(Algorithm::Md5, b"\x01\x02\x03\x04abc"));
-        assert_eq!(block(Algorithm::Md5, false), file_sum(Algorithm::Md5, b"abc\x01\x02\x03\x04"));
-        assert_eq!(block(Algorithm::Md4, true), file_sum(Algorithm::Md4, b"abc\x01\x02\x03\x04"));
-        assert_eq!(block(Algorithm::Sha1, false), file_sum(Algorithm::Sha1, b"\x01\x02\x03\x04abc"));
+        let block = |algorithm, fix| {
+            format!(
+                "{:?}",
+                StrongSum::new(algorithm, 0x0403_0201, fix).block_sum(b"abc")
+            )
+        };
+        assert_eq!(
+            block(Algorithm::Md5, true),
+            file_sum(Algorithm::Md5, b"\x01\x02\x03\x04abc")
+        );
+        assert_eq!(
+            block(Algorithm::Md5, false),
+            file_sum(Algorithm::Md5, b"abc\x01\x02\x03\x04")
+        );
+        assert_eq!(
+            block(Algorithm::Md4, true),
+            file_sum(Algorithm::Md4, b"abc\x01\x02\x03\x04")
+        );
+        assert_eq!(
+            block(Algorithm::Sha1, false),
+            file_sum(Algorithm::Sha1, b"\x01\x02\x03\x04abc")
+        );
         let negative = StrongSum::new(Algorithm::Xxh64, -1, true).block_sum(b"abc");
         assert_eq!(*negative, xxh64(b"abc", u64::MAX).to_le_bytes());
         let mut implied = FileSum::implied_md4(0);
         implied.update(b"abc");
-        assert_eq!(format!("{:?}", implied.finish()), file_sum(Algorithm::Md4, b"\0\0\0\0abc"));
+        assert_eq!(
+            format!("{:?}", implied.finish()),
+            file_sum(Algorithm::Md4, b"\0\0\0\0abc")
+        );
     }
 
     #[test]
     fn a_spoiled_sum_is_never_the_right_one() {
-        for sum in [FileSum::new(Algorithm::Md5).finish(), FileSum::new(Algorithm::None).finish()] {
+        for sum in [
+            FileSum::new(Algorithm::Md5).finish(),
+            FileSum::new(Algorithm::None).finish(),
+        ] {
             assert_ne!(sum, sum.spoiled());
             assert_eq!(sum.len(), sum.spoiled().len());
         }

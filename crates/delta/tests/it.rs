@@ -4,7 +4,8 @@
 use std::io;
 
 use driftless_delta::{
-    Algorithm, Blocks, FileSum, Index, Outcome, Patch, ReadAt, Signature, Sink, StrongSum, Target, search,
+    Algorithm, Blocks, FileSum, Index, Outcome, Patch, ReadAt, Signature, Sink, StrongSum, Target,
+    search,
 };
 use proptest::prelude::*;
 
@@ -56,7 +57,14 @@ fn tokens(basis: &[u8], new: &[u8], block_len: u32, in_place: bool) -> (Vec<Toke
     let mut sink = Tokens::default();
     let index = Index::new(&signature);
     let len = new.len() as u64;
-    let Ok(outcome) = search(&mut in_pieces(new, 100_000), len, &index, &strong, in_place, &mut sink);
+    let Ok(outcome) = search(
+        &mut in_pieces(new, 100_000),
+        len,
+        &index,
+        &strong,
+        in_place,
+        &mut sink,
+    );
     (sink.0, outcome)
 }
 
@@ -98,7 +106,11 @@ impl Target for InPlace<'_> {
     }
 
     fn keep(&mut self, data: &[u8]) -> io::Result<()> {
-        assert_eq!(&self.file.borrow()[self.at..self.at + data.len()], data, "what is kept is what was there");
+        assert_eq!(
+            &self.file.borrow()[self.at..self.at + data.len()],
+            data,
+            "what is kept is what was there"
+        );
         self.at += data.len();
         self.kept += data.len() as u64;
         Ok(())
@@ -112,7 +124,11 @@ fn rebuilt_in_place(basis: &[u8], tokens: &[Token], block_len: u32) -> (Vec<u8>,
         let file = file.borrow();
         in_pieces(&file, usize::MAX).read_at(offset, buffer)
     };
-    let target = InPlace { file: &file, at: 0, kept: 0 };
+    let target = InPlace {
+        file: &file,
+        at: 0,
+        kept: 0,
+    };
     let mut patch = Patch::new(read, blocks, true, target, FileSum::new(Algorithm::None));
     for token in tokens {
         match token {
@@ -158,7 +174,10 @@ fn edited(mut data: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
 
 /// Few different bytes, so that blocks recur.
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![prop::collection::vec(any::<u8>(), 0..max), prop::collection::vec(0..2_u8, 0..max)]
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..max),
+        prop::collection::vec(0..2_u8, 0..max)
+    ]
 }
 
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
@@ -166,7 +185,8 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
         (0..3000_usize, bytes(300)).prop_map(|(at, new)| Edit::Insert(at, new)),
         (0..3000_usize, 0..500_usize).prop_map(|(at, count)| Edit::Delete(at, count)),
         (0..3000_usize, bytes(300)).prop_map(|(at, new)| Edit::Overwrite(at, new)),
-        (0..3000_usize, 0..500_usize, 0..3000_usize).prop_map(|(at, count, to)| Edit::Move(at, count, to)),
+        (0..3000_usize, 0..500_usize, 0..3000_usize)
+            .prop_map(|(at, count, to)| Edit::Move(at, count, to)),
     ];
     prop::collection::vec(edit, 0..5)
 }
@@ -217,7 +237,11 @@ fn only_the_edited_blocks_of_a_large_file_travel() {
     new.splice(1_000_000..1_000_000, *b"inserted");
     new[2_500_000] ^= 1;
     let (tokens, outcome) = tokens(&basis, &new, 1000, false);
-    assert!(outcome.literal <= 8 + 2 * 1000, "{} literal bytes", outcome.literal);
+    assert!(
+        outcome.literal <= 8 + 2 * 1000,
+        "{} literal bytes",
+        outcome.literal
+    );
     assert_eq!(rebuilt(&basis, &tokens, 1000), new);
 }
 
@@ -245,7 +269,10 @@ fn in_place_a_block_that_is_gone_is_not_used() {
     let swapped = [&basis[700..], &basis[..700]].concat();
     let (tokens, outcome) = tokens(&basis, &swapped, 700, true);
     assert_eq!(tokens[0], Token::Block(1));
-    assert_eq!(outcome.literal, 700, "the first block was overwritten by the second");
+    assert_eq!(
+        outcome.literal, 700,
+        "the first block was overwritten by the second"
+    );
 }
 
 #[test]
@@ -264,7 +291,14 @@ fn a_file_that_shrinks_is_filled_with_zeros_and_reported() {
     let signature = signature(&data, 700, &strong);
     let mut sink = Tokens::default();
     let index = Index::new(&signature);
-    let Ok(outcome) = search(&mut in_pieces(&data[..1000], 4096), 2000, &index, &strong, false, &mut sink);
+    let Ok(outcome) = search(
+        &mut in_pieces(&data[..1000], 4096),
+        2000,
+        &index,
+        &strong,
+        false,
+        &mut sink,
+    );
     assert!(outcome.damage.is_some());
     let new = rebuilt(&data, &sink.0, 700);
     assert_eq!(new, [&data[..1000], &[0; 1000]].concat());
@@ -273,7 +307,13 @@ fn a_file_that_shrinks_is_filled_with_zeros_and_reported() {
 #[test]
 fn a_block_that_does_not_exist_is_refused() {
     let blocks = Blocks::divide(1000, 700, 2).expect("few blocks");
-    let mut patch = Patch::new(in_pieces(&[0; 1000], 10), blocks, false, Vec::new(), FileSum::new(Algorithm::None));
+    let mut patch = Patch::new(
+        in_pieces(&[0; 1000], 10),
+        blocks,
+        false,
+        Vec::new(),
+        FileSum::new(Algorithm::None),
+    );
     assert!(patch.copy(1).is_ok());
     assert!(patch.copy(2).is_err());
 }
@@ -287,6 +327,13 @@ fn sums_that_all_collide_do_not_stop_the_search() {
     let strong = StrongSum::new(Algorithm::Md5, 0, true);
     let mut sink = Tokens::default();
     let zeros = vec![0; 3000];
-    let Ok(outcome) = search(&mut in_pieces(&zeros, 4096), 3000, &Index::new(&signature), &strong, false, &mut sink);
+    let Ok(outcome) = search(
+        &mut in_pieces(&zeros, 4096),
+        3000,
+        &Index::new(&signature),
+        &strong,
+        false,
+        &mut sink,
+    );
     assert_eq!(outcome.literal, 3000);
 }

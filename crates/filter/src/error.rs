@@ -27,10 +27,13 @@ pub enum Error {
         cause: Option<io::Error>,
     },
     /// Merge files name each other too deeply: rsync ends with code 11, or drops the file of a directory.
-    #[error("merge-file include depth limit ({}) exceeded at {file}", crate::load::MAX_DEPTH)]
+    #[error(
+        "merge-file include depth limit ({}) exceeded at {place}",
+        crate::load::MAX_DEPTH
+    )]
     TooDeep {
-        /// The file that was not read.
-        file: String,
+        /// The rule that names one file too many.
+        place: Place,
     },
     /// A pattern of 4096 bytes or more; the rule is left out and nothing else happens.
     #[error("discarding over-long filter: {place}")]
@@ -68,7 +71,7 @@ pub enum Fault {
 pub enum Place {
     /// An argument, quoted whole.
     Argument(Vec<u8>),
-    /// A line of a file; no number if the file is split at whitespace.
+    /// A line of a file; no number if the file is split at whitespace, or named by another file.
     File {
         /// How the file is called in messages.
         file: String,
@@ -78,13 +81,47 @@ pub enum Place {
 }
 
 impl Place {
-    /// How a file that this rule names is called in messages, `name` being what the rule says.
-    pub(crate) fn label_for(&self, name: &[u8]) -> String {
+    /// What messages call a file that the rule here names: `name`, unless that is itself the content of a file.
+    pub(crate) fn title_of(&self, name: &[u8]) -> Title {
         match self {
-            Place::Argument(_) => String::from_utf8_lossy(name).into_owned(),
-            Place::File { file, line: Some(line) } => format!("a file named at {file} line {line}"),
-            Place::File { file, line: None } => format!("a file named at {file}"),
+            Place::Argument(_) => Title::Name(String::from_utf8_lossy(name).into_owned()),
+            Place::File {
+                file,
+                line: Some(line),
+            } => Title::Phrase(format!("a file named at {file} line {line}")),
+            Place::File { file, line: None } => Title::Phrase(format!("a file named at {file}")),
         }
+    }
+}
+
+/// What messages call a file of rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Title {
+    /// Its name; rules in it have line numbers.
+    Name(String),
+    /// A phrase in place of a name that is the content of a file.
+    Phrase(String),
+}
+
+impl Title {
+    pub(crate) fn place(&self, line: Option<usize>) -> Place {
+        match self {
+            Title::Name(file) => Place::File {
+                file: file.clone(),
+                line,
+            },
+            Title::Phrase(file) => Place::File {
+                file: file.clone(),
+                line: None,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Title::Name(text) | Title::Phrase(text)) = self;
+        f.write_str(text)
     }
 }
 
@@ -92,7 +129,10 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Argument(text) => write!(f, "{}", String::from_utf8_lossy(text)),
-            Place::File { file, line: Some(line) } => write!(f, "<rule from {file} line {line}>"),
+            Place::File {
+                file,
+                line: Some(line),
+            } => write!(f, "<rule from {file} line {line}>"),
             Place::File { file, line: None } => write!(f, "<rule from {file}>"),
         }
     }
@@ -105,10 +145,14 @@ fn syntax_message(fault: &Fault, place: &Place) -> String {
             let byte = char::from(*byte);
             format!("invalid modifier '{byte}' at position {position} in filter rule: {place}")
         }
-        (Fault::Modifier { .. }, Place::File { .. }) => format!("invalid modifier in filter rule: {place}"),
+        (Fault::Modifier { .. }, Place::File { .. }) => {
+            format!("invalid modifier in filter rule: {place}")
+        }
         (Fault::UnexpectedEnd, _) => format!("unexpected end of filter rule: {place}"),
         (Fault::TrailingCharacters, _) => format!("'!' rule has trailing characters: {place}"),
-        (Fault::SideTwice, _) => format!("specified-side merge file contains specified-side filter: {place}"),
+        (Fault::SideTwice, _) => {
+            format!("specified-side merge file contains specified-side filter: {place}")
+        }
     }
 }
 

@@ -23,10 +23,21 @@ impl Glob {
     /// Compiles `pattern`. There is no error: what cannot be understood matches nothing, as in rsync.
     pub fn new(pattern: &[u8]) -> Self {
         let Some(tokens) = tokenize(pattern) else {
-            return Glob { head: [].into(), middle: [].into(), tail: [].into(), malformed: true };
+            return Glob {
+                head: [].into(),
+                middle: [].into(),
+                tail: [].into(),
+                malformed: true,
+            };
         };
-        let first = tokens.iter().position(Token::is_star).unwrap_or(tokens.len());
-        let last = tokens.iter().rposition(Token::is_star).map_or(first, |star| star + 1);
+        let first = tokens
+            .iter()
+            .position(Token::is_star)
+            .unwrap_or(tokens.len());
+        let last = tokens
+            .iter()
+            .rposition(Token::is_star)
+            .map_or(first, |star| star + 1);
         Glob {
             head: tokens[..first].into(),
             middle: tokens[first..last].into(),
@@ -83,7 +94,10 @@ impl Token {
 }
 
 fn one_by_one(tokens: &[Token], text: &[u8]) -> bool {
-    tokens.iter().zip(text).all(|(token, &byte)| token.takes(byte))
+    tokens
+        .iter()
+        .zip(text)
+        .all(|(token, &byte)| token.takes(byte))
 }
 
 /// Runs the automaton whose state `i` means "tokens before `i` have matched so far".
@@ -109,9 +123,15 @@ fn simulate(tokens: &[Token], text: &[u8]) -> bool {
             while bits != 0 {
                 let state = index * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let Some(token) = tokens.get(state) else { continue };
+                let Some(token) = tokens.get(state) else {
+                    continue;
+                };
                 if token.takes(byte) {
-                    activate(next, if token.is_star() { state } else { state + 1 }, tokens);
+                    activate(
+                        next,
+                        if token.is_star() { state } else { state + 1 },
+                        tokens,
+                    );
                     alive = true;
                 }
             }
@@ -141,9 +161,16 @@ fn tokenize(pattern: &[u8]) -> Option<Vec<Token>> {
         tokens.push(match byte {
             b'?' => Token::AnyByte,
             b'*' => {
-                let more = pattern[at..].iter().take_while(|&&next| next == b'*').count();
+                let more = pattern[at..]
+                    .iter()
+                    .take_while(|&&next| next == b'*')
+                    .count();
                 at += more;
-                if more == 0 { Token::AnyName } else { Token::AnyPath }
+                if more == 0 {
+                    Token::AnyName
+                } else {
+                    Token::AnyPath
+                }
             }
             b'[' => {
                 let (set, length) = ByteSet::parse(&pattern[at..])?;
@@ -245,7 +272,9 @@ impl ByteSet {
             b"xdigit" => u8::is_ascii_hexdigit,
             _ => return None,
         };
-        (0..=u8::MAX).filter(is_member).for_each(|byte| self.insert(byte..=byte));
+        (0..=u8::MAX)
+            .filter(is_member)
+            .for_each(|byte| self.insert(byte..=byte));
         Some(())
     }
 }
@@ -294,8 +323,14 @@ mod tests {
         assert!(matches("[a-]", "-"));
         assert!(matches("[\\]]", "]"));
         assert!(matches("[[:digit:][:upper:]]", "Q"));
-        assert!(matches("[[:alpha]", ":"), "without its colon it is a set of letters");
-        assert!(matches("[a-c-e]", "-") && !matches("[a-c-e]", "d"), "a range cannot start another");
+        assert!(
+            matches("[[:alpha]", ":"),
+            "without its colon it is a set of letters"
+        );
+        assert!(
+            matches("[a-c-e]", "-") && !matches("[a-c-e]", "d"),
+            "a range cannot start another"
+        );
         assert!(!matches("a[^x]b", "a/b"), "a set never matches a slash");
     }
 
@@ -313,7 +348,11 @@ mod tests {
         let started = Instant::now();
         assert!(!Glob::new(&hostile).is_match(&text));
         assert!(!Glob::new(&[b"**".as_slice(), &hostile, b"*"].concat()).is_match(&text));
-        assert!(started.elapsed() < Duration::from_secs(10), "took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "took {:?}",
+            started.elapsed()
+        );
     }
 
     /// The definition, written down naively: exponential, but plainly right.
@@ -322,11 +361,13 @@ mod tests {
             [] => text.is_empty(),
             [star, rest @ ..] if star.is_star() => {
                 reference(rest, text)
-                    || text.split_first().is_some_and(|(&byte, after)| star.takes(byte) && reference(tokens, after))
+                    || text
+                        .split_first()
+                        .is_some_and(|(&byte, after)| star.takes(byte) && reference(tokens, after))
             }
-            [token, rest @ ..] => {
-                text.split_first().is_some_and(|(&byte, after)| token.takes(byte) && reference(rest, after))
-            }
+            [token, rest @ ..] => text
+                .split_first()
+                .is_some_and(|(&byte, after)| token.takes(byte) && reference(rest, after)),
         }
     }
 

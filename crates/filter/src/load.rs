@@ -4,8 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use crate::cvs;
-use crate::error::{Error, Place};
-use crate::rule::{Action, Anchor, Directive, MergeRule, Modifiers, Rule, Syntax, Template, join, parse, parse_word};
+use crate::error::{Error, Place, Title};
+use crate::rule::{
+    Action, Anchor, Directive, MergeRule, Modifiers, Rule, Syntax, Template, join, parse,
+    parse_word,
+};
 use crate::rules::Options;
 
 /// Merge files may name each other this deep (behaviour 5.2).
@@ -63,8 +66,7 @@ pub(crate) enum Entry {
 #[derive(Debug)]
 pub(crate) struct DirMerge {
     pub rule: MergeRule,
-    /// How the file is called in messages if its name came from another file.
-    pub label: Option<String>,
+    pub is_named_by_file: bool,
     /// Part of --cvs-exclude, which the peer adds by itself if it is the sender.
     pub implied: bool,
 }
@@ -118,24 +120,33 @@ impl<'a> Loader<'a> {
         let mut rest = text.trim_ascii_start();
         while !rest.is_empty() {
             let place = Place::Argument(rest.to_vec());
-            let (directive, after) =
-                parse_word(rest, template).map_err(|fault| Error::Syntax { fault, place: place.clone() })?;
+            let (directive, after) = parse_word(rest, template).map_err(|fault| Error::Syntax {
+                fault,
+                place: place.clone(),
+            })?;
             self.add(directive, &place)?;
             rest = after.trim_ascii_start();
         }
         Ok(())
     }
 
-    /// The content of a file, which messages call `file`.
-    pub(crate) fn text(&mut self, text: &[u8], template: &Template, file: &str) -> Result<(), Error> {
+    /// The content of a file.
+    pub(crate) fn text(
+        &mut self,
+        text: &[u8],
+        template: &Template,
+        title: &Title,
+    ) -> Result<(), Error> {
         if template.words {
-            let place = Place::File { file: file.to_owned(), line: None };
+            let place = title.place(None);
             let is_gap = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-            return text.split(is_gap).try_for_each(|word| self.rule(word, template, &place));
+            return text
+                .split(is_gap)
+                .try_for_each(|word| self.rule(word, template, &place));
         }
         let end = if self.options.from0 { 0 } else { b'\n' };
         for (index, line) in text.split(|&byte| byte == end).enumerate() {
-            let place = Place::File { file: file.to_owned(), line: Some(index + 1) };
+            let place = title.place(Some(index + 1));
             // A carriage return ends a line as well, with or without a line feed after it.
             for line in line.split(|&byte| byte == b'\r' && !self.options.from0) {
                 if !matches!(line.first(), Some(b'#' | b';')) {
@@ -150,7 +161,10 @@ impl<'a> Loader<'a> {
         match parse(text, template) {
             Ok(Some(directive)) => self.add(directive, place),
             Ok(None) => Ok(()),
-            Err(fault) => Err(Error::Syntax { fault, place: place.clone() }),
+            Err(fault) => Err(Error::Syntax {
+                fault,
+                place: place.clone(),
+            }),
         }
     }
 
@@ -161,20 +175,34 @@ impl<'a> Loader<'a> {
                 self.cleared = true;
             }
             Directive::Cvs(action, modifiers) => self.cvs(action, modifiers, false)?,
-            Directive::Match(action, modifiers, pattern) => self.push(action, modifiers, pattern, place),
+            Directive::Match(action, modifiers, pattern) => {
+                self.push(action, modifiers, pattern, place);
+            }
             Directive::Merge(merge) => self.merge(&merge, place)?,
             Directive::DirMerge(merge) => {
                 self.exclude_itself(&merge, place);
-                let label = matches!(place, Place::File { .. }).then(|| place.label_for(&merge.name));
-                self.dir_merge(DirMerge { rule: merge, label, implied: false });
+                let is_named_by_file = matches!(place, Place::File { .. });
+                self.dir_merge(DirMerge {
+                    rule: merge,
+                    is_named_by_file,
+                    implied: false,
+                });
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, action: Action, mut modifiers: Modifiers, mut pattern: Vec<u8>, place: &Place) {
+    fn push(
+        &mut self,
+        action: Action,
+        mut modifiers: Modifiers,
+        mut pattern: Vec<u8>,
+        place: &Place,
+    ) {
         if pattern.len() > MAX_PATTERN {
-            self.warnings.push(Error::OverLong { place: place.clone() });
+            self.warnings.push(Error::OverLong {
+                place: place.clone(),
+            });
             return;
         }
         if self.options.of_module {
@@ -184,20 +212,41 @@ impl<'a> Loader<'a> {
             modifiers.absolute |= pattern.contains(&b'/');
         }
         // In a file that a per-directory file merges, patterns are anchored like those of any other merged file.
-        let anchor = if self.depth == 0 { self.anchor.clone() } else { Anchor::Root };
-        self.entries.push(Entry::Match(Rule::new(action, modifiers, &pattern).found_at(place, anchor)));
+        let anchor = if self.depth == 0 {
+            self.anchor.clone()
+        } else {
+            Anchor::Root
+        };
+        self.entries.push(Entry::Match(
+            Rule::new(action, modifiers, &pattern).found_at(place, anchor),
+        ));
     }
 
     fn exclude_itself(&mut self, merge: &MergeRule, place: &Place) {
         if merge.excludes_itself {
-            self.push(Action::Exclude, Modifiers::default(), merge.basename().to_vec(), place);
+            self.push(
+                Action::Exclude,
+                Modifiers::default(),
+                merge.basename().to_vec(),
+                place,
+            );
         }
     }
 
     /// The global CVS list.
-    pub(crate) fn cvs(&mut self, action: Action, modifiers: Modifiers, implied: bool) -> Result<(), Error> {
+    pub(crate) fn cvs(
+        &mut self,
+        action: Action,
+        modifiers: Modifiers,
+        implied: bool,
+    ) -> Result<(), Error> {
         let rules = cvs::rules(self.options, action, modifiers)?;
-        self.entries.push(Entry::Cvs(CvsList { action, modifiers, rules, implied }));
+        self.entries.push(Entry::Cvs(CvsList {
+            action,
+            modifiers,
+            rules,
+            implied,
+        }));
         Ok(())
     }
 
@@ -211,24 +260,37 @@ impl<'a> Loader<'a> {
 
     fn merge(&mut self, merge: &MergeRule, place: &Place) -> Result<(), Error> {
         self.exclude_itself(merge, place);
-        let label = place.label_for(&merge.name);
+        let title = place.title_of(&merge.name);
         if self.depth == MAX_DEPTH {
-            let error = Error::TooDeep { file: label };
+            let error = Error::TooDeep {
+                place: place.clone(),
+            };
             if self.anchor == Anchor::Root {
                 return Err(error);
             }
             self.warnings.push(error);
             return Ok(());
         }
-        let text = self.read(&merge.name).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into())).map_err(|cause| {
-            let action = merge.template.action();
-            match place {
-                Place::Argument(_) => Error::Unreadable { action, file: label.clone(), cause: Some(cause) },
-                Place::File { .. } => Error::Unreadable { action, file: place.to_string(), cause: None },
-            }
-        })?;
+        let text = self
+            .read(&merge.name)
+            .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(|cause| {
+                let action = merge.template.action();
+                match place {
+                    Place::Argument(_) => Error::Unreadable {
+                        action,
+                        file: title.to_string(),
+                        cause: Some(cause),
+                    },
+                    Place::File { .. } => Error::Unreadable {
+                        action,
+                        file: place.to_string(),
+                        cause: None,
+                    },
+                }
+            })?;
         self.depth += 1;
-        let result = self.text(&text, &merge.template, &label);
+        let result = self.text(&text, &merge.template, &title);
         self.depth -= 1;
         result
     }
@@ -245,7 +307,9 @@ impl<'a> Loader<'a> {
                 self.files.read(MergeFile::Above(&join(dir, name)))
             }
             Anchor::Above(_) if !name.starts_with(b"/") => self.files.read(MergeFile::InTree(name)),
-            Anchor::Root | Anchor::Directory(_) | Anchor::Above(_) => self.files.read(MergeFile::Named(name)),
+            Anchor::Root | Anchor::Directory(_) | Anchor::Above(_) => {
+                self.files.read(MergeFile::Named(name))
+            }
         }
     }
 }
@@ -262,11 +326,19 @@ impl Entry {
 impl DirMerge {
     /// The `:C` that is half of --cvs-exclude.
     pub(crate) fn of_cvs() -> Self {
-        let template = Template { words: true, ..Template::new(Syntax::Cvs) };
+        let template = Template {
+            words: true,
+            ..Template::new(Syntax::Cvs)
+        };
         let name = b".cvsignore".to_vec();
         DirMerge {
-            rule: MergeRule { name, template, inherited: false, excludes_itself: false },
-            label: None,
+            rule: MergeRule {
+                name,
+                template,
+                inherited: false,
+                excludes_itself: false,
+            },
+            is_named_by_file: false,
             implied: true,
         }
     }

@@ -89,7 +89,9 @@ impl Pattern {
             return glob.is_match(path);
         }
         match self.reach {
-            Reach::Last(count) => last_components(path, count).is_some_and(|part| glob.is_match(part)),
+            Reach::Last(count) => {
+                last_components(path, count).is_some_and(|part| glob.is_match(part))
+            }
             Reach::FromVirtualRoot => glob.is_match(&[b"/", path].concat()),
             Reach::AfterAnySlash => {
                 glob.is_match(path)
@@ -102,13 +104,19 @@ impl Pattern {
         if self.anchored {
             return path == &self.text[1..];
         }
-        path.strip_suffix(&*self.text).is_some_and(|before| before.is_empty() || before.ends_with(b"/"))
+        path.strip_suffix(&*self.text)
+            .is_some_and(|before| before.is_empty() || before.ends_with(b"/"))
     }
 }
 
 /// The last `count` components of `path`; `None` if it has fewer.
 fn last_components(path: &[u8], count: usize) -> Option<&[u8]> {
-    let mut slashes = path.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+    let mut slashes = path
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|&(_, &byte)| byte == b'/')
+        .map(|(at, _)| at);
     match slashes.nth(count - 1) {
         Some(slash) => Some(&path[slash + 1..]),
         None => (1 + path.iter().filter(|&&byte| byte == b'/').count() == count).then_some(path),

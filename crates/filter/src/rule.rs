@@ -24,8 +24,14 @@ pub struct Sides {
 }
 
 impl Sides {
-    pub(crate) const SENDER: Sides = Sides { sender: true, receiver: false };
-    pub(crate) const RECEIVER: Sides = Sides { sender: false, receiver: true };
+    pub(crate) const SENDER: Sides = Sides {
+        sender: true,
+        receiver: false,
+    };
+    pub(crate) const RECEIVER: Sides = Sides {
+        sender: false,
+        receiver: true,
+    };
 
     /// Does the rule say which side it is for?
     pub fn is_named(self) -> bool {
@@ -88,7 +94,13 @@ pub(crate) enum Anchor {
 
 impl Rule {
     pub(crate) fn new(action: Action, modifiers: Modifiers, pattern: &[u8]) -> Self {
-        Rule { action, modifiers, pattern: Pattern::new(pattern), anchor: Anchor::Root, from_file: false }
+        Rule {
+            action,
+            modifiers,
+            pattern: Pattern::new(pattern),
+            anchor: Anchor::Root,
+            from_file: false,
+        }
     }
 
     pub(crate) fn found_at(mut self, place: &Place, anchor: Anchor) -> Self {
@@ -121,7 +133,9 @@ impl Rule {
 
     fn is_pattern_match(&self, path: &[u8], is_dir: bool, root: &[u8]) -> bool {
         if self.modifiers.absolute && !self.modifiers.xattr {
-            return self.pattern.is_match(below(&absolute(root, path), b""), is_dir);
+            return self
+                .pattern
+                .is_match(below(&absolute(root, path), b""), is_dir);
         }
         match &self.anchor {
             Anchor::Directory(dir) if self.pattern.is_anchored() => {
@@ -147,11 +161,16 @@ pub(crate) fn join(dir: &[u8], path: &[u8]) -> Vec<u8> {
 }
 
 fn absolute(root: &[u8], path: &[u8]) -> Vec<u8> {
-    if path.starts_with(b"/") { path.to_vec() } else { join(root, path) }
+    if path.starts_with(b"/") {
+        path.to_vec()
+    } else {
+        join(root, path)
+    }
 }
 
 fn is_below(path: &[u8], dir: &[u8]) -> bool {
-    path.strip_prefix(dir).is_some_and(|rest| dir.is_empty() || dir.ends_with(b"/") || rest.starts_with(b"/"))
+    path.strip_prefix(dir)
+        .is_some_and(|rest| dir.is_empty() || dir.ends_with(b"/") || rest.starts_with(b"/"))
 }
 
 /// What is left of `path` below `dir`, without a leading slash.
@@ -172,7 +191,10 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) const fn new(syntax: Syntax) -> Self {
-        let sides = Sides { sender: false, receiver: false };
+        let sides = Sides {
+            sender: false,
+            receiver: false,
+        };
         let defaults = Modifiers {
             absolute: false,
             negate: false,
@@ -181,7 +203,11 @@ impl Template {
             perishable: false,
             perishable_if_known: false,
         };
-        Template { syntax, words: false, defaults }
+        Template {
+            syntax,
+            words: false,
+            defaults,
+        }
     }
 
     /// What a rule without a prefix does; for messages about a file also where rules have one.
@@ -232,7 +258,10 @@ pub(crate) struct MergeRule {
 impl MergeRule {
     /// The last component of the name, which is what is looked for in every directory.
     pub(crate) fn basename(&self) -> &[u8] {
-        self.name.rsplit(|&byte| byte == b'/').next().unwrap_or(&self.name)
+        self.name
+            .rsplit(|&byte| byte == b'/')
+            .next()
+            .unwrap_or(&self.name)
     }
 }
 
@@ -246,10 +275,19 @@ pub(crate) fn parse(text: &[u8], template: &Template) -> Result<Option<Directive
 }
 
 /// Reads the first rule of an argument that holds several, divided by whitespace; also returns what is left.
-pub(crate) fn parse_word<'a>(text: &'a [u8], template: &Template) -> Result<(Directive, &'a [u8]), Fault> {
+pub(crate) fn parse_word<'a>(
+    text: &'a [u8],
+    template: &Template,
+) -> Result<(Directive, &'a [u8]), Fault> {
     let (head, at) = parse_head(text, template)?;
-    let length = text[at..].iter().position(u8::is_ascii_whitespace).unwrap_or(text.len() - at);
-    Ok((head.with_argument(&text[at..at + length], template)?, &text[at + length..]))
+    let length = text[at..]
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .unwrap_or(text.len() - at);
+    Ok((
+        head.with_argument(&text[at..at + length], template)?,
+        &text[at + length..],
+    ))
 }
 
 /// A rule's name and modifiers.
@@ -281,7 +319,11 @@ const NAMES: [(u8, &[u8], Kind); 9] = [
     (b':', b"dir-merge", Kind::DirMerge),
     (b'H', b"hide", Kind::Sided(Action::Exclude, Sides::SENDER)),
     (b'S', b"show", Kind::Sided(Action::Include, Sides::SENDER)),
-    (b'P', b"protect", Kind::Sided(Action::Exclude, Sides::RECEIVER)),
+    (
+        b'P',
+        b"protect",
+        Kind::Sided(Action::Exclude, Sides::RECEIVER),
+    ),
     (b'R', b"risk", Kind::Sided(Action::Include, Sides::RECEIVER)),
     (b'!', b"clear", Kind::Clear),
 ];
@@ -291,10 +333,16 @@ fn parse_head(text: &[u8], template: &Template) -> Result<(Head, usize), Fault> 
     match template.syntax {
         Syntax::Prefixed => parse_prefix(text),
         Syntax::OldPrefixed(_) if text == b"!" => Ok((Head::new(Kind::Clear), 1)),
-        Syntax::OldPrefixed(_) if text.starts_with(b"- ") => Ok((Head::new(Kind::Match(Action::Exclude)), 2)),
-        Syntax::OldPrefixed(_) if text.starts_with(b"+ ") => Ok((Head::new(Kind::Match(Action::Include)), 2)),
+        Syntax::OldPrefixed(_) if text.starts_with(b"- ") => {
+            Ok((Head::new(Kind::Match(Action::Exclude)), 2))
+        }
+        Syntax::OldPrefixed(_) if text.starts_with(b"+ ") => {
+            Ok((Head::new(Kind::Match(Action::Include)), 2))
+        }
         Syntax::Cvs if text == b"!" => Ok((Head::new(Kind::Clear), 1)),
-        Syntax::OldPrefixed(_) | Syntax::Bare(_) | Syntax::Cvs => Ok((Head::new(Kind::Match(template.action())), 0)),
+        Syntax::OldPrefixed(_) | Syntax::Bare(_) | Syntax::Cvs => {
+            Ok((Head::new(Kind::Match(template.action())), 0))
+        }
     }
 }
 
@@ -311,7 +359,8 @@ fn parse_prefix(text: &[u8]) -> Result<(Head, usize), Fault> {
         if matches!(byte, b' ' | b'_') {
             return Ok((head, at + 1));
         }
-        head.modify(byte).ok_or(Fault::Modifier { byte, position: at })?;
+        head.modify(byte)
+            .ok_or(Fault::Modifier { byte, position: at })?;
         at += 1;
     }
     Ok((head, at))
@@ -320,7 +369,10 @@ fn parse_prefix(text: &[u8]) -> Result<(Head, usize), Fault> {
 fn parse_name(text: &[u8]) -> Option<(Kind, usize)> {
     NAMES.iter().find_map(|&(short, long, kind)| {
         let after_long = text.strip_prefix(long);
-        if after_long.is_some_and(|rest| rest.first().is_none_or(|b| b.is_ascii_whitespace() || b"_,".contains(b))) {
+        if after_long.is_some_and(|rest| {
+            rest.first()
+                .is_none_or(|b| b.is_ascii_whitespace() || b"_,".contains(b))
+        }) {
             return Some((kind, long.len()));
         }
         (text.first() == Some(&short)).then_some((kind, 1))
@@ -330,7 +382,10 @@ fn parse_name(text: &[u8]) -> Option<(Kind, usize)> {
 impl Head {
     fn new(kind: Kind) -> Self {
         let modifiers = match kind {
-            Kind::Sided(_, sides) => Modifiers { sides, ..Modifiers::default() },
+            Kind::Sided(_, sides) => Modifiers {
+                sides,
+                ..Modifiers::default()
+            },
             _ => Modifiers::default(),
         };
         Head {
@@ -359,8 +414,12 @@ impl Head {
             b'e' if names_file => self.excludes_itself = true,
             b'n' if names_file => self.not_inherited = true,
             b'w' if names_file => self.words = true,
-            b'+' if names_file && self.bare.is_none() && !self.cvs => self.bare = Some(Action::Include),
-            b'-' if names_file && self.bare.is_none() && !self.cvs => self.bare = Some(Action::Exclude),
+            b'+' if names_file && self.bare.is_none() && !self.cvs => {
+                self.bare = Some(Action::Include);
+            }
+            b'-' if names_file && self.bare.is_none() && !self.cvs => {
+                self.bare = Some(Action::Exclude);
+            }
             _ => return None,
         }
         Some(())
@@ -376,10 +435,16 @@ impl Head {
             Kind::Clear if argument.is_empty() => Ok(Directive::Clear),
             Kind::Clear => Err(Fault::TrailingCharacters),
             Kind::Match(action) if self.cvs => Ok(Directive::Cvs(action, modifiers)),
-            Kind::Merge => self.into_merge_rule(argument, modifiers).map(Directive::Merge),
-            Kind::DirMerge => self.into_merge_rule(argument, modifiers).map(Directive::DirMerge),
+            Kind::Merge => self
+                .into_merge_rule(argument, modifiers)
+                .map(Directive::Merge),
+            Kind::DirMerge => self
+                .into_merge_rule(argument, modifiers)
+                .map(Directive::DirMerge),
             Kind::Match(_) | Kind::Sided(..) if argument.is_empty() => Err(Fault::UnexpectedEnd),
-            Kind::Match(action) | Kind::Sided(action, _) => Ok(Directive::Match(action, modifiers, argument.to_vec())),
+            Kind::Match(action) | Kind::Sided(action, _) => {
+                Ok(Directive::Match(action, modifiers, argument.to_vec()))
+            }
         }
     }
 
@@ -396,7 +461,11 @@ impl Head {
         };
         Ok(MergeRule {
             name: name.to_vec(),
-            template: Template { syntax, words: self.words || self.cvs, defaults },
+            template: Template {
+                syntax,
+                words: self.words || self.cvs,
+                defaults,
+            },
             inherited: !(self.not_inherited || self.cvs),
             excludes_itself: self.excludes_itself,
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, Title};
 use crate::load::{DirMerge, Entry, Loader, MergeFiles, NoMergeFiles};
 use crate::rule::{Action, Modifiers, Rule, Sides, Syntax, Template};
 use crate::scope::Level;
@@ -99,7 +99,10 @@ pub struct Rules {
 impl Rules {
     /// No rules yet.
     pub fn new(options: Options) -> Self {
-        Rules { options, ..Rules::default() }
+        Rules {
+            options,
+            ..Rules::default()
+        }
     }
 
     /// Adds the value of an `--exclude`.
@@ -108,7 +111,9 @@ impl Rules {
     /// [`Error::Syntax`] if a prefix has nothing after it.
     pub fn exclude(&mut self, pattern: &[u8]) -> Result<(), Error> {
         let template = Template::new(Syntax::OldPrefixed(Action::Exclude));
-        self.load(&mut NoMergeFiles, |loader| loader.argument(pattern, &template))
+        self.load(&mut NoMergeFiles, |loader| {
+            loader.argument(pattern, &template)
+        })
     }
 
     /// Adds the value of an `--include`.
@@ -117,7 +122,9 @@ impl Rules {
     /// As [`Rules::exclude`].
     pub fn include(&mut self, pattern: &[u8]) -> Result<(), Error> {
         let template = Template::new(Syntax::OldPrefixed(Action::Include));
-        self.load(&mut NoMergeFiles, |loader| loader.argument(pattern, &template))
+        self.load(&mut NoMergeFiles, |loader| {
+            loader.argument(pattern, &template)
+        })
     }
 
     /// Adds the content of the file of an `--exclude-from`; `file` is its name for messages.
@@ -126,7 +133,9 @@ impl Rules {
     /// As [`Rules::exclude`].
     pub fn exclude_from(&mut self, text: &[u8], file: &str) -> Result<(), Error> {
         let template = Template::new(Syntax::OldPrefixed(Action::Exclude));
-        self.load(&mut NoMergeFiles, |loader| loader.text(text, &template, file))
+        self.load(&mut NoMergeFiles, |loader| {
+            loader.text(text, &template, &Title::Name(file.to_owned()))
+        })
     }
 
     /// Adds the content of the file of an `--include-from`; `file` is its name for messages.
@@ -135,7 +144,9 @@ impl Rules {
     /// As [`Rules::exclude`].
     pub fn include_from(&mut self, text: &[u8], file: &str) -> Result<(), Error> {
         let template = Template::new(Syntax::OldPrefixed(Action::Include));
-        self.load(&mut NoMergeFiles, |loader| loader.text(text, &template, file))
+        self.load(&mut NoMergeFiles, |loader| {
+            loader.text(text, &template, &Title::Name(file.to_owned()))
+        })
     }
 
     /// Adds the value of a `--filter`, reading the files it merges.
@@ -143,7 +154,9 @@ impl Rules {
     /// # Errors
     /// [`Error::Syntax`], [`Error::Unreadable`] and [`Error::TooDeep`].
     pub fn filter(&mut self, rule: &[u8], files: &mut dyn MergeFiles) -> Result<(), Error> {
-        self.load(files, |loader| loader.argument(rule, &Template::new(Syntax::Prefixed)))
+        self.load(files, |loader| {
+            loader.argument(rule, &Template::new(Syntax::Prefixed))
+        })
     }
 
     /// Adds a module's `filter`, rules divided by whitespace.
@@ -151,7 +164,9 @@ impl Rules {
     /// # Errors
     /// As [`Rules::filter`].
     pub fn filter_words(&mut self, rules: &[u8], files: &mut dyn MergeFiles) -> Result<(), Error> {
-        self.load(files, |loader| loader.words(rules, &Template::new(Syntax::Prefixed)))
+        self.load(files, |loader| {
+            loader.words(rules, &Template::new(Syntax::Prefixed))
+        })
     }
 
     /// Adds a module's `exclude`, patterns divided by whitespace.
@@ -160,7 +175,9 @@ impl Rules {
     /// As [`Rules::exclude`].
     pub fn exclude_words(&mut self, patterns: &[u8]) -> Result<(), Error> {
         let template = Template::new(Syntax::OldPrefixed(Action::Exclude));
-        self.load(&mut NoMergeFiles, |loader| loader.words(patterns, &template))
+        self.load(&mut NoMergeFiles, |loader| {
+            loader.words(patterns, &template)
+        })
     }
 
     /// Adds a module's `include`, patterns divided by whitespace.
@@ -169,19 +186,28 @@ impl Rules {
     /// As [`Rules::exclude`].
     pub fn include_words(&mut self, patterns: &[u8]) -> Result<(), Error> {
         let template = Template::new(Syntax::OldPrefixed(Action::Include));
-        self.load(&mut NoMergeFiles, |loader| loader.words(patterns, &template))
+        self.load(&mut NoMergeFiles, |loader| {
+            loader.words(patterns, &template)
+        })
     }
 
     /// Adds a rule that a peer sent (wire-session 6.3, 6.4).
     ///
     /// # Errors
     /// As [`Rules::filter`].
-    pub fn receive(&mut self, rule: &[u8], dialect: Dialect, files: &mut dyn MergeFiles) -> Result<(), Error> {
+    pub fn receive(
+        &mut self,
+        rule: &[u8],
+        dialect: Dialect,
+        files: &mut dyn MergeFiles,
+    ) -> Result<(), Error> {
         let syntax = match dialect {
             Dialect::Old => Syntax::OldPrefixed(Action::Exclude),
             Dialect::Modern | Dialect::Perishable => Syntax::Prefixed,
         };
-        self.load(files, |loader| loader.argument(rule, &Template::new(syntax)))
+        self.load(files, |loader| {
+            loader.argument(rule, &Template::new(syntax))
+        })
     }
 
     /// Adds what --cvs-exclude means: the `.cvsignore` of every directory, and the global list.
@@ -197,9 +223,17 @@ impl Rules {
 
     /// Keeps a relative --partial-dir out of the transfer, without keeping its directory from being removed.
     pub fn partial_dir(&mut self, name: &[u8]) {
-        let modifiers = Modifiers { perishable: true, perishable_if_known: true, ..Modifiers::default() };
+        let modifiers = Modifiers {
+            perishable: true,
+            perishable_if_known: true,
+            ..Modifiers::default()
+        };
         let pattern = [name.strip_suffix(b"/").unwrap_or(name), b"/"].concat();
-        self.entries.push(Entry::Match(Rule::new(Action::Exclude, modifiers, &pattern)));
+        self.entries.push(Entry::Match(Rule::new(
+            Action::Exclude,
+            modifiers,
+            &pattern,
+        )));
     }
 
     fn load(
@@ -227,13 +261,26 @@ impl Rules {
 
     /// Are there files to be looked for in every directory? If not, [`Rules::check`] says all there is to say.
     pub fn has_dir_merges(&self) -> bool {
-        self.entries.iter().any(|entry| entry.dir_merge().is_some())
+        self.dir_merges().next().is_some()
+    }
+
+    /// The names of those files. A change of such a file changes what is excluded beside and below it; so may a file
+    /// that one of them names in turn.
+    pub fn dir_merge_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.dir_merges().map(|merge| merge.rule.basename())
     }
 
     /// What the rules say about `path`, which is relative to the root of the transfer, without leading or trailing
     /// slash. Per-directory files and absolute paths need a [`Scope`](crate::Scope).
     pub fn check(&self, path: &[u8], is_dir: bool, side: Side) -> Verdict<'_> {
-        let item = Item { path, is_dir, is_xattr: false, side, ignores_perishable: false, root: b"/" };
+        let item = Item {
+            path,
+            is_dir,
+            is_xattr: false,
+            side,
+            ignores_perishable: false,
+            root: b"/",
+        };
         self.verdict(&item, None)
     }
 
@@ -247,8 +294,18 @@ impl Rules {
     /// What the `x` rules say about the name of an extended attribute; `None` if there are no such rules, and the
     /// defaults of behaviour 7 apply.
     pub fn check_xattr(&self, name: &[u8], side: Side) -> Option<Verdict<'_>> {
-        let has_rules = self.entries.iter().any(|entry| matches!(entry, Entry::Match(r) if r.modifiers.xattr));
-        let item = Item { path: name, is_dir: false, is_xattr: true, side, ignores_perishable: false, root: b"/" };
+        let has_rules = self
+            .entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Match(r) if r.modifiers.xattr));
+        let item = Item {
+            path: name,
+            is_dir: false,
+            is_xattr: true,
+            side,
+            ignores_perishable: false,
+            root: b"/",
+        };
         has_rules.then(|| self.verdict(&item, None))
     }
 
@@ -275,11 +332,17 @@ impl Rules {
         };
         entries.iter().find_map(|entry| match entry {
             Entry::Match(rule) => takes(rule).then_some(Match { rule, list }),
-            Entry::Cvs(cvs) => {
-                cvs.rules.iter().find(|rule| takes(rule)).map(|rule| Match { rule, list: List::Cvs })
-            }
+            Entry::Cvs(cvs) => cvs.rules.iter().find(|rule| takes(rule)).map(|rule| Match {
+                rule,
+                list: List::Cvs,
+            }),
             Entry::DirMerge(merge) => level?.lists_of(merge).find_map(|per_dir| {
-                self.first_match(&per_dir.entries, List::PerDirectory(per_dir.merge.rule.basename()), item, level)
+                self.first_match(
+                    &per_dir.entries,
+                    List::PerDirectory(per_dir.merge.rule.basename()),
+                    item,
+                    level,
+                )
             }),
         })
     }
@@ -290,14 +353,22 @@ impl Rules {
 
     /// --delete-excluded takes the receiver's half from rules that name no side.
     pub(crate) fn effective(&self, sides: Sides) -> Sides {
-        if self.options.delete_excluded && !sides.is_named() { Sides::SENDER } else { sides }
+        if self.options.delete_excluded && !sides.is_named() {
+            Sides::SENDER
+        } else {
+            sides
+        }
     }
 
     /// A per-directory file keeps both sides under --delete-excluded, since the rules in it may name theirs, unless
     /// it holds only patterns.
     pub(crate) fn is_merge_for(&self, merge: &DirMerge, side: Side) -> bool {
         let sides = merge.rule.template.defaults.sides;
-        let sides = if merge.rule.template.syntax == Syntax::Prefixed { sides } else { self.effective(sides) };
+        let sides = if merge.rule.template.syntax == Syntax::Prefixed {
+            sides
+        } else {
+            self.effective(sides)
+        };
         sides.includes(side)
     }
 
@@ -329,5 +400,8 @@ pub(crate) struct Item<'a> {
 
 /// The directories on the way to `path`, from the top.
 pub(crate) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(slash, _)| &path[..slash])
+    path.iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'/')
+        .map(|(slash, _)| &path[..slash])
 }

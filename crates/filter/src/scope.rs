@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, Title};
 use crate::load::{DirMerge, Entry, Loader, MergeFile, MergeFiles};
 use crate::rule::{Anchor, join};
 use crate::rules::{Item, Rules, Side, Verdict, parents};
@@ -26,14 +26,23 @@ impl Scope {
     /// Before the first directory is entered. `root` is the absolute path of what names are relative to; seen from a
     /// daemon's client the module's root is `/`.
     pub fn new(rules: Arc<Rules>, side: Side, root: &[u8]) -> Self {
-        Scope { rules, side, root: root.into(), ignores_perishable: false, level: None }
+        Scope {
+            rules,
+            side,
+            root: root.into(),
+            ignores_perishable: false,
+            level: None,
+        }
     }
 
     /// The same rules as they count while the receiver empties a directory that is itself deleted: without the
     /// perishable ones.
     #[must_use]
     pub fn while_emptying(&self) -> Self {
-        Scope { ignores_perishable: true, ..self.clone() }
+        Scope {
+            ignores_perishable: true,
+            ..self.clone()
+        }
     }
 
     /// The scope of the content of `dir`, whose parent directory is the one of this scope; the root is empty or `.`.
@@ -50,7 +59,11 @@ impl Scope {
             None => self.relevant(self.rules.dir_merges()).collect(),
         };
         let inherited = active.len();
-        let mut level = Level { parent: self.level.clone(), lists: Vec::new(), warnings: Vec::new() };
+        let mut level = Level {
+            parent: self.level.clone(),
+            lists: Vec::new(),
+            warnings: Vec::new(),
+        };
         // A merge file may name further ones, which are then read here too.
         while let Some(merge) = active.get(level.lists.len()).cloned() {
             let is_new = self.level.is_none() || level.lists.len() >= inherited;
@@ -58,12 +71,24 @@ impl Scope {
             active.extend(self.relevant(list.entries.iter().filter_map(Entry::dir_merge)));
             level.lists.push(list);
         }
-        let level = if level.lists.is_empty() { None } else { Some(Arc::new(level)) };
-        Ok(Scope { level, ..self.clone() })
+        let level = if level.lists.is_empty() {
+            None
+        } else {
+            Some(Arc::new(level))
+        };
+        Ok(Scope {
+            level,
+            ..self.clone()
+        })
     }
 
-    fn relevant<'a>(&self, merges: impl Iterator<Item = &'a Arc<DirMerge>>) -> impl Iterator<Item = Arc<DirMerge>> {
-        merges.filter(|merge| self.rules.is_merge_for(merge, self.side)).cloned()
+    fn relevant<'a>(
+        &self,
+        merges: impl Iterator<Item = &'a Arc<DirMerge>>,
+    ) -> impl Iterator<Item = Arc<DirMerge>> {
+        merges
+            .filter(|merge| self.rules.is_merge_for(merge, self.side))
+            .cloned()
     }
 
     /// What the rules say about `path`, an item of this scope's directory named from the root of the transfer,
@@ -85,7 +110,12 @@ impl Scope {
     ///
     /// # Errors
     /// As [`Scope::enter`].
-    pub fn excluded_with_parents(&self, path: &[u8], is_dir: bool, files: &mut dyn MergeFiles) -> Result<bool, Error> {
+    pub fn excluded_with_parents(
+        &self,
+        path: &[u8],
+        is_dir: bool,
+        files: &mut dyn MergeFiles,
+    ) -> Result<bool, Error> {
         let mut scope = self.clone();
         for dir in parents(path) {
             if scope.check(dir, true).is_excluded() {
@@ -113,7 +143,10 @@ impl Scope {
         let mut read = |anchor: Anchor| self.read_file(merge, anchor, known, files, warnings);
         let (mut entries, mut cleared) = read(Anchor::Directory(dir.into()))?;
         if is_new && merge.rule.inherited {
-            for above in directories_above(&merge.rule.name, &join(&self.root, dir)).into_iter().rev() {
+            for above in directories_above(&merge.rule.name, &join(&self.root, dir))
+                .into_iter()
+                .rev()
+            {
                 if cleared {
                     break;
                 }
@@ -123,7 +156,11 @@ impl Scope {
             }
         }
         let inherits = merge.rule.inherited && !cleared;
-        Ok(PerDirectory { merge: merge.clone(), entries, inherits })
+        Ok(PerDirectory {
+            merge: merge.clone(),
+            entries,
+            inherits,
+        })
     }
 
     /// The rules of one file, and whether it drops those of the directories above.
@@ -148,10 +185,14 @@ impl Scope {
             }
             Anchor::Root => return Ok((Vec::new(), false)),
         };
-        let file = merge.label.clone().unwrap_or_else(|| String::from_utf8_lossy(&path).into_owned());
+        let title = if merge.is_named_by_file {
+            Title::Phrase("a file read earlier".to_owned())
+        } else {
+            Title::Name(String::from_utf8_lossy(&path).into_owned())
+        };
         let Some(text) = read.map_err(|cause| Error::Unreadable {
             action: merge.rule.template.action(),
-            file: file.clone(),
+            file: title.to_string(),
             cause: Some(cause),
         })?
         else {
@@ -160,7 +201,7 @@ impl Scope {
         let mut loader = Loader::new(&self.rules.options, files);
         loader.anchor = anchor;
         loader.known = known;
-        loader.text(&text, &merge.rule.template, &file)?;
+        loader.text(&text, &merge.rule.template, &title)?;
         warnings.append(&mut loader.warnings);
         Ok((loader.entries, loader.cleared))
     }
@@ -185,12 +226,24 @@ pub(crate) struct PerDirectory {
 
 impl Level {
     /// The rules of this merge file, nearest directory first.
-    pub(crate) fn lists_of<'a>(&'a self, merge: &'a Arc<DirMerge>) -> impl Iterator<Item = &'a PerDirectory> {
-        let in_level = move |level: &'a Level| level.lists.iter().find(|list| Arc::ptr_eq(&list.merge, merge));
+    pub(crate) fn lists_of<'a>(
+        &'a self,
+        merge: &'a Arc<DirMerge>,
+    ) -> impl Iterator<Item = &'a PerDirectory> {
+        let in_level = move |level: &'a Level| {
+            level
+                .lists
+                .iter()
+                .find(|list| Arc::ptr_eq(&list.merge, merge))
+        };
         let mut level = Some(self);
         std::iter::from_fn(move || {
             let list = in_level(level?)?;
-            level = if list.inherits { level?.parent.as_deref() } else { None };
+            level = if list.inherits {
+                level?.parent.as_deref()
+            } else {
+                None
+            };
             Some(list)
         })
     }
@@ -198,9 +251,15 @@ impl Level {
 
 /// The directories from the one that `name` reaches for down to the parent of `dir`, which is absolute.
 fn directories_above<'a>(name: &[u8], dir: &'a [u8]) -> Vec<&'a [u8]> {
-    let Some(slash) = name.iter().rposition(|&byte| byte == b'/') else { return Vec::new() };
+    let Some(slash) = name.iter().rposition(|&byte| byte == b'/') else {
+        return Vec::new();
+    };
     let start = &name[..=slash];
-    let start = components(&if start.starts_with(b"/") { start.to_vec() } else { join(dir, start) });
+    let start = components(&if start.starts_with(b"/") {
+        start.to_vec()
+    } else {
+        join(dir, start)
+    });
     let here = components(dir);
     if start.len() >= here.len() || here[..start.len()] != start {
         return Vec::new();

@@ -34,7 +34,12 @@ impl Rules {
     /// # Errors
     /// [`Error::TooModern`] if the dialect cannot express a rule.
     pub fn for_wire(&self, we: Side, dialect: Dialect) -> Result<Vec<Vec<u8>>, Error> {
-        let mut writer = Writer { rules: self, we, dialect, texts: Vec::new() };
+        let mut writer = Writer {
+            rules: self,
+            we,
+            dialect,
+            texts: Vec::new(),
+        };
         for entry in &self.entries {
             match entry {
                 Entry::Match(rule) => writer.rule(rule)?,
@@ -47,6 +52,7 @@ impl Rules {
 }
 
 /// What a rule is about, as far as its letters tell.
+#[derive(Clone, Copy)]
 enum Of<'a> {
     Names,
     CvsList,
@@ -68,7 +74,10 @@ impl Writer<'_> {
         if !self.rules.is_for(rule, self.we.other()) {
             return Ok(());
         }
-        let modifiers = Modifiers { sides: self.rules.effective(rule.modifiers.sides), ..rule.modifiers };
+        let modifiers = Modifiers {
+            sides: self.rules.effective(rule.modifiers.sides),
+            ..rule.modifiers
+        };
         let mut text = vec![sign(rule.action)];
         self.modifiers(&mut text, &modifiers, Of::Names)?;
         text.push(b' ');
@@ -78,9 +87,17 @@ impl Writer<'_> {
     }
 
     fn old_rule(&mut self, rule: &Rule) -> Result<(), Error> {
-        let Modifiers { absolute, negate, xattr, sides, .. } = rule.modifiers;
+        let Modifiers {
+            absolute,
+            negate,
+            xattr,
+            sides,
+            ..
+        } = rule.modifiers;
         // Such a server knows no sides. It would delete what the rule protects.
-        let must_protect = self.we == Side::Sender && self.rules.options.delete_excluded && sides == Sides::RECEIVER;
+        let must_protect = self.we == Side::Sender
+            && self.rules.options.delete_excluded
+            && sides == Sides::RECEIVER;
         if absolute || negate || xattr || must_protect {
             return Err(Error::TooModern);
         }
@@ -90,7 +107,11 @@ impl Writer<'_> {
         }
         let mut text = match rule.action {
             Action::Include => b"+ ".to_vec(),
-            Action::Exclude if [b"- ", b"+ "].iter().any(|sign| rule.pattern().text().starts_with(*sign)) => {
+            Action::Exclude
+                if [b"- ", b"+ "]
+                    .iter()
+                    .any(|sign| rule.pattern().text().starts_with(*sign)) =>
+            {
                 b"- ".to_vec()
             }
             Action::Exclude => Vec::new(),
@@ -102,7 +123,8 @@ impl Writer<'_> {
 
     fn dir_merge(&mut self, merge: &DirMerge) -> Result<(), Error> {
         // A sender that is told of --cvs-exclude adds this by itself, as does every old server.
-        let peer_adds_it = merge.implied && (self.we == Side::Receiver || self.dialect == Dialect::Old);
+        let peer_adds_it =
+            merge.implied && (self.we == Side::Receiver || self.dialect == Dialect::Old);
         if peer_adds_it || !self.rules.is_merge_for(merge, self.we.other()) {
             return Ok(());
         }
@@ -110,7 +132,11 @@ impl Writer<'_> {
             return Err(Error::TooModern);
         }
         let mut text = vec![b':'];
-        self.modifiers(&mut text, &merge.rule.template.defaults, Of::File(&merge.rule))?;
+        self.modifiers(
+            &mut text,
+            &merge.rule.template.defaults,
+            Of::File(&merge.rule),
+        )?;
         text.push(b' ');
         text.extend_from_slice(&merge.rule.name);
         self.texts.push(text);
@@ -127,14 +153,26 @@ impl Writer<'_> {
             return Ok(());
         }
         let mut text = vec![sign(list.action)];
-        self.modifiers(&mut text, &Modifiers { sides, ..list.modifiers }, Of::CvsList)?;
+        self.modifiers(
+            &mut text,
+            &Modifiers {
+                sides,
+                ..list.modifiers
+            },
+            Of::CvsList,
+        )?;
         text.push(b' ');
         self.texts.push(text);
         Ok(())
     }
 
     /// The letters, in the order that rsync writes them.
-    fn modifiers(&self, text: &mut Vec<u8>, modifiers: &Modifiers, of: Of<'_>) -> Result<(), Error> {
+    fn modifiers(
+        &self,
+        text: &mut Vec<u8>,
+        modifiers: &Modifiers,
+        of: Of<'_>,
+    ) -> Result<(), Error> {
         let mut letter = |letter: u8, is_set: bool| text.extend(is_set.then_some(letter));
         letter(b'/', modifiers.absolute);
         letter(b'!', modifiers.negate);
@@ -160,7 +198,12 @@ impl Writer<'_> {
         match self.dialect {
             Dialect::Perishable => Ok(modifiers.perishable),
             // Only a receiver makes use of the letter: it may be left out for a sender.
-            _ if !modifiers.perishable || modifiers.perishable_if_known || self.we == Side::Receiver => Ok(false),
+            _ if !modifiers.perishable
+                || modifiers.perishable_if_known
+                || self.we == Side::Receiver =>
+            {
+                Ok(false)
+            }
             _ => Err(Error::TooModern),
         }
     }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use transfer::{Batch, Item};
+use transfer::{Batch, Item, Renamed};
 use tree::{Identity, Kind, Meta};
 
 use crate::dirty::{Look, Taken};
@@ -32,6 +32,17 @@ const CLOCK_TICK: Duration = Duration::from_millis(10);
 pub struct Abilities {
     /// It removes a name that is sent as missing. Otherwise its directory is listed whole.
     pub removes_by_name: bool,
+    /// It compares times to the nanosecond before it takes two versions for the same; otherwise to the second.
+    pub compares_nanoseconds: bool,
+}
+
+impl Abilities {
+    /// Whether a replica that holds `old` and compares sizes and times (behaviour.md 2.8) would take `new` for the
+    /// same.
+    fn would_misjudge(self, old: &Meta, new: &Meta) -> bool {
+        let same_time = old.mtime.sec == new.mtime.sec && (!self.compares_nanoseconds || old.mtime == new.mtime);
+        old.kind == Kind::File && new.kind == Kind::File && old.size == new.size && same_time
+    }
 }
 
 /// What is to be brought over, and what is known without doing so.
@@ -141,6 +152,8 @@ struct Done {
     unreadable: Vec<(PathBuf, String)>,
     /// Inodes with several names whose names have been gathered.
     grouped: HashSet<Identity>,
+    /// Renamed files, by their former names.
+    renamed: BTreeMap<PathBuf, Renamed>,
 }
 
 struct DraftItem {
@@ -196,7 +209,7 @@ impl Draft<'_> {
                 self.done.gone.insert(topmost.to_owned());
             }
         } else {
-            self.list_whole(parent, since, stack)?;
+            self.list_whole(parent, since, false, stack)?;
         }
         Ok(())
     }
@@ -224,7 +237,7 @@ impl Draft<'_> {
         let path = &taken.path;
         let known = held.filter(|held| held.version.kind == Kind::Dir);
         let Some(known) = known.filter(|held| held.whole) else {
-            return self.list_whole(path, taken.since, stack);
+            return self.list_whole(path, taken.since, taken.look.recursive, stack);
         };
         if !same_directory(&known.version, &meta) {
             self.add(Item { path: path.clone(), meta, target: None }, true, false, false);
@@ -235,9 +248,16 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Puts a directory with its complete content, one level, into the draft.
-    fn list_whole(&mut self, dir: &Path, since: Instant, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
-        if self.done.whole.contains(dir) {
+    /// Puts a directory with its complete content, one level, into the draft. The directories in it follow if they
+    /// are in doubt too, or all of them if the look is `recursive`.
+    fn list_whole(
+        &mut self,
+        dir: &Path,
+        since: Instant,
+        recursive: bool,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        if self.done.whole.contains(dir) && !recursive {
             return Ok(());
         }
         let Some(meta) = self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) else {
@@ -264,12 +284,15 @@ impl Draft<'_> {
                 if !self.done.whole.contains(&path) {
                     self.add(Item { path: path.clone(), meta, target: None }, is_update, is_whole, false);
                 }
-                if !is_whole {
-                    below.push(Taken { path, look: Look::AT, since });
+                if recursive || !is_whole {
+                    below.push(Taken { path, look: Look { recursive, exact: false }, since });
                 }
             } else {
-                let is_update = !held.is_some_and(|held| is_held(&held, &meta));
+                let is_update = !held.as_ref().is_some_and(|held| is_held(held, &meta));
                 self.add_leaf(&path, meta, is_update, false)?;
+                if held.is_none() {
+                    self.note_rename(&path, &meta)?;
+                }
             }
         }
         if self.done.unreadable.len() > unreadable {
@@ -322,12 +345,36 @@ impl Draft<'_> {
 
     /// Anything but a directory.
     fn leaf(&mut self, path: &Path, meta: Meta, held: Option<Held>, unsure: bool) -> Result<(), PlanError> {
-        let exact = match held {
-            Some(held) if is_held(&held, &meta) && !unsure => return Ok(()),
-            Some(held) => unsure || would_be_misjudged(&held.version, &meta),
+        let exact = match &held {
+            Some(held) if is_held(held, &meta) && !unsure => return Ok(()),
+            Some(held) => unsure || self.abilities.would_misjudge(&held.version, &meta),
             None => unsure,
         };
-        self.add_leaf(path, meta, true, exact)
+        self.add_leaf(path, meta, true, exact)?;
+        if held.is_none() && !unsure {
+            self.note_rename(path, &meta)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a new name is that of a file which the replica holds under a former name, if that is so: the same
+    /// inode and birth, size and time, and nothing under the former name any more.
+    fn note_rename(&mut self, path: &Path, meta: &Meta) -> Result<(), PlanError> {
+        if meta.kind != Kind::File || meta.size == 0 || meta.nlink > 1 {
+            return Ok(());
+        }
+        for (former, held) in self.ledger.names_of(meta.dev, meta.ino)? {
+            let is_it = !held.doubtful
+                && held.version.file_id() == meta.file_id()
+                && (held.version.size, held.version.mtime) == (meta.size, meta.mtime)
+                && !self.source.leaves_out(&former, false)
+                && self.source.root().lstat(&former)?.is_none();
+            if is_it {
+                let old = Item { path: former.clone(), meta: held.version, target: None };
+                self.done.renamed.insert(former, Renamed { old, new: path.to_owned() });
+            }
+        }
+        Ok(())
     }
 
     fn add_leaf(&mut self, path: &Path, meta: Meta, is_update: bool, exact: bool) -> Result<(), PlanError> {
@@ -401,9 +448,37 @@ impl Draft<'_> {
         let mut parents = Parents { source: self.source, ledger: self.ledger, seen: HashMap::new() };
         plan.quick = parents.complete(quick, gone)?;
         plan.quick.batch.whole = std::mem::take(&mut self.done.whole);
+        self.add_renames(&mut plan.quick.batch)?;
         plan.exact = parents.complete(exact, BTreeSet::new())?;
         plan.exact.batch.exact = true;
         Ok(plan)
+    }
+
+    /// Adds the renames whose former directories can be told to the replica too.
+    fn add_renames(&mut self, batch: &mut Batch) -> Result<(), PlanError> {
+        let mut former_dirs: BTreeMap<PathBuf, Item> = BTreeMap::new();
+        for renamed in std::mem::take(&mut self.done.renamed).into_values() {
+            let mut above = Vec::new();
+            let mut is_known = batch.item(&renamed.new).is_some();
+            for dir in renamed.old.path.ancestors().skip(1) {
+                match (batch.item(dir), self.source.root().lstat(dir)?, self.ledger.held(dir)?) {
+                    (Some(item), _, _) => is_known &= item.meta.kind == Kind::Dir,
+                    (None, Some(meta), _) if meta.kind == Kind::Dir => {
+                        above.push(Item { path: dir.to_owned(), meta, target: None });
+                    }
+                    (None, None, Some(held)) if held.version.kind == Kind::Dir => {
+                        above.push(Item { path: dir.to_owned(), meta: held.version, target: None });
+                    }
+                    _ => is_known = false,
+                }
+            }
+            if is_known {
+                former_dirs.extend(above.into_iter().map(|item| (item.path.clone(), item)));
+                batch.renamed.push(renamed);
+            }
+        }
+        batch.former_dirs = former_dirs.into_values().collect();
+        Ok(())
     }
 
     /// All names of one file go in one session, and if one of them must be compared by content, all are.
@@ -492,12 +567,6 @@ impl Parents<'_> {
 /// Whether the replica holds this version without a doubt.
 fn is_held(held: &Held, meta: &Meta) -> bool {
     !held.doubtful && meta.unchanged_since(&held.version)
-}
-
-/// Whether a replica that holds `old` and compares sizes and whole seconds (behaviour.md 2.8) would take
-/// `new` for the same.
-fn would_be_misjudged(old: &Meta, new: &Meta) -> bool {
-    old.kind == Kind::File && new.kind == Kind::File && old.size == new.size && old.mtime.sec == new.mtime.sec
 }
 
 /// What a replica keeps of a directory: its inode, size and ctime say nothing about it.

@@ -79,9 +79,10 @@ impl Source {
     /// The directory cannot be read: what is in it is unknown, which is not to say that it is empty.
     pub fn children(&self, dir: &Path) -> Result<Vec<Child>, tree::Error> {
         let mut children = Vec::new();
-        for entry in self.root.read_dir(dir)? {
+        let handle = self.root.dir(dir)?;
+        for entry in handle.read_dir()? {
             let path = dir.join(&entry.name);
-            if let Some(meta) = self.root.lstat(&path)?
+            if let Some(meta) = handle.lstat(&entry.name)?
                 && !self.leaves_out(&path, meta.kind == Kind::Dir)
             {
                 children.push(Child { path, meta });

@@ -9,6 +9,7 @@ mod limits;
 mod links;
 mod messages;
 mod output;
+mod run;
 mod selection;
 mod writing;
 
@@ -25,6 +26,7 @@ pub(crate) const TOPICS: &[&[Opt]] = &[
     limits::ROWS,
     comparison::ROWS,
     filters::ROWS,
-    output::ROWS,
     connection::ROWS,
+    output::ROWS,
+    run::ROWS,
 ];

@@ -25,9 +25,9 @@ pub struct Opt {
     pub brief: &'static str,
     /// Further lines of the help: what stands left and right.
     pub also: &'static [(&'static str, &'static str)],
-    /// How a server hears of it.
-    pub forward: Forward,
-    /// A daemon's `refuse options` may name it.
+    /// How a server hears of it; empty if it does not, or not in its arguments.
+    pub forward: &'static [Forward],
+    /// Wildcards of a daemon's `refuse options` reach it; by its exact name every option can be refused.
     pub refusable: bool,
     /// What it does to what was given.
     pub(crate) set: fn(&mut Given, Said<'_>) -> Result<(), Stop>,
@@ -87,8 +87,6 @@ impl Said<'_> {
 /// How an option reaches a server (wire-session.md 2.2 and 2.3). Rows of equal `place` keep the table's order.
 #[derive(Clone, Copy)]
 pub enum Forward {
-    /// Not at all, or not in an argument.
-    Never,
     /// A letter of the cluster, so many times.
     Letter {
         /// Its place in the cluster.
@@ -112,7 +110,6 @@ pub enum Forward {
 impl std::fmt::Debug for Forward {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Never => f.write_str("Never"),
             Self::Letter { place, to, .. } => write!(f, "Letter({place}, {to:?})"),
             Self::Words { place, to, .. } => write!(f, "Words({place}, {to:?})"),
         }
@@ -149,7 +146,7 @@ pub(crate) const ROW: Opt = Opt {
     takes: Takes::Nothing,
     brief: "",
     also: &[],
-    forward: Forward::Never,
+    forward: &[],
     refusable: true,
     set: |_, _| Ok(()),
 };
@@ -224,9 +221,11 @@ mod tests {
     fn letters_have_places_of_their_own() {
         let mut seen = HashSet::new();
         for row in rows() {
-            if let Forward::Letter { place, to, .. } = row.forward {
-                assert!(row.short.is_some(), "{} has no letter", row.shown());
-                assert!(seen.insert((place, to)), "{} shares its place", row.shown());
+            for forward in row.forward {
+                if let Forward::Letter { place, to, .. } = forward {
+                    assert!(row.short.is_some(), "{} has no letter", row.shown());
+                    assert!(seen.insert((*place, *to as u8)), "{} shares its place", row.shown());
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! It is self-contained, so that any destination (a local directory, a peer over the wire) can apply it
 //! without looking at the source again but for file contents.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use tree::Meta;
@@ -32,8 +32,24 @@ pub struct Batch {
     pub whole: HashSet<PathBuf>,
     /// Names to remove with everything below; only the topmost of each missing tree.
     pub gone: Vec<PathBuf>,
+    /// Files among `items` that the replica holds under a name that the source no longer has.
+    pub renamed: Vec<Renamed>,
+    /// The directories above those former names that the source does not have any more, as the replica holds them.
+    pub former_dirs: Vec<Item>,
+    /// Names that stand for one file although they are not hard links in the source: each former name with its new
+    /// one, where the content is read.
+    pub linked: HashMap<PathBuf, PathBuf>,
     /// Compare contents rather than sizes and times before deciding that the replica holds a version.
     pub exact: bool,
+}
+
+/// A file with a new name.
+#[derive(Debug, Clone)]
+pub struct Renamed {
+    /// The former name, and what the replica holds there.
+    pub old: Item,
+    /// The new name, that of one of the batch's items.
+    pub new: PathBuf,
 }
 
 impl Batch {
@@ -41,6 +57,26 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.gone.is_empty()
+    }
+
+    /// A batch that does nothing but give the replica's files their new names, as further hard links: the receiver
+    /// finds the former name up to date and links the new one to it, without any data. The former names go with the
+    /// next session. Only `pairs` are in it, which are some of [`Batch::renamed`].
+    #[must_use]
+    pub fn linking<'p>(&self, pairs: impl IntoIterator<Item = &'p Renamed>, exact: bool) -> Self {
+        let mut items: BTreeMap<&Path, &Item> = BTreeMap::new();
+        let mut linked = HashMap::new();
+        let former: HashMap<&Path, &Item> = self.former_dirs.iter().map(|dir| (dir.path.as_path(), dir)).collect();
+        let pairs: Vec<&Renamed> = pairs.into_iter().collect();
+        for Renamed { old, new } in &pairs {
+            items.insert(&old.path, old);
+            items.extend(self.item(new).map(|item| (item.path.as_path(), item)));
+            for dir in old.path.ancestors().skip(1).chain(new.ancestors().skip(1)) {
+                items.extend(self.item(dir).or_else(|| former.get(dir).copied()).map(|item| (item.path.as_path(), item)));
+            }
+            linked.insert(old.path.clone(), new.clone());
+        }
+        Self { items: items.into_values().cloned().collect(), linked, exact, ..Self::default() }
     }
 
     /// The batch's version of `path`.

@@ -41,6 +41,7 @@ pub struct Connection {
     pub(crate) stream: Stream,
     pub(crate) protocol: Protocol,
     pub(crate) address: DaemonAddress,
+    compares_nanoseconds: bool,
     opened: Instant,
 }
 
@@ -54,16 +55,29 @@ impl Connection {
         let patience = terms.patience.unwrap_or(CONNECT_PATIENCE).min(CONNECT_PATIENCE);
         let link = Link::connect(&address.host, address.port, patience, terms.cancel.clone())?;
         let mut stream = Stream::new(link, terms.patience);
-        let protocol = greet(&mut stream, terms.newest, &address.module)?;
+        let greeted = greet(&mut stream, terms.newest, &address.module)?;
         let user = address.user.as_deref().unwrap_or(&credentials.user);
-        enter_module(&mut stream, protocol, &address.module, user, credentials.password.as_deref())?;
-        Ok(Self { stream, protocol: protocol.agreed, address: address.clone(), opened: Instant::now() })
+        enter_module(&mut stream, greeted, &address.module, user, credentials.password.as_deref())?;
+        Ok(Self {
+            stream,
+            protocol: greeted.agreed,
+            address: address.clone(),
+            compares_nanoseconds: greeted.lists_digests && greeted.agreed.has_nanoseconds(),
+            opened: Instant::now(),
+        })
     }
 
     /// The protocol both ends speak.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Whether the daemon can be asked to compare and set times to the nanosecond (`--modify-window=-1`). Daemons
+    /// that list digests in their greeting (3.2.7) know how; 3.0.9 and 3.1.2 would end the session.
+    #[must_use]
+    pub fn compares_nanoseconds(&self) -> bool {
+        self.compares_nanoseconds
     }
 
     /// How long the daemon has been waiting for us.
@@ -78,6 +92,7 @@ impl Connection {
 struct Greeted {
     agreed: Protocol,
     digest: Option<Digest>,
+    lists_digests: bool,
 }
 
 /// Exchanges greetings, and names the module in the same breath: the daemon reads it after its own greeting.
@@ -92,7 +107,7 @@ fn greet(stream: &mut Stream, newest: Protocol, module: &str) -> Result<Greeted,
     let greeting = Greeting::parse(&line).map_err(|error| Error::Greeting(one_line(error.to_string().as_bytes())))?;
     let agreed = newest.agree(greeting.version).map_err(|error| Error::Greeting(error.to_string()))?;
     let digest = Digest::choose(greeting.digests.as_deref(), agreed);
-    Ok(Greeted { agreed, digest })
+    Ok(Greeted { agreed, digest, lists_digests: greeting.digests.is_some() })
 }
 
 fn enter_module(

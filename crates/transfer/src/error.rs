@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::event::Role;
+
 /// Why a transfer ended before its end.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -73,6 +75,27 @@ pub enum Error {
     /// The local file system.
     #[error(transparent)]
     Tree(#[from] tree::Error),
+    /// The arguments do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// An option whose work the engine does not do; nothing has been changed.
+    #[error("{0} is not supported here")]
+    Unsupported(&'static str),
+    /// A filter rule, or a file of them.
+    #[error(transparent)]
+    Filter(#[from] filter::Error),
+    /// The run cannot go on, for a reason that rsync has words and a code for.
+    #[error("{text}{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    Fatal {
+        /// rsync's exit code.
+        code: u8,
+        /// Who says so.
+        role: Role,
+        /// rsync's words.
+        text: String,
+        /// The system's reason.
+        cause: Option<io::Error>,
+    },
     /// A stop was asked for.
     #[error("stopped")]
     Cancelled,
@@ -85,13 +108,16 @@ impl Error {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Socket(_) => 10,
             Self::Refused(_) | Self::Greeting(_) => 5,
-            Self::PasswordNeeded { .. } => 1,
+            Self::PasswordNeeded { .. } | Self::Usage(_) => 1,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Closed { .. } => 12,
             Self::Stalled => 30,
             Self::Malformed(malformed) => malformed.exit_code(),
             Self::Forbidden(_) => 2,
-            Self::NoCommon(_) => 4,
+            Self::NoCommon(_) | Self::Unsupported(_) => 4,
+            Self::Filter(filter::Error::Unreadable { .. }) => 11,
+            Self::Filter(_) => 1,
+            Self::Fatal { code, .. } => *code,
             Self::Tree(_) => 11,
             Self::Cancelled => 20,
         }
@@ -106,7 +132,8 @@ impl Error {
             // The peer's own "syntax or usage" and "requested action not supported": a read-only module, a refused
             // option. Full disks and lost connections have other codes.
             Self::PeerExit { code, .. } => !matches!(code, 1 | 4),
-            Self::PasswordNeeded { .. } | Self::NoCommon(_) => false,
+            Self::PasswordNeeded { .. } | Self::NoCommon(_) | Self::Usage(_) | Self::Unsupported(_) => false,
+            Self::Filter(_) => false,
             Self::Greeting(_)
             | Self::Resolve { .. }
             | Self::Connect { .. }
@@ -116,8 +143,14 @@ impl Error {
             | Self::Malformed(_)
             | Self::Forbidden(_)
             | Self::Tree(_)
+            | Self::Fatal { .. }
             | Self::Cancelled => true,
         }
+    }
+
+    /// An end that rsync has words for.
+    pub(crate) fn fatal(code: u8, role: Role, text: impl AsRef<[u8]>, cause: Option<io::Error>) -> Self {
+        Self::Fatal { code, role, text: String::from_utf8_lossy(text.as_ref()).into_owned(), cause }
     }
 
     /// The same end with the peer's words, where it says nothing better itself.

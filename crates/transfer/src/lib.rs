@@ -34,7 +34,7 @@ mod stream;
 mod sums;
 
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
-pub use batch::{Applied, Batch, Item, Progress, by_bytes};
+pub use batch::{Applied, Batch, Item, Progress, Renamed, by_bytes};
 pub use chmod::{BadChmod, Chmod};
 pub use connection::{Connection, Credentials, Terms};
 pub use error::{Error, Failure};

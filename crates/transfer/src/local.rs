@@ -1,6 +1,6 @@
 //! A batch applied to a directory of this machine: no protocol, and the kernel moves the bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -34,14 +34,27 @@ impl LocalReplica<'_> {
     /// # Errors
     /// A full disk and a cancellation, which would stop all others too. Nothing half-written is left behind.
     pub fn apply(&self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Error> {
-        let mut run = Run { place: self, batch, progress, leaders: HashMap::new(), applied: Applied::default() };
-        for path in &batch.gone {
+        let mut run = Run {
+            place: self,
+            batch,
+            progress,
+            leaders: HashMap::new(),
+            former_names: batch.renamed.iter().map(|renamed| (renamed.new.as_path(), &renamed.old)).collect(),
+            applied: Applied::default(),
+        };
+        // What renamed files are found at or below goes last.
+        let former: HashSet<&Path> = batch.renamed.iter().flat_map(|renamed| renamed.old.path.ancestors()).collect();
+        let (late, early): (Vec<_>, Vec<_>) = batch.gone.iter().partition(|path| former.contains(path.as_path()));
+        for path in early {
             run.noting(path, |run| run.remove(path))?;
-            run.applied.removed.insert(path.clone());
         }
         for item in &batch.items {
             run.noting(&item.path, |run| run.bring(item))?;
         }
+        for path in late {
+            run.noting(path, |run| run.remove(path))?;
+        }
+        run.applied.removed = batch.gone.iter().filter(|path| !run.applied.failed.contains(*path)).cloned().collect();
         // What a directory holds changes its times, so they are set when all is done, and the deepest first.
         for item in batch.items.iter().rev().filter(|item| item.meta.kind == Kind::Dir) {
             run.noting(&item.path, |run| run.finish_directory(item))?;
@@ -56,6 +69,8 @@ struct Run<'a, 'p> {
     progress: &'p mut dyn FnMut(Progress),
     /// The first name of each file with several, which the others are linked to.
     leaders: HashMap<Identity, PathBuf>,
+    /// What the replica holds of renamed files, by their new names.
+    former_names: HashMap<&'a Path, &'a Item>,
     applied: Applied,
 }
 
@@ -171,6 +186,9 @@ impl Run<'_, '_> {
         {
             return self.set_meta(item, &existing);
         }
+        if existing.is_none() && self.rename(item)? {
+            return Ok(());
+        }
         let mut temp = self.place.replica.temp_file(&item.path)?;
         let cancel = self.place.cancel;
         let (progress, applied) = (&mut self.progress, &mut self.applied);
@@ -192,6 +210,23 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Gives a file of the replica its new name. False if what is there is not the file that was renamed.
+    fn rename(&mut self, item: &Item) -> Result<bool, tree::Error> {
+        let Some(old) = self.former_names.get(item.path.as_path()) else { return Ok(false) };
+        let replica = self.place.replica;
+        let Some(existing) = replica.lstat(&old.path)? else { return Ok(false) };
+        // The rename itself has changed the ctime, as a change of the content would have.
+        let same_size_and_time = existing.kind == Kind::File
+            && existing.nlink == 1
+            && (existing.size, existing.mtime) == (item.meta.size, item.meta.mtime);
+        if !same_size_and_time || (!item.meta.unchanged_since(&old.meta) && !self.has_same_content(item, &old.path)?) {
+            return Ok(false);
+        }
+        replica.rename(&old.path, &item.path)?;
+        self.set_meta(item, &existing)?;
+        Ok(true)
+    }
+
     /// Whether the replica has this content already. A file that shares its inode there, but not in the source, is
     /// written anew, or the next change would reach its other names.
     fn is_held(&self, item: &Item, existing: &Meta) -> Result<bool, tree::Error> {
@@ -202,8 +237,12 @@ impl Run<'_, '_> {
         if !looks_equal || !self.batch.exact {
             return Ok(looks_equal);
         }
+        self.has_same_content(item, &item.path)
+    }
+
+    fn has_same_content(&self, item: &Item, held_as: &Path) -> Result<bool, tree::Error> {
         let source = self.place.source.open_file(&item.path)?;
-        let replica = self.place.replica.open_file(&item.path)?;
+        let replica = self.place.replica.open_file(held_as)?;
         same_content(source, replica).map_err(|cause| tree::Error::new("compare", &item.path, cause))
     }
 

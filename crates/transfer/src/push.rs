@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use tree::{Kind, Meta, Root};
+use tree::{Identity, Kind, Meta, Root};
 use wire::{
     ClientInfo, CompatFlags, Entry, EntryEncoder, EntryFormat, HardLink, IoErrors, Rdev, SortOrder, put_arguments,
     put_rule, put_rules_end,
@@ -114,6 +114,9 @@ impl Connection {
                 words.push(b"--delete-missing-args".to_vec());
             }
         }
+        if self.compares_nanoseconds() {
+            words.push(b"-@-1".to_vec());
+        }
         if options.numeric_ids {
             words.push(b"--numeric-ids".to_vec());
         }
@@ -146,18 +149,25 @@ impl Connection {
 struct List<'a> {
     targets: Vec<Target<'a>>,
     whole: &'a HashSet<PathBuf>,
+    /// Names that are to become links although the source has only one of them.
+    linked: HashSet<&'a Path>,
     deletes: bool,
 }
 
 impl<'a> List<'a> {
     /// The list of a batch, and what is left out because every receiver would refuse the whole list for it.
     fn of(batch: &'a Batch, options: &PushOptions) -> (Self, Vec<PathBuf>) {
-        let items = batch.items.iter().map(|item| Target { path: &item.path, item: Some(item) });
+        let items = batch.items.iter().map(|item| Target {
+            path: &item.path,
+            item: Some(item),
+            content: batch.linked.get(&item.path).unwrap_or(&item.path),
+        });
         let gone: &[PathBuf] = if options.deletes { &batch.gone } else { &[] };
-        let gone = gone.iter().map(|path| Target { path, item: None });
+        let gone = gone.iter().map(|path| Target { path, item: None, content: path });
         let (targets, unsendable): (Vec<_>, Vec<_>) =
             items.chain(gone).partition(|target| wire_name(target.path).len() < wire::MAX_PATH);
-        let list = Self { targets, whole: &batch.whole, deletes: options.deletes };
+        let linked = batch.linked.iter().flat_map(|(old, new)| [old.as_path(), new]).collect();
+        let list = Self { targets, whole: &batch.whole, linked, deletes: options.deletes };
         (list, unsendable.into_iter().map(|target| target.path.to_owned()).collect())
     }
 
@@ -176,7 +186,7 @@ impl<'a> List<'a> {
             if let Some(item) = target.item {
                 names.note(item.meta.uid, item.meta.gid);
                 if format.checksum_length > 0 && item.meta.kind == Kind::File {
-                    entry.checksum = sums::of_file(source, &item.path, session, stream.link().cancel())?;
+                    entry.checksum = sums::of_file(source, target.content, session, stream.link().cancel())?;
                 }
             }
             encoder.encode(&entry, stream.out());
@@ -200,6 +210,11 @@ impl<'a> List<'a> {
         Ok(())
     }
 
+    /// Which file this is a name of, if that has several. A renamed file has its former name, of the same inode.
+    fn link_group(&self, path: &Path, meta: &Meta) -> Option<Identity> {
+        meta.link_group().or_else(|| self.linked.contains(path).then(|| meta.identity()))
+    }
+
     fn entry(&self, target: &Target<'_>, format: &EntryFormat) -> Entry {
         let name = wire_name(target.path).to_vec();
         let Some(Item { meta, target: link, .. }) = target.item else {
@@ -217,8 +232,8 @@ impl<'a> List<'a> {
             gid: meta.gid,
             rdev: Rdev { major: meta.rdev.0, minor: meta.rdev.1 },
             target: link.clone().unwrap_or_default(),
-            hard_link: meta
-                .link_group()
+            hard_link: self
+                .link_group(target.path, meta)
                 .filter(|_| format.hard_links)
                 .map(|group| HardLink::Inode { device: group.dev, inode: group.ino }),
             no_content: is_dir && !(self.deletes && self.whole.contains(target.path)),

@@ -1,10 +1,9 @@
 //! The sender: answers the generator's requests, to the end of the session (wire-files.md 10, wire-session.md 8).
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::Path;
 
-use tree::{Kind, Meta, Root};
+use tree::{Kind, Root};
 use wire::{
     CompatFlags, Compression, DeleteStatistics, IoErrors, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter, SumHead, TokenEncoder,
 };
@@ -23,6 +22,8 @@ pub(crate) struct Target<'a> {
     pub(crate) path: &'a Path,
     /// Its version; a name to be removed has none.
     pub(crate) item: Option<&'a Item>,
+    /// Where its content is read.
+    pub(crate) content: &'a Path,
 }
 
 impl Target<'_> {
@@ -173,11 +174,11 @@ impl<'a> Sender<'a> {
         let head = self.stream.read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
         let basis = sums::read_basis(self.stream, self.session, &head)?;
         self.requested.insert(index);
-        match self.open(wanted) {
+        match self.source.open_regular(target.content) {
             Ok((file, opened)) => {
                 self.echo(index, &item);
                 head.encode(self.stream.out());
-                self.content(wanted, &file, &opened, &basis)
+                self.content(&target, wanted, &file, &opened, &basis)
             }
             Err(error) => {
                 self.applied.changed.insert(wanted.path.clone());
@@ -185,10 +186,6 @@ impl<'a> Sender<'a> {
                 self.stream.send_message(&Message::NoSend(index), protocol)
             }
         }
-    }
-
-    fn open(&self, wanted: &Item) -> Result<(File, Meta), tree::Error> {
-        self.source.open_regular(&wanted.path)
     }
 
     fn echo(&mut self, index: u32, item: &wire::Item) {

@@ -23,11 +23,15 @@
 
 mod change;
 mod inotify;
+pub mod inotifywait;
+pub mod inotifywatch;
 mod names;
 mod polled;
 mod queue;
+mod tool;
 mod tracker;
 mod watcher;
 
 pub use change::{Change, Notice, Reason, Touch};
+pub use tool::Io;
 pub use watcher::{Error, Prune, Settings, Source, Watcher};

@@ -34,12 +34,18 @@ pub(crate) struct Closer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Has [`Queue::take`] return although there is nothing.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    shared: Arc<Shared>,
+}
+
 /// What [`Queue::take`] came back with.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// There are events.
     Events,
-    /// None came in time.
+    /// None came in time, or somebody rang.
     Nothing,
     /// None will come any more.
     Closed,
@@ -56,6 +62,7 @@ struct Shared {
 struct Waiting {
     bytes: Vec<u8>,
     closed: bool,
+    woken: bool,
 }
 
 /// Starts to empty the kernel's queue; without an instance, the queue is a clock that can be closed.
@@ -64,6 +71,7 @@ pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Cl
         waiting: Mutex::new(Waiting {
             bytes: Vec::new(),
             closed: false,
+            woken: false,
         }),
         filled: Condvar::new(),
         emptied: Condvar::new(),
@@ -89,7 +97,19 @@ pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Cl
     Ok((Queue { shared }, closer))
 }
 
+impl Waker {
+    pub(crate) fn wake(&self) {
+        self.shared.lock().woken = true;
+        self.shared.filled.notify_all();
+    }
+}
+
 impl Queue {
+    pub(crate) fn waker(&self) -> Waker {
+        let shared = Arc::clone(&self.shared);
+        Waker { shared }
+    }
+
     /// Waits for events and swaps them into `into`, which is cleared first.
     pub(crate) fn take(&self, into: &mut Vec<u8>, until: Option<Instant>) -> Taken {
         into.clear();
@@ -104,6 +124,9 @@ impl Queue {
             }
             if waiting.closed {
                 return Taken::Closed;
+            }
+            if std::mem::take(&mut waiting.woken) {
+                return Taken::Nothing;
             }
             waiting = match until {
                 None => self

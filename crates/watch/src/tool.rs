@@ -5,11 +5,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::io::Errno;
 
+pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod getopt;
 pub(crate) mod operands;
@@ -34,6 +34,28 @@ pub(crate) mod exit {
     pub(crate) const TIMEOUT: u8 = 2;
     /// What a shell sees of a process that SIGPIPE killed.
     pub(crate) const BROKEN_PIPE: u8 = 128 + 13;
+}
+
+/// What to print instead of running.
+pub(crate) enum Refusal {
+    /// Help, on stdout.
+    Help(String),
+    /// An error, on stderr.
+    Error(String),
+}
+
+impl Refusal {
+    /// Prints it; help, too, is exit status 1.
+    pub(crate) fn print(&self, io: &mut Io) -> u8 {
+        let (stream, text) = match self {
+            Refusal::Help(text) => (&mut io.stdout, text),
+            Refusal::Error(text) => (&mut io.stderr, text),
+        };
+        let _ = stream
+            .write_all(text.as_bytes())
+            .and_then(|()| stream.flush());
+        exit::FAILURE
+    }
 }
 
 impl Io {
@@ -86,7 +108,20 @@ pub(crate) fn parse_seconds(value: &OsString) -> Result<i64, String> {
     })
 }
 
-/// Writes raw bytes as part of a text.
-pub(crate) fn bytes_of(text: &OsStr) -> Vec<u8> {
-    text.as_bytes().to_vec()
+/// Why no inotify instance could be had, with what helps.
+pub(crate) fn init_error(error: Errno) -> String {
+    let text = error_text(error);
+    let hint = if error == Errno::MFILE {
+        "Try increasing the value of /proc/sys/fs/inotify/max_user_instances\n"
+    } else {
+        ""
+    };
+    format!("Couldn't initialize inotify: {text}\n{hint}")
+}
+
+/// What follows the operand that needs more watches than are left.
+pub(crate) const fn limit_text() -> &'static str {
+    "; upper limit on inotify watches reached!\n\
+     Please increase the amount of inotify watches allowed per user via \
+     `/proc/sys/fs/inotify/max_user_watches'.\n"
 }

@@ -109,9 +109,15 @@ impl Acl {
         if present & flag::NAMED != 0 {
             let count = cursor.varint()?;
             if !(0..=MAX_NAMED).contains(&count) {
-                return Err(Malformed::OutOfRange { what: "ACL count", value: count.into() }.into());
+                return Err(Malformed::OutOfRange {
+                    what: "ACL count",
+                    value: count.into(),
+                }
+                .into());
             }
-            acl.named = (0..count).map(|_| NamedAccess::decode(cursor)).collect::<Result<_, _>>()?;
+            acl.named = (0..count)
+                .map(|_| NamedAccess::decode(cursor))
+                .collect::<Result<_, _>>()?;
         }
         Ok(acl)
     }
@@ -123,8 +129,14 @@ impl Acl {
             (flag::MASK, self.mask),
             (flag::OTHER, self.other),
         ];
-        let objects = objects.into_iter().filter_map(|(bit, access)| access.map(|access| (bit, access & 7)));
-        let named = if self.named.is_empty() { 0 } else { flag::NAMED };
+        let objects = objects
+            .into_iter()
+            .filter_map(|(bit, access)| access.map(|access| (bit, access & 7)));
+        let named = if self.named.is_empty() {
+            0
+        } else {
+            flag::NAMED
+        };
         out.push(objects.clone().fold(named, |flags, (bit, _)| flags | bit));
         for (_, access) in objects {
             put_varint(out, access.into());
@@ -144,10 +156,23 @@ impl NamedAccess {
     fn decode(cursor: &mut Cursor<'_>) -> Result<Self, Stop> {
         let id = cursor.varint()? as u32;
         let word = cursor.varint()?;
-        let kind = if word & XACCESS_USER != 0 { Named::User } else { Named::Group };
+        let kind = if word & XACCESS_USER != 0 {
+            Named::User
+        } else {
+            Named::Group
+        };
         let access = access(word >> 2)?;
-        let name = if word & XACCESS_NAME != 0 { decode_name(cursor)? } else { None };
-        Ok(Self { kind, id, access, name })
+        let name = if word & XACCESS_NAME != 0 {
+            decode_name(cursor)?
+        } else {
+            None
+        };
+        Ok(Self {
+            kind,
+            id,
+            access,
+            name,
+        })
     }
 
     fn encode(&self, names: Option<&mut NamesSent>, out: &mut Vec<u8>) {
@@ -155,7 +180,11 @@ impl NamedAccess {
             Named::User => names.user(self.id, self.name.as_ref()),
             Named::Group => names.group(self.id, self.name.as_ref()),
         });
-        let kind = if self.kind == Named::User { XACCESS_USER } else { 0 };
+        let kind = if self.kind == Named::User {
+            XACCESS_USER
+        } else {
+            0
+        };
         let follows = if name.is_some() { XACCESS_NAME } else { 0 };
         put_varint(out, self.id as i32);
         put_varint(out, i32::from(self.access & 7) << 2 | kind | follows);
@@ -171,9 +200,15 @@ impl Acl {
     #[must_use]
     pub fn to_fake_super(&self) -> Vec<u8> {
         let objects = [self.user_obj, self.group_obj, self.mask, self.other];
-        let objects = objects.into_iter().map(|access| access.map_or(FAKE_ABSENT, u32::from));
+        let objects = objects
+            .into_iter()
+            .map(|access| access.map_or(FAKE_ABSENT, u32::from));
         let named = self.named.iter().flat_map(|entry| {
-            let kind = if entry.kind == Named::User { FAKE_USER } else { 0 };
+            let kind = if entry.kind == Named::User {
+                FAKE_USER
+            } else {
+                0
+            };
             [entry.id, u32::from(entry.access) | kind]
         });
         objects.chain(named).flat_map(u32::to_le_bytes).collect()
@@ -193,11 +228,31 @@ impl Acl {
         if !rest.is_empty() || !odd.is_empty() {
             return Err(Malformed::FakeSuperAcl);
         }
-        let access = |word: u32| u8::try_from(word).ok().filter(|&access| access <= 7).ok_or(Malformed::FakeSuperAcl);
-        let object = |&word: &u32| if word == FAKE_ABSENT { Ok(None) } else { access(word).map(Some) };
+        let access = |word: u32| {
+            u8::try_from(word)
+                .ok()
+                .filter(|&access| access <= 7)
+                .ok_or(Malformed::FakeSuperAcl)
+        };
+        let object = |&word: &u32| {
+            if word == FAKE_ABSENT {
+                Ok(None)
+            } else {
+                access(word).map(Some)
+            }
+        };
         let entry = |&[id, word]: &[u32; 2]| {
-            let kind = if word & FAKE_USER != 0 { Named::User } else { Named::Group };
-            Ok(NamedAccess { kind, id, access: access(word & !FAKE_USER)?, name: None })
+            let kind = if word & FAKE_USER != 0 {
+                Named::User
+            } else {
+                Named::Group
+            };
+            Ok(NamedAccess {
+                kind,
+                id,
+                access: access(word & !FAKE_USER)?,
+                name: None,
+            })
         };
         Ok(Self {
             user_obj: object(user_obj)?,
@@ -217,14 +272,20 @@ pub(crate) struct AclsSent {
 
 impl AclsSent {
     /// Writes an item: a known ACL's number, or a new ACL. `names` is where names travel inline.
-    pub(crate) fn encode(&mut self, acl: &Arc<Acl>, names: Option<&mut NamesSent>, out: &mut Vec<u8>) {
+    pub(crate) fn encode(
+        &mut self,
+        acl: &Arc<Acl>,
+        names: Option<&mut NamesSent>,
+        out: &mut Vec<u8>,
+    ) {
         if let Some(number) = self.numbers.get(acl) {
             put_varint(out, number + 1);
             return;
         }
         put_varint(out, 0);
         acl.encode(names, out);
-        self.numbers.insert(Arc::clone(acl), self.numbers.len() as i32);
+        self.numbers
+            .insert(Arc::clone(acl), self.numbers.len() as i32);
     }
 }
 
@@ -243,7 +304,11 @@ pub(crate) enum AclItem {
 
 impl AclsSeen {
     /// Reads the item of an access ACL of an entry of this mode.
-    pub(crate) fn decode_access(&self, cursor: &mut Cursor<'_>, mode: u32) -> Result<AclItem, Stop> {
+    pub(crate) fn decode_access(
+        &self,
+        cursor: &mut Cursor<'_>,
+        mode: u32,
+    ) -> Result<AclItem, Stop> {
         // The mask is completed with the mode of the first entry that has the item, as rsync does; the
         // objects depend on each entry's own mode and stay absent.
         self.decode(cursor, |acl| acl.restore_mask(group_bits(mode)))
@@ -252,20 +317,33 @@ impl AclsSeen {
     /// Reads the item of a default ACL.
     pub(crate) fn decode_default(&self, cursor: &mut Cursor<'_>) -> Result<AclItem, Stop> {
         self.decode(cursor, |acl| {
-            let all = acl.named.iter().map(|entry| entry.access).fold(acl.group_obj.unwrap_or(0), |a, b| a | b);
+            let all = acl
+                .named
+                .iter()
+                .map(|entry| entry.access)
+                .fold(acl.group_obj.unwrap_or(0), |a, b| a | b);
             acl.restore_mask(all);
         })
     }
 
-    fn decode(&self, cursor: &mut Cursor<'_>, complete: impl FnOnce(&mut Acl)) -> Result<AclItem, Stop> {
+    fn decode(
+        &self,
+        cursor: &mut Cursor<'_>,
+        complete: impl FnOnce(&mut Acl),
+    ) -> Result<AclItem, Stop> {
         let number = cursor.varint()?;
         if number == 0 {
             let mut acl = Acl::decode(cursor)?;
             complete(&mut acl);
             return Ok(AclItem::New(Arc::new(acl)));
         }
-        let known = usize::try_from(number - 1).ok().and_then(|index| self.items.get(index));
-        let known = known.ok_or(Malformed::OutOfRange { what: "ACL index", value: number.into() })?;
+        let known = usize::try_from(number - 1)
+            .ok()
+            .and_then(|index| self.items.get(index));
+        let known = known.ok_or(Malformed::OutOfRange {
+            what: "ACL index",
+            value: number.into(),
+        })?;
         Ok(AclItem::Known(Arc::clone(known)))
     }
 
@@ -288,7 +366,11 @@ fn group_bits(mode: u32) -> u8 {
 fn access(value: i32) -> Result<u8, Stop> {
     match u8::try_from(value) {
         Ok(access @ 0..=7) => Ok(access),
-        _ => Err(Malformed::OutOfRange { what: "ACL permissions", value: value.into() }.into()),
+        _ => Err(Malformed::OutOfRange {
+            what: "ACL permissions",
+            value: value.into(),
+        }
+        .into()),
     }
 }
 
@@ -314,14 +396,24 @@ mod tests {
     use super::*;
 
     fn user(id: u32, access: u8) -> NamedAccess {
-        NamedAccess { kind: Named::User, id, access, name: None }
+        NamedAccess {
+            kind: Named::User,
+            id,
+            access,
+            name: None,
+        }
     }
 
     fn group(id: u32, access: u8) -> NamedAccess {
-        NamedAccess { kind: Named::Group, id, access, name: None }
+        NamedAccess {
+            kind: Named::Group,
+            id,
+            access,
+            name: None,
+        }
     }
 
-    /// The file of 8.5: mode 0674, group::r, user 1 rwx, user 12345 r, group 2 r.
+    /// The file of 8.5: mode 0674, `group::r`, user 1 rwx, user 12345 r, group 2 r.
     fn file_acl() -> Acl {
         Acl {
             user_obj: Some(6),
@@ -348,17 +440,27 @@ mod tests {
         assert_eq!(sent(&acl, &mut acls), b"\x01");
 
         let mut seen = AclsSeen::default();
-        let item = seen.decode_access(&mut Cursor::new(FILE_ITEM), 0o100_674).unwrap();
+        let item = seen
+            .decode_access(&mut Cursor::new(FILE_ITEM), 0o100_674)
+            .unwrap();
         let received = seen.learn(item);
         assert_eq!(received.mask, Some(7));
         assert_eq!(Acl::clone(&received).restored(0o100_674), file_acl());
-        let again = seen.decode_access(&mut Cursor::new(b"\x01"), 0o100_600).unwrap();
+        let again = seen
+            .decode_access(&mut Cursor::new(b"\x01"), 0o100_600)
+            .unwrap();
         assert_eq!(seen.learn(again), received);
     }
 
     #[test]
     fn the_default_acl_of_the_specification() {
-        let acl = Acl { user_obj: Some(7), group_obj: Some(5), mask: Some(7), other: Some(5), named: vec![user(1, 7)] };
+        let acl = Acl {
+            user_obj: Some(7),
+            group_obj: Some(5),
+            mask: Some(7),
+            other: Some(5),
+            named: vec![user(1, 7)],
+        };
         let item = b"\x00\x1f\x07\x05\x07\x05\x01\x01\x1e";
         assert_eq!(sent(&Arc::new(acl.clone()), &mut AclsSent::default()), item);
         let mut seen = AclsSeen::default();
@@ -368,20 +470,34 @@ mod tests {
 
     #[test]
     fn a_minimal_acl_is_empty() {
-        let acl = Acl { user_obj: Some(6), group_obj: Some(4), other: Some(0), ..Acl::default() };
+        let acl = Acl {
+            user_obj: Some(6),
+            group_obj: Some(4),
+            other: Some(0),
+            ..Acl::default()
+        };
         assert!(acl.is_minimal());
         let stripped = acl.clone().stripped(0o640);
         assert_eq!(stripped, Acl::default());
         assert!(stripped.is_no_default());
-        assert_eq!(sent(&Arc::new(stripped.clone()), &mut AclsSent::default()), b"\x00\x00");
+        assert_eq!(
+            sent(&Arc::new(stripped.clone()), &mut AclsSent::default()),
+            b"\x00\x00"
+        );
         assert_eq!(stripped.restored(0o640), acl);
     }
 
     #[test]
     fn names_follow_the_first_use_of_an_id() {
         let name: IdName = b"bin".as_slice().into();
-        let named = NamedAccess { name: Some(name), ..group(2, 4) };
-        let acl = Arc::new(Acl { named: vec![named.clone(), named], ..Acl::default() });
+        let named = NamedAccess {
+            name: Some(name),
+            ..group(2, 4)
+        };
+        let acl = Arc::new(Acl {
+            named: vec![named.clone(), named],
+            ..Acl::default()
+        });
         let mut out = Vec::new();
         AclsSent::default().encode(&acl, Some(&mut NamesSent::default()), &mut out);
         assert_eq!(out, b"\x00\x10\x02\x02\x11\x03bin\x02\x10");
@@ -390,14 +506,33 @@ mod tests {
     #[test]
     fn the_fake_super_value_of_the_specification() {
         let mut seen = AclsSeen::default();
-        let item = seen.decode_access(&mut Cursor::new(FILE_ITEM), 0o100_674).unwrap();
+        let item = seen
+            .decode_access(&mut Cursor::new(FILE_ITEM), 0o100_674)
+            .unwrap();
         let received = seen.learn(item);
-        let words = [0x80_u32, 4, 7, 0x80, 1, 0x8000_0007, 12345, 0x8000_0004, 2, 4];
+        let words = [
+            0x80_u32,
+            4,
+            7,
+            0x80,
+            1,
+            0x8000_0007,
+            12345,
+            0x8000_0004,
+            2,
+            4,
+        ];
         let value: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
         assert_eq!(received.to_fake_super(), value);
         assert_eq!(Acl::from_fake_super(&value), Ok(Acl::clone(&received)));
-        assert_eq!(Acl::from_fake_super(&value[..20]), Err(Malformed::FakeSuperAcl));
-        assert_eq!(Acl::from_fake_super(&value[1..]), Err(Malformed::FakeSuperAcl));
+        assert_eq!(
+            Acl::from_fake_super(&value[..20]),
+            Err(Malformed::FakeSuperAcl)
+        );
+        assert_eq!(
+            Acl::from_fake_super(&value[1..]),
+            Err(Malformed::FakeSuperAcl)
+        );
     }
 
     #[test]

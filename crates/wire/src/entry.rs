@@ -248,8 +248,15 @@ impl EntryFormat {
     #[must_use]
     pub fn id_lists(&self) -> (IdListFormat, bool, bool) {
         let trail = !self.numeric_ids && !self.incremental;
-        let format = IdListFormat { protocol: self.protocol, id0_names: self.id0_names };
-        (format, trail && (self.owner || self.acls), trail && (self.group || self.acls))
+        let format = IdListFormat {
+            protocol: self.protocol,
+            id0_names: self.id0_names,
+        };
+        (
+            format,
+            trail && (self.owner || self.acls),
+            trail && (self.group || self.acls),
+        )
     }
 
     /// The number of the first entry of the first list (5.5).
@@ -282,7 +289,10 @@ impl Rdev {
     }
 
     fn from_dev32(dev: u32) -> Self {
-        Self { major: dev >> 8 & 0xfff, minor: dev & 0xff | dev >> 12 & !0xff }
+        Self {
+            major: dev >> 8 & 0xfff,
+            minor: dev & 0xff | dev >> 12 & !0xff,
+        }
     }
 }
 
@@ -303,9 +313,29 @@ struct Carried {
 
 impl Carried {
     fn of(entry: &Entry, protocol: Protocol) -> Self {
-        let &Entry { mode, mtime, atime, uid, gid, rdev, .. } = entry;
-        let rdev = if protocol.has_wide_entry_flags() { rdev.major } else { rdev.to_dev32() };
-        Self { mode, mtime, atime, uid, gid, rdev, device: 0 }
+        let &Entry {
+            mode,
+            mtime,
+            atime,
+            uid,
+            gid,
+            rdev,
+            ..
+        } = entry;
+        let rdev = if protocol.has_wide_entry_flags() {
+            rdev.major
+        } else {
+            rdev.to_dev32()
+        };
+        Self {
+            mode,
+            mtime,
+            atime,
+            uid,
+            gid,
+            rdev,
+            device: 0,
+        }
     }
 
     /// Takes over what an entry with these values leaves to the next one. Both sides pass here, also for
@@ -339,14 +369,22 @@ mod tests {
 
     #[test]
     fn device_numbers_pack_as_on_linux() {
-        let rdev = Rdev { major: 5, minor: 300 };
+        let rdev = Rdev {
+            major: 5,
+            minor: 300,
+        };
         assert_eq!(rdev.to_dev32().to_le_bytes(), [0x2c, 0x05, 0x10, 0x00]);
         assert_eq!(Rdev::from_dev32(rdev.to_dev32()), rdev);
     }
 
     #[test]
     fn duplicate_directories_join() {
-        let dir = |top_dir, no_content| Entry { mode: 0o40755, top_dir, no_content, ..Entry::default() };
+        let dir = |top_dir, no_content| Entry {
+            mode: 0o40755,
+            top_dir,
+            no_content,
+            ..Entry::default()
+        };
         let join = |mut kept: Entry, dropped: Entry| {
             kept.absorb_duplicate(&dropped);
             (kept.top_dir, kept.no_content)

@@ -44,9 +44,14 @@ impl IdListFormat {
     pub fn decode(self, cursor: &mut Cursor<'_>) -> Result<IdListItem, Stop> {
         let mut ahead = cursor.clone();
         let item = match ahead.varint30(self.protocol)? as u32 {
-            0 if self.id0_names => IdListItem::End { zero: decode_name(&mut ahead)? },
+            0 if self.id0_names => IdListItem::End {
+                zero: decode_name(&mut ahead)?,
+            },
             0 => IdListItem::End { zero: None },
-            id => IdListItem::Name { id, name: decode_name(&mut ahead)?.unwrap_or_default() },
+            id => IdListItem::Name {
+                id,
+                name: decode_name(&mut ahead)?.unwrap_or_default(),
+            },
         };
         *cursor = ahead;
         Ok(item)
@@ -59,7 +64,10 @@ impl IdListFormat {
         zero: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) {
-        for (id, name) in names.into_iter().filter(|&(id, name)| id != 0 && !name.is_empty()) {
+        for (id, name) in names
+            .into_iter()
+            .filter(|&(id, name)| id != 0 && !name.is_empty())
+        {
             put_varint30(out, self.protocol, id as i32);
             put_name(out, name);
         }
@@ -112,7 +120,10 @@ mod tests {
     use super::*;
 
     fn format(protocol: u8, id0_names: bool) -> IdListFormat {
-        IdListFormat { protocol: Protocol::new(protocol).unwrap(), id0_names }
+        IdListFormat {
+            protocol: Protocol::new(protocol).unwrap(),
+            id0_names,
+        }
     }
 
     fn decode_all(format: IdListFormat, bytes: &[u8]) -> Vec<IdListItem> {
@@ -126,21 +137,36 @@ mod tests {
     }
 
     fn named(id: u32, name: &[u8]) -> IdListItem {
-        IdListItem::Name { id, name: name.into() }
+        IdListItem::Name {
+            id,
+            name: name.into(),
+        }
     }
 
     #[test]
     fn lists_of_the_specification() {
         let modern = b"\x01\x06daemon\x00\x04root";
-        assert_eq!(decode_all(format(32, true), modern), [
-            named(1, b"daemon"),
-            IdListItem::End { zero: Some(b"root".as_slice().into()) }
-        ]);
+        assert_eq!(
+            decode_all(format(32, true), modern),
+            [
+                named(1, b"daemon"),
+                IdListItem::End {
+                    zero: Some(b"root".as_slice().into())
+                }
+            ]
+        );
         let old = b"\x02\0\0\0\x03bin\0\0\0\0";
-        assert_eq!(decode_all(format(29, false), old), [named(2, b"bin"), IdListItem::End { zero: None }]);
+        assert_eq!(
+            decode_all(format(29, false), old),
+            [named(2, b"bin"), IdListItem::End { zero: None }]
+        );
 
         let mut out = Vec::new();
-        format(32, true).encode([(1, b"daemon".as_slice()), (7, b""), (0, b"root")], Some(b"root"), &mut out);
+        format(32, true).encode(
+            [(1, b"daemon".as_slice()), (7, b""), (0, b"root")],
+            Some(b"root"),
+            &mut out,
+        );
         assert_eq!(out, modern);
         out.clear();
         format(29, false).encode([(2, b"bin".as_slice())], Some(b"root"), &mut out);
@@ -152,7 +178,10 @@ mod tests {
         let mut out = Vec::new();
         format(32, false).encode([(3_000_000_000, b"x".as_slice())], None, &mut out);
         assert_eq!(out, b"\xf0\x00\x5e\xd0\xb2\x01x\x00");
-        assert_eq!(decode_all(format(32, false), &out)[0], named(3_000_000_000, b"x"));
+        assert_eq!(
+            decode_all(format(32, false), &out)[0],
+            named(3_000_000_000, b"x")
+        );
     }
 
     #[test]

@@ -152,7 +152,10 @@ impl ItemFormat {
     /// [`Stop`]; a name that no path can be is malformed.
     pub fn decode(self, cursor: &mut Cursor<'_>) -> Result<Item, Stop> {
         if !self.protocol.has_item_flags() {
-            return Ok(Item { flags: ItemFlags::TRANSFER, ..Item::default() });
+            return Ok(Item {
+                flags: ItemFlags::TRANSFER,
+                ..Item::default()
+            });
         }
         let mut ahead = cursor.clone();
         let flags = ItemFlags::from_bits_retain(ahead.shortint()?);
@@ -165,7 +168,11 @@ impl ItemFormat {
             false => None,
         };
         *cursor = ahead;
-        Ok(Item { flags, basis, xname })
+        Ok(Item {
+            flags,
+            basis,
+            xname,
+        })
     }
 
     /// Whether a request (or answer) for attribute values follows an item with these flags (9.6).
@@ -194,7 +201,12 @@ mod tests {
 
     fn format(protocol: u8) -> ItemFormat {
         let protocol = Protocol::new(protocol).unwrap();
-        ItemFormat { protocol, xattrs: true, dry_run: false, xattr_optimization: true }
+        ItemFormat {
+            protocol,
+            xattrs: true,
+            dry_run: false,
+            xattr_optimization: true,
+        }
     }
 
     fn encoded(item: &Item) -> Vec<u8> {
@@ -211,9 +223,16 @@ mod tests {
             xname: Some(b"d/b".to_vec()),
         };
         assert_eq!(encoded(&link), b"\x00\x71\x03d/b");
-        let new = Item { flags: ItemFlags::TRANSFER | ItemFlags::IS_NEW, ..Item::default() };
+        let new = Item {
+            flags: ItemFlags::TRANSFER | ItemFlags::IS_NEW,
+            ..Item::default()
+        };
         assert_eq!(encoded(&new), b"\x00\xa0");
-        let fuzzy = Item { flags: ItemFlags::TRANSFER, basis: BasisType::Fuzzy, xname: Some(b"x".to_vec()) };
+        let fuzzy = Item {
+            flags: ItemFlags::TRANSFER,
+            basis: BasisType::Fuzzy,
+            xname: Some(b"x".to_vec()),
+        };
         assert_eq!(encoded(&fuzzy), b"\x00\x98\x83\x01x");
     }
 
@@ -233,15 +252,36 @@ mod tests {
         assert!(format(31).has_xattr_exchange(plain));
         assert!(!format(31).has_xattr_exchange(link));
         assert!(format(30).has_xattr_exchange(link));
-        assert!(ItemFormat { xattr_optimization: false, ..format(31) }.has_xattr_exchange(link));
-        assert!(!ItemFormat { dry_run: true, ..format(31) }.has_xattr_exchange(plain));
-        assert!(!ItemFormat { xattrs: false, ..format(31) }.has_xattr_exchange(plain));
+        assert!(
+            ItemFormat {
+                xattr_optimization: false,
+                ..format(31)
+            }
+            .has_xattr_exchange(link)
+        );
+        assert!(
+            !ItemFormat {
+                dry_run: true,
+                ..format(31)
+            }
+            .has_xattr_exchange(plain)
+        );
+        assert!(
+            !ItemFormat {
+                xattrs: false,
+                ..format(31)
+            }
+            .has_xattr_exchange(plain)
+        );
     }
 
     #[test]
     fn overlong_names_are_refused() {
         let bytes = [b"\x00\x10\x90\x00".as_slice(), &[b'x'; MAX_PATH]].concat();
-        assert!(matches!(format(32).decode(&mut Cursor::new(&bytes)), Err(Stop::Malformed(_))));
+        assert!(matches!(
+            format(32).decode(&mut Cursor::new(&bytes)),
+            Err(Stop::Malformed(_))
+        ));
     }
 
     proptest! {

@@ -30,14 +30,20 @@ impl SortOrder {
     /// The order of a protocol.
     #[must_use]
     pub fn of(protocol: Protocol) -> Self {
-        if protocol.sorts_files_first() { Self::FilesFirst } else { Self::Bytes }
+        if protocol.sorts_files_first() {
+            Self::FilesFirst
+        } else {
+            Self::Bytes
+        }
     }
 
     /// Compares two wire names; `*_is_dir` tells whether the entry is a directory. Does not allocate.
     #[must_use]
     pub fn compare(self, a: &[u8], a_is_dir: bool, b: &[u8], b_is_dir: bool) -> Ordering {
         match self {
-            Self::FilesFirst => compare_components(SortName::new(a, a_is_dir), SortName::new(b, b_is_dir)),
+            Self::FilesFirst => {
+                compare_components(SortName::new(a, a_is_dir), SortName::new(b, b_is_dir))
+            }
             Self::Bytes => a.cmp(b),
         }
     }
@@ -55,13 +61,23 @@ impl SortOrder {
                 self.compare(kept_name, kept_is_dir, name, is_dir).is_eq()
             });
             // A file sorts before the directories beside it, so its namesake may be far behind.
-            let earlier = equal.or_else(|| is_dir.then(|| self.find_file(&sorted[..at], name, &key)).flatten());
+            let earlier = equal.or_else(|| {
+                is_dir
+                    .then(|| self.find_file(&sorted[..at], name, &key))
+                    .flatten()
+            });
             match earlier {
                 Some(earlier) if is_dir && !key(&sorted[earlier]).1 => {
-                    duplicates.push(Duplicate { kept: at, dropped: earlier });
+                    duplicates.push(Duplicate {
+                        kept: at,
+                        dropped: earlier,
+                    });
                     last_kept = Some(at);
                 }
-                Some(earlier) => duplicates.push(Duplicate { kept: earlier, dropped: at }),
+                Some(earlier) => duplicates.push(Duplicate {
+                    kept: earlier,
+                    dropped: at,
+                }),
                 None => last_kept = Some(at),
             }
         }
@@ -69,7 +85,12 @@ impl SortOrder {
     }
 
     /// The first non-directory of this name, where files and directories of one name compare unequal.
-    fn find_file<T>(self, sorted: &[T], name: &[u8], key: impl Fn(&T) -> (&[u8], bool)) -> Option<usize> {
+    fn find_file<T>(
+        self,
+        sorted: &[T],
+        name: &[u8],
+        key: impl Fn(&T) -> (&[u8], bool),
+    ) -> Option<usize> {
         if self == Self::Bytes {
             return None;
         }
@@ -78,7 +99,10 @@ impl SortOrder {
             self.compare(other, is_dir, name, false)
         };
         let at = sorted.partition_point(|entry| order(entry).is_lt());
-        sorted.get(at).filter(|entry| order(entry).is_eq() && !key(entry).1).map(|_| at)
+        sorted
+            .get(at)
+            .filter(|entry| order(entry).is_eq() && !key(entry).1)
+            .map(|_| at)
     }
 }
 
@@ -95,7 +119,10 @@ impl<'a> SortName<'a> {
         // A directory's "." counts as an empty file component, which sorts before everything beside it.
         match bytes {
             [parent @ .., b'.'] if is_dir && (parent.is_empty() || parent.ends_with(b"/")) => {
-                Self { bytes: parent, is_dir: false }
+                Self {
+                    bytes: parent,
+                    is_dir: false,
+                }
             }
             _ => Self { bytes, is_dir },
         }
@@ -141,8 +168,17 @@ fn compare_components(a: SortName<'_>, b: SortName<'_>) -> Ordering {
 /// Entries next to each other share long prefixes, so this is where sorting spends its time.
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     const WORD: usize = size_of::<u64>();
-    let words = a.chunks_exact(WORD).zip(b.chunks_exact(WORD)).take_while(|(a, b)| a == b).count() * WORD;
-    let rest = a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count();
+    let words = a
+        .chunks_exact(WORD)
+        .zip(b.chunks_exact(WORD))
+        .take_while(|(a, b)| a == b)
+        .count()
+        * WORD;
+    let rest = a[words..]
+        .iter()
+        .zip(&b[words..])
+        .take_while(|(a, b)| a == b)
+        .count();
     words + rest
 }
 
@@ -169,7 +205,9 @@ mod tests {
     }
 
     fn name() -> impl Strategy<Value = Vec<u8>> {
-        let component = proptest::sample::select(vec!["a", "ab", "a-b", "a.b", "b", "a/b", "a0", "aaaaaaaa", "."]);
+        let component = proptest::sample::select(vec![
+            "a", "ab", "a-b", "a.b", "b", "a/b", "a0", "aaaaaaaa", ".",
+        ]);
         proptest::collection::vec(component, 1..4).prop_map(|parts| parts.join("/").into_bytes())
     }
 
@@ -203,32 +241,68 @@ mod tests {
             (b"z", true),
         ];
         for pair in sorted.windows(2) {
-            let [(a, a_is_dir), (b, b_is_dir)] = pair else { unreachable!("windows of two") };
-            assert_eq!(SortOrder::FilesFirst.compare(a, *a_is_dir, b, *b_is_dir), Ordering::Less, "{pair:?}");
+            let [(a, a_is_dir), (b, b_is_dir)] = pair else {
+                unreachable!("windows of two")
+            };
+            assert_eq!(
+                SortOrder::FilesFirst.compare(a, *a_is_dir, b, *b_is_dir),
+                Ordering::Less,
+                "{pair:?}"
+            );
         }
-        assert_eq!(SortOrder::Bytes.compare(b"a", true, b"a-b", false), Ordering::Less);
-        assert_eq!(SortOrder::Bytes.compare(b"a", true, b"a", false), Ordering::Equal);
+        assert_eq!(
+            SortOrder::Bytes.compare(b"a", true, b"a-b", false),
+            Ordering::Less
+        );
+        assert_eq!(
+            SortOrder::Bytes.compare(b"a", true, b"a", false),
+            Ordering::Equal
+        );
     }
 
     fn duplicates(order: SortOrder, list: &[(&str, bool)]) -> Vec<(usize, usize)> {
         let found = order.duplicates(list, |(name, is_dir)| (name.as_bytes(), *is_dir));
-        found.into_iter().map(|duplicate| (duplicate.kept, duplicate.dropped)).collect()
+        found
+            .into_iter()
+            .map(|duplicate| (duplicate.kept, duplicate.dropped))
+            .collect()
     }
 
     #[test]
     fn the_first_of_equals_is_kept() {
-        let list = [("a", false), ("a", false), ("a", false), ("b", true), ("b", true)];
-        assert_eq!(duplicates(SortOrder::FilesFirst, &list), [(0, 1), (0, 2), (3, 4)]);
+        let list = [
+            ("a", false),
+            ("a", false),
+            ("a", false),
+            ("b", true),
+            ("b", true),
+        ];
+        assert_eq!(
+            duplicates(SortOrder::FilesFirst, &list),
+            [(0, 1), (0, 2), (3, 4)]
+        );
     }
 
     #[test]
     fn a_directory_replaces_a_file_of_its_name() {
-        let list = [("a", false), ("b", false), ("c", false), ("b", true), ("b/x", false)];
+        let list = [
+            ("a", false),
+            ("b", false),
+            ("c", false),
+            ("b", true),
+            ("b/x", false),
+        ];
         assert_eq!(duplicates(SortOrder::FilesFirst, &list), [(3, 1)]);
-        assert_eq!(duplicates(SortOrder::Bytes, &[("a", false), ("b", true), ("b", false), ("b", true)]), [
-            (1, 2),
-            (1, 3)
-        ]);
-        assert_eq!(duplicates(SortOrder::Bytes, &[("b", false), ("b", true)]), [(1, 0)]);
+        assert_eq!(
+            duplicates(
+                SortOrder::Bytes,
+                &[("a", false), ("b", true), ("b", false), ("b", true)]
+            ),
+            [(1, 2), (1, 3)]
+        );
+        assert_eq!(
+            duplicates(SortOrder::Bytes, &[("b", false), ("b", true)]),
+            [(1, 0)]
+        );
     }
 }

@@ -38,7 +38,9 @@ impl SumHead {
         checksum_length: usize,
         full_strong: bool,
     ) -> Self {
-        let block_length = block_length.filter(|&it| it > 0).unwrap_or_else(|| default_block_length(length, protocol));
+        let block_length = block_length
+            .filter(|&it| it > 0)
+            .unwrap_or_else(|| default_block_length(length, protocol));
         let block = u64::from(block_length);
         match u32::try_from(length.div_ceil(block)) {
             Ok(count @ 1..=MAX_COUNT) => Self {
@@ -54,7 +56,11 @@ impl SumHead {
     /// The length in bytes of the basis that the head describes.
     #[must_use]
     pub fn described_length(&self) -> u64 {
-        let missing = if self.remainder == 0 { 0 } else { self.block_length.saturating_sub(self.remainder) };
+        let missing = if self.remainder == 0 {
+            0
+        } else {
+            self.block_length.saturating_sub(self.remainder)
+        };
         (u64::from(self.count) * u64::from(self.block_length)).saturating_sub(missing.into())
     }
 
@@ -62,7 +68,11 @@ impl SumHead {
     #[must_use]
     pub fn block(&self, index: u32) -> Option<(u64, u32)> {
         let last = self.count.checked_sub(1)?;
-        let length = if index == last && self.remainder != 0 { self.remainder } else { self.block_length };
+        let length = if index == last && self.remainder != 0 {
+            self.remainder
+        } else {
+            self.block_length
+        };
         (index <= last).then(|| (u64::from(index) * u64::from(self.block_length), length))
     }
 
@@ -74,7 +84,12 @@ impl SumHead {
 
     /// Writes the head.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for field in [self.count, self.block_length, self.strong_length, self.remainder] {
+        for field in [
+            self.count,
+            self.block_length,
+            self.strong_length,
+            self.remainder,
+        ] {
             put_int(out, field as i32);
         }
     }
@@ -86,11 +101,18 @@ impl SumHead {
     ///
     /// # Errors
     /// [`Stop`] for fields out of bounds (10.4).
-    pub fn decode(cursor: &mut Cursor<'_>, protocol: Protocol, checksum_length: usize) -> Result<Self, Stop> {
+    pub fn decode(
+        cursor: &mut Cursor<'_>,
+        protocol: Protocol,
+        checksum_length: usize,
+    ) -> Result<Self, Stop> {
         let mut ahead = cursor.clone();
         let mut field = |max: u32, malformed: fn(i32) -> Malformed| -> Result<u32, Stop> {
             let value = ahead.int()?;
-            u32::try_from(value).ok().filter(|&it| it <= max).ok_or_else(|| malformed(value).into())
+            u32::try_from(value)
+                .ok()
+                .filter(|&it| it <= max)
+                .ok_or_else(|| malformed(value).into())
         };
         let count = field(MAX_COUNT, Malformed::BlockCount)?;
         let block_length = field(protocol.max_block_length(), Malformed::BlockLength)?;
@@ -101,7 +123,12 @@ impl SumHead {
         let remainder = field(block_length, Malformed::RemainderLength)?;
         *cursor = ahead;
         let remainder = if count == 0 { 0 } else { remainder };
-        Ok(Self { count, block_length, strong_length, remainder })
+        Ok(Self {
+            count,
+            block_length,
+            strong_length,
+            remainder,
+        })
     }
 
     /// Reads the sums of the next block. Meaningful [`SumHead::count`] times, and never in append mode,
@@ -114,8 +141,13 @@ impl SumHead {
             return Err(Malformed::StrongLength(0).into());
         }
         let bytes = cursor.take(self.block_sum_size())?;
-        let (weak, strong) = bytes.split_first_chunk::<WEAK_LENGTH>().ok_or(Stop::Incomplete)?;
-        Ok(BlockSum { weak: u32::from_le_bytes(*weak), strong })
+        let (weak, strong) = bytes
+            .split_first_chunk::<WEAK_LENGTH>()
+            .ok_or(Stop::Incomplete)?;
+        Ok(BlockSum {
+            weak: u32::from_le_bytes(*weak),
+            strong,
+        })
     }
 
     /// Writes the sums of a block. `strong` may be the whole strong sum, which must not be shorter
@@ -137,7 +169,9 @@ fn default_block_length(length: u64, protocol: Protocol) -> u32 {
     }
     // Below, 8 divides the length: rounding down in steps of 8 keeps block offsets aligned.
     let root = length.isqrt() & !7;
-    u32::try_from(root).unwrap_or(u32::MAX).clamp(SMALLEST, protocol.max_block_length())
+    u32::try_from(root)
+        .unwrap_or(u32::MAX)
+        .clamp(SMALLEST, protocol.max_block_length())
 }
 
 /// Enough bits that a false match is unlikely among all pairs of blocks and offsets (10.6).
@@ -200,11 +234,22 @@ mod tests {
     #[test]
     fn the_head_of_the_specification() {
         let head = latest(100_000);
-        assert_eq!(head, SumHead { count: 143, block_length: 700, strong_length: 2, remainder: 600 });
+        assert_eq!(
+            head,
+            SumHead {
+                count: 143,
+                block_length: 700,
+                strong_length: 2,
+                remainder: 600
+            }
+        );
         let mut out = Vec::new();
         head.encode(&mut out);
         assert_eq!(out, b"\x8f\0\0\0\xbc\x02\0\0\x02\0\0\0\x58\x02\0\0");
-        assert_eq!(SumHead::decode(&mut Cursor::new(&out), Protocol::LATEST, 16), Ok(head));
+        assert_eq!(
+            SumHead::decode(&mut Cursor::new(&out), Protocol::LATEST, 16),
+            Ok(head)
+        );
         assert_eq!(head.described_length(), 100_000);
         assert_eq!(head.block(142), Some((99_400, 600)));
         assert_eq!(head.block(143), None);
@@ -215,10 +260,19 @@ mod tests {
         assert_eq!(latest(480_000).strong_length, 2);
         let head = latest(100 << 30);
         assert_eq!((head.block_length, head.strong_length), (131_072, 5));
-        assert_eq!(SumHead::of_length(1000, None, Protocol::LATEST, 20, true).strong_length, 16);
-        assert_eq!(SumHead::of_length(1000, None, Protocol::LATEST, 8, true).strong_length, 8);
+        assert_eq!(
+            SumHead::of_length(1000, None, Protocol::LATEST, 20, true).strong_length,
+            16
+        );
+        assert_eq!(
+            SumHead::of_length(1000, None, Protocol::LATEST, 8, true).strong_length,
+            8
+        );
         assert_eq!(latest(0), SumHead::default());
-        assert_eq!(SumHead::of_length(u64::MAX, Some(1), Protocol::LATEST, 16, false), SumHead::default());
+        assert_eq!(
+            SumHead::of_length(u64::MAX, Some(1), Protocol::LATEST, 16, false),
+            SumHead::default()
+        );
     }
 
     #[test]
@@ -233,11 +287,20 @@ mod tests {
             }
         };
         assert_eq!(decode([-1, 700, 2, 0], 32), Some(Malformed::BlockCount(-1)));
-        assert_eq!(decode([1, 131_073, 2, 0], 30), Some(Malformed::BlockLength(131_073)));
+        assert_eq!(
+            decode([1, 131_073, 2, 0], 30),
+            Some(Malformed::BlockLength(131_073))
+        );
         assert_eq!(decode([1, 131_073, 2, 0], 29), None);
         assert_eq!(decode([1, 0, 2, 0], 32), Some(Malformed::ZeroBlockLength));
-        assert_eq!(decode([1, 700, 17, 0], 32), Some(Malformed::StrongLength(17)));
-        assert_eq!(decode([1, 700, 2, 701], 32), Some(Malformed::RemainderLength(701)));
+        assert_eq!(
+            decode([1, 700, 17, 0], 32),
+            Some(Malformed::StrongLength(17))
+        );
+        assert_eq!(
+            decode([1, 700, 2, 701], 32),
+            Some(Malformed::RemainderLength(701))
+        );
     }
 
     #[test]
@@ -246,8 +309,14 @@ mod tests {
         let mut out = Vec::new();
         head.encode_block(0x1e66_0466, &[7; 16], &mut out);
         assert_eq!(out, b"\x66\x04\x66\x1e\x07\x07");
-        assert_eq!(head.decode_block(&mut Cursor::new(&out[..5])), Err(Stop::Incomplete));
-        let expected = BlockSum { weak: 0x1e66_0466, strong: &[7, 7] };
+        assert_eq!(
+            head.decode_block(&mut Cursor::new(&out[..5])),
+            Err(Stop::Incomplete)
+        );
+        let expected = BlockSum {
+            weak: 0x1e66_0466,
+            strong: &[7, 7],
+        };
         assert_eq!(head.decode_block(&mut Cursor::new(&out)), Ok(expected));
     }
 

@@ -175,7 +175,10 @@ pub fn check_blocks(first: u32, run: u32, count: u32) -> Result<(), Malformed> {
     if end <= u64::from(count) {
         return Ok(());
     }
-    Err(Malformed::BlockIndex { index: first.max(count).into(), count })
+    Err(Malformed::BlockIndex {
+        index: first.max(count).into(),
+        count,
+    })
 }
 
 /// Size of the buffer through which a compressed stream is handed on.
@@ -187,8 +190,13 @@ mod tests {
 
     use super::*;
 
-    const METHODS: [Compression; 5] =
-        [Compression::None, Compression::Zlib, Compression::Zlibx, Compression::Zstd, Compression::Lz4];
+    const METHODS: [Compression; 5] = [
+        Compression::None,
+        Compression::Zlib,
+        Compression::Zlibx,
+        Compression::Zstd,
+        Compression::Lz4,
+    ];
 
     /// What a sender does to one file.
     #[derive(Debug, Clone)]
@@ -199,7 +207,9 @@ mod tests {
 
     /// The basis that all tests share: blocks of `length` bytes that compress, and differ.
     fn block(index: u32, length: usize) -> Vec<u8> {
-        (0..length as u32).map(|at| (at / 7 * (index + 3) + index) as u8).collect()
+        (0..length as u32)
+            .map(|at| (at / 7 * (index + 3) + index) as u8)
+            .collect()
     }
 
     fn encode(encoder: &mut TokenEncoder, ops: &[Op], block_length: usize, out: &mut Vec<u8>) {
@@ -216,7 +226,12 @@ mod tests {
     }
 
     /// Decodes a file from a buffer that grows by `step` bytes whenever the decoder wants more.
-    fn decode(decoder: &mut TokenDecoder, encoded: &[u8], step: usize, block_length: usize) -> (Vec<u8>, usize) {
+    fn decode(
+        decoder: &mut TokenDecoder,
+        encoded: &[u8],
+        step: usize,
+        block_length: usize,
+    ) -> (Vec<u8>, usize) {
         let (mut file, mut at, mut end) = (Vec::new(), 0, step.min(encoded.len()));
         loop {
             let mut cursor = Cursor::new(&encoded[at..end]);
@@ -251,7 +266,14 @@ mod tests {
         ops.iter().flat_map(data).collect()
     }
 
-    fn check(files: &[Vec<Op>], compression: Compression, level: Option<i32>, protocol: u8, block: usize, step: usize) {
+    fn check(
+        files: &[Vec<Op>],
+        compression: Compression,
+        level: Option<i32>,
+        protocol: u8,
+        block: usize,
+        step: usize,
+    ) {
         let protocol = Protocol::new(protocol).unwrap();
         let mut encoder = TokenEncoder::new(compression, level, protocol);
         let mut encoded = Vec::new();
@@ -262,7 +284,10 @@ mod tests {
         let mut at = 0;
         for ops in files {
             let (file, length) = decode(&mut decoder, &encoded[at..], step, block);
-            assert!(file == file_of(ops, block), "{compression:?} level {level:?} protocol {protocol}");
+            assert!(
+                file == file_of(ops, block),
+                "{compression:?} level {level:?} protocol {protocol}"
+            );
             at += length;
         }
         assert_eq!(at, encoded.len());
@@ -284,7 +309,10 @@ mod tests {
     }
 
     fn file() -> impl Strategy<Value = Vec<Op>> {
-        let op = prop_oneof![literal().prop_map(Op::Literal), (0..8_u32).prop_map(Op::Match)];
+        let op = prop_oneof![
+            literal().prop_map(Op::Literal),
+            (0..8_u32).prop_map(Op::Match)
+        ];
         proptest::collection::vec(op, 0..12)
     }
 
@@ -321,18 +349,25 @@ mod tests {
     #[test]
     fn plain_streams_are_ints_and_data() {
         let mut out = Vec::new();
-        encode(&mut TokenEncoder::new(Compression::None, None, Protocol::LATEST), &[
-            Op::Literal(b"abc".to_vec()),
-            Op::Match(0),
-            Op::Match(6),
-        ], 1, &mut out);
-        assert_eq!(out, b"\x03\0\0\0abc\xff\xff\xff\xff\xf9\xff\xff\xff\0\0\0\0");
+        encode(
+            &mut TokenEncoder::new(Compression::None, None, Protocol::LATEST),
+            &[Op::Literal(b"abc".to_vec()), Op::Match(0), Op::Match(6)],
+            1,
+            &mut out,
+        );
+        assert_eq!(
+            out,
+            b"\x03\0\0\0abc\xff\xff\xff\xff\xf9\xff\xff\xff\0\0\0\0"
+        );
         let mut direct = Vec::new();
         PlainEncoder.literal_header(3, &mut direct);
         assert_eq!(direct, &out[..4]);
         let mut decoder = TokenDecoder::new(Compression::None, Protocol::LATEST);
         let impossible = i32::MIN.to_le_bytes();
-        assert_eq!(decoder.decode(&mut Cursor::new(&impossible)), Err(Malformed::Token.into()));
+        assert_eq!(
+            decoder.decode(&mut Cursor::new(&impossible)),
+            Err(Malformed::Token.into())
+        );
     }
 
     /// A few bytes that stand for megabytes come out in bounded pieces.
@@ -341,7 +376,12 @@ mod tests {
         let zeros = vec![0; 40 << 20];
         for method in [Compression::Zlib, Compression::Zstd, Compression::Lz4] {
             let mut encoded = Vec::new();
-            encode(&mut TokenEncoder::new(method, None, Protocol::LATEST), &[Op::Literal(zeros.clone())], 1, &mut encoded);
+            encode(
+                &mut TokenEncoder::new(method, None, Protocol::LATEST),
+                &[Op::Literal(zeros.clone())],
+                1,
+                &mut encoded,
+            );
             assert!(encoded.len() < 1 << 18);
             let mut decoder = TokenDecoder::new(method, Protocol::LATEST);
             let (file, _) = decode(&mut decoder, &encoded, 1 << 20, 1);
@@ -369,14 +409,23 @@ mod tests {
                     other => break other.map(|_| ()),
                 }
             };
-            assert!(matches!(refusal, Err(Stop::Malformed(Malformed::Compressed { .. }))), "{method:?} {refusal:?}");
+            assert!(
+                matches!(refusal, Err(Stop::Malformed(Malformed::Compressed { .. }))),
+                "{method:?} {refusal:?}"
+            );
         }
     }
 
     #[test]
     fn blocks_beyond_the_basis_are_refused() {
         assert_eq!(check_blocks(0, 5, 5), Ok(()));
-        assert_eq!(check_blocks(3, 3, 5), Err(Malformed::BlockIndex { index: 5, count: 5 }));
-        assert_eq!(check_blocks(9, 1, 5), Err(Malformed::BlockIndex { index: 9, count: 5 }));
+        assert_eq!(
+            check_blocks(3, 3, 5),
+            Err(Malformed::BlockIndex { index: 5, count: 5 })
+        );
+        assert_eq!(
+            check_blocks(9, 1, 5),
+            Err(Malformed::BlockIndex { index: 9, count: 5 })
+        );
     }
 }

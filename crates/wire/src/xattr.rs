@@ -1,9 +1,12 @@
 //! Extended attributes: the item of a list entry, the later exchange of long values, and the names under
 //! which they are sent and stored (wire-files.md section 9).
 
-use std::borrow::Cow;
+mod storage;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+pub use storage::{FakeStat, XattrNamespaces};
 
 use md5::{Digest, Md5};
 
@@ -57,8 +60,14 @@ impl XattrItem {
     #[must_use]
     pub fn of_values(mut values: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
         values.sort();
-        let attributes = values.into_iter().map(|(name, value)| Xattr { name, value: XattrValue::of(value) });
-        Self { number: 0, attributes: attributes.collect() }
+        let attributes = values.into_iter().map(|(name, value)| Xattr {
+            name,
+            value: XattrValue::of(value),
+        });
+        Self {
+            number: 0,
+            attributes: attributes.collect(),
+        }
     }
 }
 
@@ -67,7 +76,10 @@ impl XattrValue {
     #[must_use]
     pub fn of(value: Vec<u8>) -> Self {
         match u32::try_from(value.len()) {
-            Ok(length) if value.len() > XATTR_INLINE_MAX => Self::Abbreviated { length, digest: xattr_digest(&value) },
+            Ok(length) if value.len() > XATTR_INLINE_MAX => Self::Abbreviated {
+                length,
+                digest: xattr_digest(&value),
+            },
             _ => Self::Whole(value),
         }
     }
@@ -129,11 +141,22 @@ impl XattrsSeen {
         let number = cursor.varint()?;
         if number == 0 {
             let attributes = decode_attributes(cursor)?;
-            return Ok(XattrItem { number: self.items.len() as u32, attributes });
+            return Ok(XattrItem {
+                number: self.items.len() as u32,
+                attributes,
+            });
         }
-        let known = usize::try_from(number - 1).ok().and_then(|index| self.items.get(index));
-        let known = known.ok_or(Malformed::OutOfRange { what: "xattr index", value: number.into() })?;
-        Ok(XattrItem { number: number as u32 - 1, attributes: Arc::clone(known) })
+        let known = usize::try_from(number - 1)
+            .ok()
+            .and_then(|index| self.items.get(index));
+        let known = known.ok_or(Malformed::OutOfRange {
+            what: "xattr index",
+            value: number.into(),
+        })?;
+        Ok(XattrItem {
+            number: number as u32 - 1,
+            attributes: Arc::clone(known),
+        })
     }
 
     pub(crate) fn learn(&mut self, item: &XattrItem) {
@@ -151,27 +174,52 @@ fn decode_attributes(cursor: &mut Cursor<'_>) -> Result<Arc<[Xattr]>, Stop> {
         let length = bounded(cursor, "xattr value length", 0..=XATTR_VALUE_MAX as i32)?;
         announced += (name_length + length) as u64;
         if announced > MAX_ITEM {
-            return Err(Malformed::OutOfRange { what: "xattr list size", value: announced as i64 }.into());
+            return Err(Malformed::OutOfRange {
+                what: "xattr list size",
+                value: announced as i64,
+            }
+            .into());
         }
-        let (&terminator, name) = cursor.take(name_length)?.split_last().ok_or(Stop::Incomplete)?;
+        let (&terminator, name) = cursor
+            .take(name_length)?
+            .split_last()
+            .ok_or(Stop::Incomplete)?;
         if terminator != 0 || name.contains(&0) {
             return Err(Malformed::XattrName.into());
         }
         let value = if length > XATTR_INLINE_MAX {
-            XattrValue::Abbreviated { length: length as u32, digest: cursor.array()? }
+            XattrValue::Abbreviated {
+                length: length as u32,
+                digest: cursor.array()?,
+            }
         } else {
             XattrValue::Whole(cursor.take(length)?.to_vec())
         };
-        Ok(Xattr { name: name.to_vec(), value })
+        Ok(Xattr {
+            name: name.to_vec(),
+            value,
+        })
     };
     // Collecting through `Result` allocates as attributes arrive, not as they are announced.
     (0..count).map(|_| attribute()).collect()
 }
 
-fn bounded(cursor: &mut Cursor<'_>, what: &'static str, range: std::ops::RangeInclusive<i32>) -> Result<usize, Stop> {
+fn bounded(
+    cursor: &mut Cursor<'_>,
+    what: &'static str,
+    range: std::ops::RangeInclusive<i32>,
+) -> Result<usize, Stop> {
     let value = cursor.varint()?;
-    let legal = usize::try_from(value).ok().filter(|_| range.contains(&value));
-    legal.ok_or_else(|| Malformed::OutOfRange { what, value: value.into() }.into())
+    let legal = usize::try_from(value)
+        .ok()
+        .filter(|_| range.contains(&value));
+    legal.ok_or_else(|| {
+        Malformed::OutOfRange {
+            what,
+            value: value.into(),
+        }
+        .into()
+    })
 }
 
 /// Writes a request for the values of these attribute numbers (9.5). No number may follow itself.
@@ -221,7 +269,10 @@ pub fn encode_xattr_answer_end(out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// [`Stop`].
-pub fn decode_xattr_answer<'a>(cursor: &mut Cursor<'a>, previous: u32) -> Result<Option<(u32, &'a [u8])>, Stop> {
+pub fn decode_xattr_answer<'a>(
+    cursor: &mut Cursor<'a>,
+    previous: u32,
+) -> Result<Option<(u32, &'a [u8])>, Stop> {
     let mut ahead = cursor.clone();
     let value = match next_number(&mut ahead, previous)? {
         Some(number) => {
@@ -242,7 +293,11 @@ fn next_number(cursor: &mut Cursor<'_>, previous: u32) -> Result<Option<u32>, St
     let number = i64::from(previous) + i64::from(delta);
     match u32::try_from(number) {
         Ok(number) if (1..=MAX_COUNT as u32).contains(&number) => Ok(Some(number)),
-        _ => Err(Malformed::OutOfRange { what: "xattr number", value: number }.into()),
+        _ => Err(Malformed::OutOfRange {
+            what: "xattr number",
+            value: number,
+        }
+        .into()),
     }
 }
 
@@ -263,8 +318,11 @@ impl XattrsOwed {
     /// [`Malformed::XattrRequest`] if a number does not exist, is not abbreviated or was requested before.
     pub fn request(&mut self, item: &XattrItem, numbers: &[u32]) -> Result<(), Malformed> {
         for &number in numbers {
-            let attribute = (number as usize).checked_sub(1).and_then(|index| item.attributes.get(index));
-            let abbreviated = attribute.is_some_and(|it| matches!(it.value, XattrValue::Abbreviated { .. }));
+            let attribute = (number as usize)
+                .checked_sub(1)
+                .and_then(|index| item.attributes.get(index));
+            let abbreviated =
+                attribute.is_some_and(|it| matches!(it.value, XattrValue::Abbreviated { .. }));
             if !abbreviated || !self.requested.insert((item.number, number)) {
                 return Err(Malformed::XattrRequest { number });
             }
@@ -281,100 +339,16 @@ impl XattrsOwed {
     }
 }
 
-/// Who may see and store which attribute names on Linux (9.4).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct XattrNamespaces {
-    /// `--fake-super`: other namespaces are kept below `user.rsync.`.
-    pub fake_super: bool,
-    /// `-XX`: rsync's own attributes `user.rsync.%*` are copied too.
-    pub internal: bool,
-    /// This side may write every namespace.
-    pub root: bool,
-    /// A filter rule for attributes decides, in place of the default for `system.*` and for non-root.
-    pub filtered: bool,
-}
-
-const RSYNC: &[u8] = b"user.rsync.";
-
-impl XattrNamespaces {
-    /// The wire name of a local attribute, or `None` if a sender does not send it.
-    #[must_use]
-    pub fn sent_as<'n>(&self, local: &'n [u8]) -> Option<&'n [u8]> {
-        if local.starts_with(b"system.") && !self.filtered {
-            return None;
-        }
-        match local.strip_prefix(RSYNC) {
-            Some(b"%stat" | b"%aacl" | b"%dacl") if self.fake_super => None,
-            Some(internal) if internal.starts_with(b"%") => self.internal.then_some(local),
-            Some(disguised) if self.fake_super => Some(disguised),
-            _ => Some(local),
-        }
-    }
-
-    /// The name under which a receiver stores an attribute, or `None` if it drops it.
-    #[must_use]
-    pub fn stored_as<'n>(&self, wire: &'n [u8]) -> Option<Cow<'n, [u8]>> {
-        if !self.internal && wire.strip_prefix(RSYNC).is_some_and(|rest| rest.starts_with(b"%")) {
-            return None;
-        }
-        let disguise = self.fake_super || (!self.root && self.filtered);
-        match wire.starts_with(b"user.") {
-            true => Some(Cow::Borrowed(wire)),
-            false if disguise => Some(Cow::Owned([RSYNC, wire].concat())),
-            false => self.root.then_some(Cow::Borrowed(wire)),
-        }
-    }
-}
-
-/// The value of `user.rsync.%stat`: what `--fake-super` remembers of an entry (9.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FakeStat {
-    /// The whole `st_mode`, with type bits.
-    pub mode: u32,
-    /// Device numbers, major and minor.
-    pub rdev: (u32, u32),
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-}
-
-impl FakeStat {
-    /// The attribute's text.
-    #[must_use]
-    pub fn to_value(self) -> String {
-        let Self { mode, rdev: (major, minor), uid, gid } = self;
-        format!("{mode:o} {major},{minor} {uid}:{gid}")
-    }
-
-    /// Reads an attribute's text.
-    ///
-    /// # Errors
-    /// [`Malformed::FakeSuperStat`] if it has another form.
-    pub fn from_value(value: &[u8]) -> Result<Self, Malformed> {
-        let parse = || {
-            let (mode, rest) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-            let (rdev, ids) = rest.split_once(' ')?;
-            let (major, minor) = rdev.split_once(',')?;
-            let (uid, gid) = ids.split_once(':')?;
-            Some(Self {
-                mode: u32::from_str_radix(mode, 8).ok()?,
-                rdev: (major.parse().ok()?, minor.parse().ok()?),
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-            })
-        };
-        parse().ok_or_else(|| Malformed::FakeSuperStat { value: value.into() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn long_and_short() -> XattrItem {
         let long = (b"user.long".to_vec(), vec![b'L'; 40]);
-        XattrItem::of_values(vec![(b"user.short".to_vec(), b"short value".to_vec()), long])
+        XattrItem::of_values(vec![
+            (b"user.short".to_vec(), b"short value".to_vec()),
+            long,
+        ])
     }
 
     #[test]
@@ -399,7 +373,10 @@ mod tests {
         assert_eq!(again, b"\x01");
         assert_eq!(seen.decode(&mut Cursor::new(&again)), Ok(item));
         assert_eq!(sent.encode(&Arc::from([]), &mut again), 1);
-        assert_eq!(seen.decode(&mut Cursor::new(&again[1..])).unwrap().number, 1);
+        assert_eq!(
+            seen.decode(&mut Cursor::new(&again[1..])).unwrap().number,
+            1
+        );
     }
 
     #[test]
@@ -410,10 +387,22 @@ mod tests {
         };
         let out_of_range = |what, value| Malformed::OutOfRange { what, value };
         assert_eq!(refused(b"\x01"), out_of_range("xattr index", 1));
-        assert_eq!(refused(b"\x00\xf0\xff\xff\xff\xff"), out_of_range("xattr count", -1));
-        assert_eq!(refused(b"\x00\x01\x00\x00"), out_of_range("xattr name length", 0));
-        assert_eq!(refused(b"\x00\x01\x90\x01\x00"), out_of_range("xattr name length", 0x1001));
-        assert_eq!(refused(b"\x00\x01\x01\xe8\x01\x00\x00"), out_of_range("xattr value length", 0x0800_0001));
+        assert_eq!(
+            refused(b"\x00\xf0\xff\xff\xff\xff"),
+            out_of_range("xattr count", -1)
+        );
+        assert_eq!(
+            refused(b"\x00\x01\x00\x00"),
+            out_of_range("xattr name length", 0)
+        );
+        assert_eq!(
+            refused(b"\x00\x01\x90\x01\x00"),
+            out_of_range("xattr name length", 0x1001)
+        );
+        assert_eq!(
+            refused(b"\x00\x01\x01\xe8\x01\x00\x00"),
+            out_of_range("xattr value length", 0x0800_0001)
+        );
         assert_eq!(refused(b"\x00\x01\x02\x00ab"), Malformed::XattrName);
     }
 
@@ -424,10 +413,16 @@ mod tests {
         assert_eq!(out, b"\x02\xf0\xff\xff\xff\xff\x00");
         assert_eq!(decode_xattr_request(&mut Cursor::new(&out)), Ok(vec![2, 1]));
         for cut in 0..out.len() {
-            assert_eq!(decode_xattr_request(&mut Cursor::new(&out[..cut])), Err(Stop::Incomplete));
+            assert_eq!(
+                decode_xattr_request(&mut Cursor::new(&out[..cut])),
+                Err(Stop::Incomplete)
+            );
         }
         let negative = b"\x01\xf0\xff\xff\xff\xff\x00";
-        assert!(matches!(decode_xattr_request(&mut Cursor::new(negative)), Err(Stop::Malformed(_))));
+        assert!(matches!(
+            decode_xattr_request(&mut Cursor::new(negative)),
+            Err(Stop::Malformed(_))
+        ));
     }
 
     #[test]
@@ -437,8 +432,14 @@ mod tests {
         encode_xattr_answer(1, 3, b"", &mut out);
         encode_xattr_answer_end(&mut out);
         let mut cursor = Cursor::new(&out);
-        assert_eq!(decode_xattr_answer(&mut cursor, 0), Ok(Some((1, b"one".as_slice()))));
-        assert_eq!(decode_xattr_answer(&mut cursor, 1), Ok(Some((3, b"".as_slice()))));
+        assert_eq!(
+            decode_xattr_answer(&mut cursor, 0),
+            Ok(Some((1, b"one".as_slice())))
+        );
+        assert_eq!(
+            decode_xattr_answer(&mut cursor, 1),
+            Ok(Some((3, b"".as_slice())))
+        );
         assert_eq!(decode_xattr_answer(&mut cursor, 3), Ok(None));
     }
 
@@ -446,40 +447,20 @@ mod tests {
     fn a_sender_owes_each_value_once() {
         let item = long_and_short();
         let mut owed = XattrsOwed::default();
-        assert_eq!(owed.request(&item, &[2]), Err(Malformed::XattrRequest { number: 2 }));
-        assert_eq!(owed.request(&item, &[3]), Err(Malformed::XattrRequest { number: 3 }));
+        assert_eq!(
+            owed.request(&item, &[2]),
+            Err(Malformed::XattrRequest { number: 2 })
+        );
+        assert_eq!(
+            owed.request(&item, &[3]),
+            Err(Malformed::XattrRequest { number: 3 })
+        );
         assert_eq!(owed.request(&item, &[1]), Ok(()));
-        assert_eq!(owed.request(&item, &[1]), Err(Malformed::XattrRequest { number: 1 }));
+        assert_eq!(
+            owed.request(&item, &[1]),
+            Err(Malformed::XattrRequest { number: 1 })
+        );
         assert_eq!(owed.deliver(0), [1]);
         assert_eq!(owed.deliver(0), []);
-    }
-
-    #[test]
-    fn names_are_disguised_and_hidden() {
-        let plain = XattrNamespaces { root: true, ..XattrNamespaces::default() };
-        let fake = XattrNamespaces { fake_super: true, ..plain };
-        let everything = XattrNamespaces { internal: true, ..plain };
-        let unprivileged = XattrNamespaces::default();
-        assert_eq!(plain.sent_as(b"user.a"), Some(b"user.a".as_slice()));
-        assert_eq!(plain.sent_as(b"system.posix_acl_access"), None);
-        assert_eq!(plain.sent_as(b"user.rsync.%stat"), None);
-        assert_eq!(everything.sent_as(b"user.rsync.%stat"), Some(b"user.rsync.%stat".as_slice()));
-        assert_eq!(fake.sent_as(b"user.rsync.trusted.a"), Some(b"trusted.a".as_slice()));
-        assert_eq!(XattrNamespaces { internal: true, ..fake }.sent_as(b"user.rsync.%stat"), None);
-        assert_eq!(fake.stored_as(b"trusted.a").as_deref(), Some(b"user.rsync.trusted.a".as_slice()));
-        assert_eq!(plain.stored_as(b"trusted.a").as_deref(), Some(b"trusted.a".as_slice()));
-        assert_eq!(unprivileged.stored_as(b"trusted.a"), None);
-        assert_eq!(plain.stored_as(b"user.rsync.%stat"), None);
-    }
-
-    #[test]
-    fn fake_stat_texts() {
-        let device = FakeStat { mode: 0o20644, rdev: (5, 300), uid: 0, gid: 0 };
-        assert_eq!(device.to_value(), "20644 5,300 0:0");
-        assert_eq!(FakeStat::from_value(b"20644 5,300 0:0"), Ok(device));
-        for damaged in ["", "100644", "100644 0,0", "100648 0,0 0:0", "100644 0,0 0:0\n", "100644 0,0 0:-1"] {
-            let refused = FakeStat::from_value(damaged.as_bytes());
-            assert!(matches!(refused, Err(Malformed::FakeSuperStat { .. })), "{damaged}");
-        }
     }
 }

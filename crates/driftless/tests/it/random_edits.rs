@@ -2,7 +2,7 @@
 
 use testkit::Editor;
 
-use crate::bench::{Bench, for_each_destination};
+use crate::bench::Bench;
 
 const ROUNDS: usize = 5;
 const STEPS: usize = 40;
@@ -30,25 +30,41 @@ fn check(bench: &Bench, seed: u64) {
     bench.finish(mirror);
 }
 
-for_each_destination! {
-    fn seed_1(bench: Bench) {
-        check(&bench, 1);
+mod directory {
+    use super::*;
+
+    #[test]
+    fn seed_1() {
+        check(&Bench::with_directory(), 1);
     }
 
-    fn seed_2(bench: Bench) {
-        check(&bench, 2);
+    #[test]
+    fn seed_2() {
+        check(&Bench::with_directory(), 2);
     }
 
-    fn seed_3(bench: Bench) {
-        check(&bench, 3);
-    }
-
-    fn seed_4(bench: Bench) {
-        check(&bench, 4);
+    #[test]
+    fn seed_3() {
+        check(&Bench::with_directory(), 3);
     }
 }
 
-#[test]
-fn munging_daemon() {
-    check(&Bench::with_munging_daemon(), 5);
+/// Munged, links come to the replica whatever they say.
+mod daemon {
+    use super::*;
+
+    #[test]
+    fn seed_4() {
+        check(&Bench::with_munging_daemon(), 4);
+    }
+
+    #[test]
+    fn seed_5() {
+        check(&Bench::with_munging_daemon(), 5);
+    }
+
+    #[test]
+    fn seed_6() {
+        check(&Bench::with_munging_daemon(), 6);
+    }
 }

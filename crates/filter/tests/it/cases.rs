@@ -21,12 +21,22 @@ fn this_crate_decides_as_the_table_says() {
         let seen = match case.expected {
             Expected::Hides(_) => {
                 let mut hidden = BTreeSet::new();
-                hide(dir.path(), &scope.enter(b"", &mut files(dir.path())).expect(case.name), "", &mut hidden);
+                hide(
+                    dir.path(),
+                    &scope.enter(b"", &mut files(dir.path())).expect(case.name),
+                    "",
+                    &mut hidden,
+                );
                 hidden
             }
             Expected::Leaves(_) => {
                 let mut left = BTreeSet::new();
-                delete(dir.path(), &scope.enter(b"", &mut files(dir.path())).expect(case.name), "", &mut left);
+                delete(
+                    dir.path(),
+                    &scope.enter(b"", &mut files(dir.path())).expect(case.name),
+                    "",
+                    &mut left,
+                );
                 left
             }
         };
@@ -37,13 +47,20 @@ fn this_crate_decides_as_the_table_says() {
 #[test]
 fn a_single_path_is_excluded_where_a_scan_would_not_reach_it() {
     for case in cases() {
-        let Expected::Hides(hidden) = &case.expected else { continue };
+        let Expected::Hides(hidden) = &case.expected else {
+            continue;
+        };
         let dir = case.set_up();
         let mut read = files(dir.path());
-        let root = case.scope(dir.path()).enter(b"", &mut read).expect(case.name);
+        let root = case
+            .scope(dir.path())
+            .enter(b"", &mut read)
+            .expect(case.name);
         for (path, is_dir) in everything_in(&dir.path().join("src")) {
             let expected = hidden.iter().any(|top| Path::new(&path).starts_with(top));
-            let seen = root.excluded_with_parents(path.as_bytes(), is_dir, &mut read).expect(case.name);
+            let seen = root
+                .excluded_with_parents(path.as_bytes(), is_dir, &mut read)
+                .expect(case.name);
             assert_eq!(seen, expected, "{}: {path}", case.name);
         }
     }
@@ -51,7 +68,12 @@ fn a_single_path_is_excluded_where_a_scan_would_not_reach_it() {
 
 #[test]
 fn the_original_decides_as_the_table_says() {
-    if Command::new("rsync").arg("--version").stdout(Stdio::null()).status().is_err() {
+    if Command::new("rsync")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
         println!("skipped: no rsync here");
         return;
     }
@@ -59,23 +81,45 @@ fn the_original_decides_as_the_table_says() {
         let dir = case.set_up();
         let src = dir.path().join("src");
         let mut rsync = Command::new("rsync");
-        rsync.current_dir(dir.path()).env("HOME", dir.path()).env_remove("CVSIGNORE");
+        rsync
+            .current_dir(dir.path())
+            .env("HOME", dir.path())
+            .env_remove("CVSIGNORE");
         let arguments = case.arguments(dir.path());
         let seen = match &case.expected {
             Expected::Hides(_) => {
-                let run = rsync.args(["-rn", "--out-format=%n"]).args(arguments).args(["src/", "other/"]);
+                let run = rsync
+                    .args(["-rn", "--out-format=%n"])
+                    .args(arguments)
+                    .args(["src/", "other/"]);
                 let output = run.output().expect("rsync runs");
                 assert!(output.status.success(), "{}: {output:?}", case.name);
-                let shown: BTreeSet<&str> = std::str::from_utf8(&output.stdout).expect("plain names").lines().collect();
+                let shown: BTreeSet<&str> = std::str::from_utf8(&output.stdout)
+                    .expect("plain names")
+                    .lines()
+                    .collect();
                 topmost(everything_in(&src).into_iter().filter(|(path, is_dir)| {
-                    !shown.contains(if *is_dir { format!("{path}/") } else { path.clone() }.as_str())
+                    !shown.contains(
+                        if *is_dir {
+                            format!("{path}/")
+                        } else {
+                            path.clone()
+                        }
+                        .as_str(),
+                    )
                 }))
             }
             Expected::Leaves(_) => {
-                let run = rsync.args(["-r", "--delete", "--force"]).args(arguments).args(["other/", "src/"]);
+                let run = rsync
+                    .args(["-r", "--delete", "--force"])
+                    .args(arguments)
+                    .args(["other/", "src/"]);
                 let output = run.output().expect("rsync runs");
                 assert!(output.status.success(), "{}: {output:?}", case.name);
-                everything_in(&src).into_iter().map(|(path, _)| path).collect()
+                everything_in(&src)
+                    .into_iter()
+                    .map(|(path, _)| path)
+                    .collect()
             }
         };
         assert_eq!(seen, *case.expected.paths(), "{}", case.name);
@@ -88,7 +132,14 @@ fn hide(base: &Path, scope: &Scope, dir: &str, hidden: &mut BTreeSet<String>) {
         if scope.check(path.as_bytes(), is_dir).is_excluded() {
             hidden.insert(path);
         } else if is_dir {
-            hide(base, &scope.enter(path.as_bytes(), &mut files(base)).expect("good rules"), &path, hidden);
+            hide(
+                base,
+                &scope
+                    .enter(path.as_bytes(), &mut files(base))
+                    .expect("good rules"),
+                &path,
+                hidden,
+            );
         }
     }
 }
@@ -104,7 +155,10 @@ fn delete(base: &Path, scope: &Scope, dir: &str, left: &mut BTreeSet<String>) {
             left.insert(path);
         } else if is_dir {
             let before = left.len();
-            let inner = scope.while_emptying().enter(path.as_bytes(), &mut files(base)).expect("good rules");
+            let inner = scope
+                .while_emptying()
+                .enter(path.as_bytes(), &mut files(base))
+                .expect("good rules");
             delete(base, &inner, &path, left);
             if left.len() > before {
                 left.insert(path);
@@ -147,14 +201,31 @@ impl Case {
     fn parse(text: &'static str) -> Self {
         let mut lines = text.lines();
         let name = lines.next().expect("a case has a name");
-        let mut case =
-            Case { name, in_tree: vec![], beside: vec![], arguments: vec![], expected: Expected::Hides(BTreeSet::new()) };
+        let mut case = Case {
+            name,
+            in_tree: vec![],
+            beside: vec![],
+            arguments: vec![],
+            expected: Expected::Hides(BTreeSet::new()),
+        };
         for line in lines {
             let file = || {
                 let (name, content) = line[1..].split_once(' ').expect("a file has a content");
-                (name, content.replace("\\n", "\n").replace("\\r", "\r").replace("\\0", "\0").replace("\\t", "\t"))
+                (
+                    name,
+                    content
+                        .replace("\\n", "\n")
+                        .replace("\\r", "\r")
+                        .replace("\\0", "\0")
+                        .replace("\\t", "\t"),
+                )
             };
-            let paths = || line.split(' ').skip(1).map(|path| path.replace("%20", " ")).collect();
+            let paths = || {
+                line.split(' ')
+                    .skip(1)
+                    .map(|path| path.replace("%20", " "))
+                    .collect()
+            };
             match line {
                 _ if line.starts_with('@') => case.in_tree.push(file()),
                 _ if line.starts_with('=') => case.beside.push(file()),
@@ -173,9 +244,17 @@ impl Case {
         let src = dir.path().join("src");
         fs::create_dir_all(dir.path().join("other")).expect("mkdir");
         fs::create_dir_all(&src).expect("mkdir");
-        for line in include_str!("../data/tree.txt").lines().filter(|line| !line.starts_with("# ")) {
+        for line in include_str!("../data/tree.txt")
+            .lines()
+            .filter(|line| !line.starts_with("# "))
+        {
             let path = src.join(line.replace("%20", " "));
-            if line.ends_with('/') { fs::create_dir_all(path) } else { fs::write(path, "") }.expect("a tree");
+            if line.ends_with('/') {
+                fs::create_dir_all(path)
+            } else {
+                fs::write(path, "")
+            }
+            .expect("a tree");
         }
         for (name, content) in &self.in_tree {
             fs::write(src.join(name), content).expect("a file");
@@ -188,7 +267,10 @@ impl Case {
 
     fn arguments(&self, dir: &Path) -> Vec<String> {
         let src = dir.join("src");
-        self.arguments.iter().map(|argument| argument.replace("ROOT", src.to_str().expect("plain path"))).collect()
+        self.arguments
+            .iter()
+            .map(|argument| argument.replace("ROOT", src.to_str().expect("plain path")))
+            .collect()
     }
 
     /// The arguments as this crate takes them.
@@ -221,7 +303,11 @@ impl Case {
             Expected::Hides(_) => Side::Sender,
             Expected::Leaves(_) => Side::Receiver,
         };
-        Scope::new(Arc::new(rules), side, dir.join("src").as_os_str().as_bytes())
+        Scope::new(
+            Arc::new(rules),
+            side,
+            dir.join("src").as_os_str().as_bytes(),
+        )
     }
 }
 
@@ -244,7 +330,11 @@ fn entries_of(base: &Path, dir: &str) -> Vec<(String, bool)> {
     read.map(|entry| {
         let entry = entry.expect("an entry");
         let name = entry.file_name().into_string().expect("plain names");
-        let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+        let path = if dir.is_empty() {
+            name
+        } else {
+            format!("{dir}/{name}")
+        };
         (path, entry.file_type().expect("a type").is_dir())
     })
     .collect()
@@ -257,7 +347,11 @@ fn everything_in(dir: &Path) -> Vec<(String, bool)> {
         let name = entry.file_name().into_string().expect("plain names");
         let is_dir = entry.file_type().expect("a type").is_dir();
         if is_dir {
-            all.extend(everything_in(&entry.path()).into_iter().map(|(path, is_dir)| (format!("{name}/{path}"), is_dir)));
+            all.extend(
+                everything_in(&entry.path())
+                    .into_iter()
+                    .map(|(path, is_dir)| (format!("{name}/{path}"), is_dir)),
+            );
         }
         all.push((name, is_dir));
     }
@@ -266,6 +360,11 @@ fn everything_in(dir: &Path) -> Vec<(String, bool)> {
 
 fn topmost(paths: impl Iterator<Item = (String, bool)>) -> BTreeSet<String> {
     let all: BTreeSet<String> = paths.map(|(path, _)| path).collect();
-    let is_top = |path: &&String| !Path::new(path).ancestors().skip(1).any(|a| all.contains(a.to_str().expect("plain")));
+    let is_top = |path: &&String| {
+        !Path::new(path)
+            .ancestors()
+            .skip(1)
+            .any(|a| all.contains(a.to_str().expect("plain")))
+    };
     all.iter().filter(is_top).cloned().collect()
 }

@@ -2,4 +2,6 @@
 #![allow(missing_docs)]
 
 mod cases;
+mod messages;
+mod random;
 mod wire;

@@ -3,23 +3,71 @@
 use driftless_filter::{Dialect, Error, NoMergeFiles, Options, Rules, Side};
 
 /// Options; what a client sends when it pushes with --delete, and when it pulls.
-type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+type Case = (
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 const FROM_30: [Case; 15] = [
-    (&["--exclude=*.o", "--include=*.c"], &["- *.o", "+ *.c"], &["- *.o", "+ *.c"]),
-    (&["P keep", "H hid", ": .rsf"], &["-r keep", ": .rsf"], &["-s hid", ": .rsf"]),
+    (
+        &["--exclude=*.o", "--include=*.c"],
+        &["- *.o", "+ *.c"],
+        &["- *.o", "+ *.c"],
+    ),
+    (
+        &["P keep", "H hid", ": .rsf"],
+        &["-r keep", ": .rsf"],
+        &["-s hid", ": .rsf"],
+    ),
     (&["R keep", "S hid"], &["+r keep"], &["+s hid"]),
-    (&["-s a", "-r b", "-sr c"], &["-r b", "-sr c"], &["-s a", "-sr c"]),
-    (&["--exclude=d/", "--exclude=/e/"], &["- d/", "- /e/"], &["- d/", "- /e/"]),
-    (&["-p foo", "--partial-dir=.p"], &["-p foo", "-p .p/"], &["-p foo", "-p .p/"]),
-    (&["+! bar/", "exclude,x user.*", "-!/ a"], &["+! bar/", "-x user.*", "-/! a"], &["+! bar/", "-x user.*", "-/! a"]),
+    (
+        &["-s a", "-r b", "-sr c"],
+        &["-r b", "-sr c"],
+        &["-s a", "-sr c"],
+    ),
+    (
+        &["--exclude=d/", "--exclude=/e/"],
+        &["- d/", "- /e/"],
+        &["- d/", "- /e/"],
+    ),
+    (
+        &["-p foo", "--partial-dir=.p"],
+        &["-p foo", "-p .p/"],
+        &["-p foo", "-p .p/"],
+    ),
+    (
+        &["+! bar/", "exclude,x user.*", "-!/ a"],
+        &["+! bar/", "-x user.*", "-/! a"],
+        &["+! bar/", "-x user.*", "-/! a"],
+    ),
     (&[":es .x"], &["- .x"], &["- .x", ":s .x"]),
     (&[":e .x"], &["- .x", ": .x"], &["- .x", ": .x"]),
-    (&[":eC"], &["- .cvsignore", ":C .cvsignore"], &["- .cvsignore", ":C .cvsignore"]),
-    (&[":nw- .a", ":s/+p .b"], &[":nw- .a"], &[":nw- .a", ":/+sp .b"]),
-    (&["--exclude=gone", "!", "--exclude=kept"], &["- kept"], &["- kept"]),
     (
-        &["--delete-excluded", "--exclude=*.o", "P k", ": .r", ":- .q", ":C", "-C"],
+        &[":eC"],
+        &["- .cvsignore", ":C .cvsignore"],
+        &["- .cvsignore", ":C .cvsignore"],
+    ),
+    (
+        &[":nw- .a", ":s/+p .b"],
+        &[":nw- .a"],
+        &[":nw- .a", ":/+sp .b"],
+    ),
+    (
+        &["--exclude=gone", "!", "--exclude=kept"],
+        &["- kept"],
+        &["- kept"],
+    ),
+    (
+        &[
+            "--delete-excluded",
+            "--exclude=*.o",
+            "P k",
+            ": .r",
+            ":- .q",
+            ":C",
+            "-C",
+        ],
         &["-r k", ": .r"],
         &["-s *.o", ": .r", ":- .q", ":C .cvsignore", "-Cs "],
     ),
@@ -33,15 +81,27 @@ const AT_29: [Case; 2] = [
 ];
 
 const BEFORE_29: [Case; 4] = [
-    (&["--exclude=- x", "--include=y/", "--exclude=z"], &["x", "+ y/", "z"], &["x", "+ y/", "z"]),
-    (&["--exclude=- - x", "- + y"], &["- - x", "- + y"], &["- - x", "- + y"]),
+    (
+        &["--exclude=- x", "--include=y/", "--exclude=z"],
+        &["x", "+ y/", "z"],
+        &["x", "+ y/", "z"],
+    ),
+    (
+        &["--exclude=- - x", "- + y"],
+        &["- - x", "- + y"],
+        &["- - x", "- + y"],
+    ),
     (&["-s a", "-r b", "-sr c"], &["b", "c"], &["a", "c"]),
     (&["-C"], &["RCS", "..."], &["RCS", "..."]),
 ];
 
 #[test]
 fn the_rules_that_travel_are_those_that_count_at_the_other_end() {
-    let tables = [(Dialect::Perishable, &FROM_30[..]), (Dialect::Modern, &AT_29), (Dialect::Old, &BEFORE_29)];
+    let tables = [
+        (Dialect::Perishable, &FROM_30[..]),
+        (Dialect::Modern, &AT_29),
+        (Dialect::Old, &BEFORE_29),
+    ];
     for (dialect, cases) in tables {
         for (options, push, pull) in cases {
             let rules = rules(options);
@@ -55,11 +115,31 @@ fn the_rules_that_travel_are_those_that_count_at_the_other_end() {
 fn cvs_exclude_is_sent_to_receivers_only() {
     let mut rules = rules(&["--exclude=a"]);
     rules.cvs_exclude().expect("no names of the user's own");
-    assert_sent(&rules, Side::Sender, Dialect::Perishable, &["- a", ":C .cvsignore", "-p RCS", "..."], &[]);
-    assert_sent(&rules, Side::Sender, Dialect::Modern, &["- a", ":C .cvsignore", "- RCS", "..."], &[]);
-    assert_sent(&rules, Side::Sender, Dialect::Old, &["a", "RCS", "..."], &[]);
+    assert_sent(
+        &rules,
+        Side::Sender,
+        Dialect::Perishable,
+        &["- a", ":C .cvsignore", "-p RCS", "..."],
+        &[],
+    );
+    assert_sent(
+        &rules,
+        Side::Sender,
+        Dialect::Modern,
+        &["- a", ":C .cvsignore", "- RCS", "..."],
+        &[],
+    );
+    assert_sent(
+        &rules,
+        Side::Sender,
+        Dialect::Old,
+        &["a", "RCS", "..."],
+        &[],
+    );
     assert_sent(&rules, Side::Receiver, Dialect::Perishable, &["- a"], &[]);
-    let all = rules.for_wire(Side::Sender, Dialect::Perishable).expect("modern");
+    let all = rules
+        .for_wire(Side::Sender, Dialect::Perishable)
+        .expect("modern");
     assert_eq!(all.len(), 2 + 36);
     assert_eq!(all.last().map(Vec::as_slice), Some(&b"-p .bzr/"[..]));
 }
@@ -76,44 +156,68 @@ fn what_an_old_peer_cannot_express_is_an_error() {
         assert!(too_modern(&[rule], Side::Sender, Dialect::Old), "{rule}");
         assert!(too_modern(&[rule], Side::Receiver, Dialect::Old), "{rule}");
     }
-    assert!(too_modern(&["--delete-excluded", "P a"], Side::Sender, Dialect::Old));
+    assert!(too_modern(
+        &["--delete-excluded", "P a"],
+        Side::Sender,
+        Dialect::Old
+    ));
 }
 
 #[test]
 fn a_server_reads_what_a_client_wrote() {
     let client = rules(&["--include=/a/*.c", "--exclude=b/", ":n- .x", "P c", "-! d"]);
-    for (dialect, we) in [(Dialect::Perishable, Side::Sender), (Dialect::Modern, Side::Receiver)] {
+    for (dialect, we) in [
+        (Dialect::Perishable, Side::Sender),
+        (Dialect::Modern, Side::Receiver),
+    ] {
         let sent = client.for_wire(we, dialect).expect("modern enough");
         let mut server = Rules::new(Options::default());
         for rule in &sent {
-            server.receive(rule, dialect, &mut NoMergeFiles).expect("what we write we read");
+            server
+                .receive(rule, dialect, &mut NoMergeFiles)
+                .expect("what we write we read");
         }
         assert_eq!(server.for_wire(we, dialect).expect("the same"), sent);
     }
     let mut old = Rules::new(Options::default());
-    old.receive(b"- - x", Dialect::Old, &mut NoMergeFiles).expect("an old rule");
+    old.receive(b"- - x", Dialect::Old, &mut NoMergeFiles)
+        .expect("an old rule");
     assert!(old.check(b"- x", false, Side::Receiver).is_excluded());
 }
 
 /// `...` at the end of `expected` stands for anything more.
 fn assert_sent(rules: &Rules, we: Side, dialect: Dialect, expected: &[&str], options: &[&str]) {
     let sent = rules.for_wire(we, dialect).expect("modern enough");
-    let sent: Vec<&str> = sent.iter().map(|rule| std::str::from_utf8(rule).expect("plain rules")).collect();
+    let sent: Vec<&str> = sent
+        .iter()
+        .map(|rule| std::str::from_utf8(rule).expect("plain rules"))
+        .collect();
     let start = expected.strip_suffix(&["..."]).unwrap_or(expected);
-    assert!(sent.starts_with(start), "{options:?} as {we:?} in {dialect:?}: {sent:?}");
-    assert!(start.len() < expected.len() || sent.len() == start.len(), "{options:?} as {we:?}: {sent:?}");
+    assert!(
+        sent.starts_with(start),
+        "{options:?} as {we:?} in {dialect:?}: {sent:?}"
+    );
+    assert!(
+        start.len() < expected.len() || sent.len() == start.len(),
+        "{options:?} as {we:?}: {sent:?}"
+    );
 }
 
 fn rules(options: &[&str]) -> Rules {
     let delete_excluded = options.contains(&"--delete-excluded");
-    let mut rules = Rules::new(Options { delete_excluded, ..Options::default() });
+    let mut rules = Rules::new(Options {
+        delete_excluded,
+        ..Options::default()
+    });
     for option in options {
         match option.split_once('=') {
             Some(("--exclude", pattern)) => rules.exclude(pattern.as_bytes()).expect(option),
             Some(("--include", pattern)) => rules.include(pattern.as_bytes()).expect(option),
             Some(("--partial-dir", dir)) => rules.partial_dir(dir.as_bytes()),
             _ if *option == "--delete-excluded" => {}
-            _ => rules.filter(option.as_bytes(), &mut NoMergeFiles).expect(option),
+            _ => rules
+                .filter(option.as_bytes(), &mut NoMergeFiles)
+                .expect(option),
         }
     }
     rules

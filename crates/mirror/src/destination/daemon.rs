@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use filter::{Dialect, Side};
 use transfer::{
-    Applied, Batch, Connection, Credentials, DaemonAddress, Error, Item, Progress, PushOptions, Pushed, Terms,
+    Applied, Batch, Connection, Credentials, DaemonAddress, Error, Item, Progress, PushOptions, Pushed, Renamed, Terms,
 };
 use tree::Kind;
 
@@ -18,6 +18,9 @@ use crate::source::Source;
 /// A connection that waited longer than this may have been closed by the daemon meanwhile (3.5.0 waits 60 s for
 /// the arguments, or the module's own `timeout`).
 const FRESH: Duration = Duration::from_secs(20);
+
+/// Below so many bytes, sending renamed files takes less time than a session that spares it.
+const WORTH_A_SESSION: u64 = 256 << 10;
 
 /// A module of a daemon.
 pub(crate) struct DaemonReplica {
@@ -88,6 +91,32 @@ impl DaemonReplica {
         }
     }
 
+    /// Gives renamed files their new names before anything is deleted or sent, in sessions of their own. What does
+    /// not come about is sent as data by the session that follows, so their errors mean nothing.
+    fn link_renamed(&mut self, batch: &Batch) -> Result<(), Broken> {
+        let size = |renamed: &Renamed| renamed.old.meta.size;
+        if batch.renamed.iter().map(size).sum::<u64>() < WORTH_A_SESSION {
+            return Ok(());
+        }
+        // A file whose ctime is the old one has not been changed; the others are compared by content.
+        let is_certain = |renamed: &&Renamed| {
+            batch.item(&renamed.new).is_some_and(|item| item.meta.unchanged_since(&renamed.old.meta))
+        };
+        let (certain, uncertain): (Vec<_>, Vec<_>) = batch.renamed.iter().partition(is_certain);
+        for (pairs, exact) in [(certain, false), (uncertain, true)] {
+            if pairs.is_empty() {
+                continue;
+            }
+            let connection = self.take_connection()?;
+            let linking = batch.linking(pairs, exact);
+            let pushed = connection.push(self.source.root(), &linking, &PushOptions::default(), &mut |_| {});
+            if let Err(error) = pushed.result {
+                return Err(Broken { error, touched: pushed.touched, began: true });
+            }
+        }
+        Ok(())
+    }
+
     fn note_links(&mut self, batch: &Batch) {
         if !self.has_sent_links && batch.items.iter().any(|item| item.meta.kind == Kind::Symlink) {
             self.has_sent_links = true;
@@ -101,13 +130,17 @@ impl DaemonReplica {
 impl Destination for DaemonReplica {
     fn prepare(&mut self) -> Result<Abilities, Error> {
         let connection = self.take_connection()?;
-        let removes_by_name = connection.protocol().removes_missing_arguments();
+        let abilities = Abilities {
+            removes_by_name: connection.protocol().removes_missing_arguments(),
+            compares_nanoseconds: connection.compares_nanoseconds(),
+        };
         self.ready = Some(connection);
-        Ok(Abilities { removes_by_name })
+        Ok(abilities)
     }
 
     fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
         let broken = |pushed: Pushed, error| Broken { error, touched: pushed.touched, began: true };
+        self.link_renamed(batch)?;
         let mut pushed = self.push_as_permitted(batch, &PushOptions::default(), progress)?;
         let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
             Ok(applied) => applied,

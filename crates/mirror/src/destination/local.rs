@@ -29,7 +29,7 @@ impl DirectoryReplica {
 
 impl Destination for DirectoryReplica {
     fn prepare(&mut self) -> Result<Abilities, transfer::Error> {
-        Ok(Abilities { removes_by_name: true })
+        Ok(Abilities { removes_by_name: true, compares_nanoseconds: true })
     }
 
     fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {

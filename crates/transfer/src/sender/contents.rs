@@ -8,7 +8,7 @@ use delta::{FileSum, Index, Signature, Sink};
 use tree::Meta;
 use wire::TokenEncoder;
 
-use super::Sender;
+use super::{Sender, Target};
 use crate::Error;
 use crate::batch::{Item, Progress};
 use crate::stream::Stream;
@@ -20,6 +20,7 @@ impl Sender<'_> {
     /// Sends a file as literal data and references to the receiver's `basis`, and the checksum that proves it.
     pub(super) fn content(
         &mut self,
+        target: &Target<'_>,
         wanted: &Item,
         file: &File,
         opened: &Meta,
@@ -44,7 +45,7 @@ impl Sender<'_> {
         let digest = if damage.is_some() { digest.spoiled() } else { digest };
         self.stream.out().extend_from_slice(&digest);
         self.stream.flush_if_large()?;
-        let after = self.source.lstat(&wanted.path)?;
+        let after = self.source.lstat(target.content)?;
         let is_same = opened.unchanged_since(&wanted.meta) && after.is_some_and(|after| after.unchanged_since(opened));
         if damage.is_some() || !is_same {
             self.applied.changed.insert(wanted.path.clone());

@@ -1,5 +1,7 @@
 //! Event names as users write and read them.
 
+use std::ffi::OsStr;
+
 use rustix::fs::inotify::{ReadFlags, WatchFlags};
 
 /// Names accepted by `-e`, in any case. The last five are not in the help text.
@@ -57,7 +59,7 @@ pub(crate) const ONESHOT: u32 = WatchFlags::ONESHOT.bits();
 
 /// The union of a comma-separated list; an empty list, or one that ends in a comma, is no list at all
 /// (watch.md 2.1). An error is the name that is none.
-pub(crate) fn parse(list: &str) -> Result<u32, String> {
+fn parse(list: &str) -> Result<u32, String> {
     if list.is_empty() {
         return Ok(0);
     }
@@ -69,6 +71,15 @@ pub(crate) fn parse(list: &str) -> Result<u32, String> {
         mask |= named(name).ok_or(name)?;
     }
     Ok(mask)
+}
+
+/// The value of a `-e` option; an error is the line for stderr.
+pub(crate) fn parse_argument(list: &OsStr) -> Result<u32, String> {
+    parse(&list.to_string_lossy()).map_err(|name| {
+        format!(
+            "'{name}' is not a valid event!  Run with the '--help' option to see a list of events.\n"
+        )
+    })
 }
 
 /// The event of that name.

@@ -1,4 +1,4 @@
-//! Option parsing as GNU getopt_long does it: abbreviations, clusters, options after operands, and its
+//! Option parsing as GNU `getopt_long` does it: abbreviations, clusters, options after operands, and its
 //! very words when something is wrong.
 
 use std::collections::VecDeque;
@@ -14,11 +14,37 @@ pub(crate) struct Opt<K> {
     pub(crate) value: bool,
 }
 
+impl<K> Opt<K> {
+    /// An option without a value.
+    pub(crate) const fn flag(key: K, short: Option<u8>, long: &'static str) -> Opt<K> {
+        let value = false;
+        Opt {
+            key,
+            short,
+            long,
+            value,
+        }
+    }
+
+    /// An option with one.
+    pub(crate) const fn value(key: K, short: Option<u8>, long: &'static str) -> Opt<K> {
+        let value = true;
+        Opt {
+            key,
+            short,
+            long,
+            value,
+        }
+    }
+}
+
 /// A pass over an argument list.
 pub(crate) struct Getopt<'t, K> {
     /// argv[0], which precedes each message.
     called_as: String,
     table: &'t [Opt<K>],
+    /// Options that cannot be abbreviated.
+    exact: &'t [Opt<K>],
     rest: VecDeque<OsString>,
     /// What is left of a cluster of short options.
     cluster: VecDeque<u8>,
@@ -29,11 +55,13 @@ impl<'t, K: Copy> Getopt<'t, K> {
     pub(crate) fn new(
         called_as: &OsStr,
         table: &'t [Opt<K>],
+        exact: &'t [Opt<K>],
         arguments: impl Iterator<Item = OsString>,
     ) -> Self {
         Getopt {
             called_as: called_as.to_string_lossy().into_owned(),
             table,
+            exact,
             rest: arguments.collect(),
             cluster: VecDeque::new(),
             operands: Vec::new(),
@@ -98,8 +126,13 @@ impl<'t, K: Copy> Getopt<'t, K> {
             if candidates.is_empty() {
                 self.complain(&format!("unrecognized option '--{shown}'"))
             } else {
-                let names: String = candidates.iter().map(|name| format!(" '--{name}'")).collect();
-                self.complain(&format!("option '--{shown}' is ambiguous; possibilities:{names}"))
+                let names: String = candidates
+                    .iter()
+                    .map(|name| format!(" '--{name}'"))
+                    .collect();
+                self.complain(&format!(
+                    "option '--{shown}' is ambiguous; possibilities:{names}"
+                ))
             }
         })?;
         let long = option.long;
@@ -120,9 +153,11 @@ impl<'t, K: Copy> Getopt<'t, K> {
     fn find(&self, name: &[u8]) -> Result<&'t Opt<K>, Vec<&'static str>> {
         let begins = |option: &&Opt<K>| option.long.as_bytes().starts_with(name);
         let candidates: Vec<&Opt<K>> = self.table.iter().filter(begins).collect();
-        let exact = |option: &&&Opt<K>| option.long.as_bytes() == name;
-        match (candidates.iter().find(exact), candidates.as_slice()) {
-            (Some(option), _) | (None, [option]) => Ok(option),
+        let is_name = |option: &&Opt<K>| option.long.as_bytes() == name;
+        let exact = self.table.iter().chain(self.exact).find(is_name);
+        match (exact, candidates.as_slice()) {
+            (Some(option), _) => Ok(option),
+            (None, [option]) => Ok(*option),
             (None, _) => Err(candidates.iter().map(|option| option.long).collect()),
         }
     }
@@ -137,28 +172,33 @@ mod tests {
     use super::*;
 
     const TABLE: &[Opt<char>] = &[
-        Opt { key: 'q', short: Some(b'q'), long: "quiet", value: false },
-        Opt { key: 'e', short: Some(b'e'), long: "event", value: true },
-        Opt { key: 'x', short: None, long: "exclude", value: true },
-        Opt { key: 'X', short: None, long: "excludei", value: true },
+        Opt::flag('q', Some(b'q'), "quiet"),
+        Opt::value('e', Some(b'e'), "event"),
+        Opt::value('x', None, "exclude"),
+        Opt::value('X', None, "excludei"),
     ];
 
     fn parse(line: &str) -> Result<(String, Vec<String>), String> {
         let arguments = line.split(' ').map(OsString::from);
-        let mut getopt = Getopt::new(OsStr::new("t"), TABLE, arguments);
+        let mut getopt = Getopt::new(OsStr::new("t"), TABLE, &[], arguments);
         let mut seen = String::new();
         while let Some((key, value)) = getopt.next()? {
             seen.push(key);
             seen.push_str(value.to_str().unwrap());
         }
         let operands = getopt.into_operands();
-        let operands = operands.iter().map(|text| text.to_str().unwrap().to_owned());
+        let operands = operands
+            .iter()
+            .map(|text| text.to_str().unwrap().to_owned());
         Ok((seen, operands.collect()))
     }
 
     #[test]
     fn options_and_operands_mix() {
-        let expected = ("qqeopenxRE".to_owned(), vec!["f".to_owned(), "-".to_owned(), "-q".to_owned()]);
+        let expected = (
+            "qqeopenxRE".to_owned(),
+            vec!["f".to_owned(), "-".to_owned(), "-q".to_owned()],
+        );
         assert_eq!(parse("f -qqeopen - --exclude=RE -- -q"), Ok(expected));
         let expected = ("eaebX".to_owned(), Vec::new());
         assert_eq!(parse("-e a --ev b --excludei="), Ok(expected));
@@ -172,7 +212,10 @@ mod tests {
             ("--quiet=1", "option '--quiet' doesn't allow an argument"),
             ("--ev", "option '--event' requires an argument"),
             ("-qe", "option requires an argument -- 'e'"),
-            ("--e", "option '--e' is ambiguous; possibilities: '--event' '--exclude' '--excludei'"),
+            (
+                "--e",
+                "option '--e' is ambiguous; possibilities: '--event' '--exclude' '--excludei'",
+            ),
         ] {
             assert_eq!(parse(line), Err(format!("t: {error}\n")));
         }

@@ -4,7 +4,7 @@
 //! makes events of its own (OPEN, ACCESS, CLOSE), and those of directories that are being set up must not
 //! be printed: until all of a subtree has been read, its watches ask only for the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -42,8 +42,7 @@ pub(crate) struct Recursion {
     departures: Vec<Departure>,
     /// Entries that were told because a reading found them, and whose CREATE may still be queued.
     told: BTreeSet<(NodeId, Vec<u8>)>,
-    /// Places of watches in the order in which inotify-tools sets them up.
-    ranks: BTreeMap<NodeId, usize>,
+    told_last: Instant,
 }
 
 struct Departure {
@@ -54,6 +53,8 @@ struct Departure {
 
 /// What was found in a directory that appeared, which may have no event of its own.
 pub(crate) struct Found {
+    /// The directory's watch.
+    pub(crate) watch: i32,
     /// The directory's path, with its slash.
     pub(crate) watched: Vec<u8>,
     pub(crate) name: Vec<u8>,
@@ -69,9 +70,8 @@ pub(crate) struct Unwatched {
 }
 
 /// Events that our own reading of directories causes.
-const NOISE: u32 = ReadFlags::OPEN.bits()
-    | ReadFlags::ACCESS.bits()
-    | ReadFlags::CLOSE_NOWRITE.bits();
+const NOISE: u32 =
+    ReadFlags::OPEN.bits() | ReadFlags::ACCESS.bits() | ReadFlags::CLOSE_NOWRITE.bits();
 
 /// Events that keep the paths right.
 const STRUCTURE: u32 =
@@ -79,6 +79,9 @@ const STRUCTURE: u32 =
 
 /// How long the first half of a rename waits for the second.
 const PAIR_WAIT: Duration = Duration::from_millis(5);
+
+/// How long an event may be under way that was queued before a reading ended.
+const TOLD_WAIT: Duration = Duration::from_millis(200);
 
 impl Recursion {
     pub(crate) fn new(inotify: Arc<Inotify>, asked: Asked) -> Recursion {
@@ -89,7 +92,7 @@ impl Recursion {
             plain: BTreeSet::new(),
             departures: Vec::new(),
             told: BTreeSet::new(),
-            ranks: BTreeMap::new(),
+            told_last: Instant::now(),
         }
     }
 
@@ -100,14 +103,22 @@ impl Recursion {
             path: operand.to_vec(),
             error,
         };
-        let flags = if self.asked.no_dereference { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+        let flags = if self.asked.no_dereference {
+            AtFlags::SYMLINK_NOFOLLOW
+        } else {
+            AtFlags::empty()
+        };
         let stat = rustix::fs::statat(rustix::fs::CWD, path, flags).map_err(failed)?;
         let link = rustix::fs::lstat(path).map_err(failed)?;
         let is_dir = FileType::from_raw_mode(stat.st_mode).is_dir();
         let is_link = FileType::from_raw_mode(link.st_mode).is_symlink();
         let recursive = is_dir && self.asked.recursive;
         let slash = is_dir && (recursive || !is_link || operand.ends_with(b"/"));
-        let name = if slash { operand.strip_suffix(b"/").unwrap_or(operand) } else { operand };
+        let name = if slash {
+            operand.strip_suffix(b"/").unwrap_or(operand)
+        } else {
+            operand
+        };
         if self.names.child(Names::ROOT, name).is_some() {
             return Ok(());
         }
@@ -123,10 +134,11 @@ impl Recursion {
             self.plain.insert(node);
         }
         if recursive {
-            self.read_below(node, &mut Vec::new()).map_err(|unwatched| failed(unwatched.error))?;
+            let read = self.read_below(node, None);
+            // The operand is named, not the directory that failed (watch.md 3).
+            read.map_err(|unwatched| failed(unwatched.error))?;
             self.complete(node).map_err(failed)?;
         }
-        self.rank(node);
         Ok(())
     }
 
@@ -140,9 +152,11 @@ impl Recursion {
         Some((node, self.printed(node)?))
     }
 
-    /// Where a watch stands in the order of setting up.
-    pub(crate) fn rank_of(&self, node: NodeId) -> usize {
-        self.ranks.get(&node).copied().unwrap_or(usize::MAX)
+    /// All watches with their paths as inotify-tools orders them: what is below a directory first.
+    pub(crate) fn in_order(&self) -> Vec<(i32, Vec<u8>)> {
+        let mut order = Vec::new();
+        self.add_in_order(Names::ROOT, &mut order);
+        order
     }
 
     /// Whether an event only repeats what has been told when its directory was read.
@@ -151,15 +165,13 @@ impl Recursion {
             return false;
         }
         let entry = (node, event.name.to_vec());
-        if event.mask.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
+        if event
+            .mask
+            .intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM)
+        {
             self.told.remove(&entry);
         }
         event.mask.contains(ReadFlags::CREATE) && self.told.remove(&entry)
-    }
-
-    /// All events that were queued when directories were read have been seen.
-    pub(crate) fn caught_up(&mut self) {
-        self.told.clear();
     }
 
     /// Keeps the watches right after an event of `node` has been printed. What a new directory held when
@@ -204,8 +216,12 @@ impl Recursion {
         Ok(())
     }
 
-    /// Ends the watches of directories whose rename had no second half.
+    /// Ends the watches of directories whose rename had no second half, and forgets what was told when
+    /// no event about it can be under way any more.
     pub(crate) fn expire(&mut self, now: Instant) {
+        if self.told_last + TOLD_WAIT <= now {
+            self.told.clear();
+        }
         let expired = |departure: &mut Departure| departure.since + PAIR_WAIT <= now;
         let expired: Vec<Departure> = self.departures.extract_if(.., expired).collect();
         for departure in expired {
@@ -215,8 +231,12 @@ impl Recursion {
 
     /// When [`Recursion::expire`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let halves = self.departures.iter();
-        halves.map(|departure| departure.since + PAIR_WAIT).min()
+        let halves = self
+            .departures
+            .iter()
+            .map(|departure| departure.since + PAIR_WAIT);
+        let told = (!self.told.is_empty()).then_some(self.told_last + TOLD_WAIT);
+        halves.chain(told).min()
     }
 
     /// A directory appeared: watches it and all below it.
@@ -229,32 +249,28 @@ impl Recursion {
         let Some(top) = self.watch_entry(dir, name)? else {
             return Ok(());
         };
-        self.read_below(top, found)?;
+        self.read_below(top, Some(found))?;
         // Fails only if the directory is gone already.
         let _ = self.complete(top);
-        self.rank(top);
         Ok(())
     }
 
     /// Watches a directory without the noise; `None` if it is gone, unreadable, excluded or known.
     fn watch_entry(&mut self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Unwatched> {
-        let Some(path) = self.names.path_of(dir, name) else {
+        let Some(mut path) = self.printed(dir) else {
             return Ok(None);
         };
-        if self.asked.excluded.contains(path.as_os_str().as_bytes()) {
+        path.extend_from_slice(name);
+        if self.asked.excluded.contains(&path) {
             return Ok(None);
         }
         let flags = self.flags(NOISE) | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
-        let watch = match self.inotify.add(&path, flags) {
+        let watch = match self.inotify.add(Path::new(OsStr::from_bytes(&path)), flags) {
             Ok(watch) => watch,
             Err(Errno::ACCESS | Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
             Err(error) => {
-                let mut path = path.into_os_string();
-                path.push("/");
-                return Err(Unwatched {
-                    path: path.as_bytes().to_vec(),
-                    error,
-                });
+                path.push(b'/');
+                return Err(Unwatched { path, error });
             }
         };
         if let Some(known) = self.names.by_watch(watch) {
@@ -273,26 +289,34 @@ impl Recursion {
         Ok(Some(node))
     }
 
-    /// Watches all directories below one that is watched, and tells what is in them.
-    fn read_below(&mut self, top: NodeId, found: &mut Vec<Found>) -> Result<(), Unwatched> {
+    /// Watches all directories below one that is watched; tells what is in them, if asked.
+    fn read_below(
+        &mut self,
+        top: NodeId,
+        mut found: Option<&mut Vec<Found>>,
+    ) -> Result<(), Unwatched> {
         let mut rest = vec![top];
         while let Some(dir) = rest.pop() {
-            let Some(watched) = self.printed(dir) else {
+            let (Some(watch), Some(watched)) = (self.names.watch(dir), self.printed(dir)) else {
                 continue;
             };
             for (name, kind) in list(Path::new(OsStr::from_bytes(&watched))) {
                 if kind.is_dir() {
                     rest.extend(self.watch_entry(dir, &name)?);
                 }
-                self.told.insert((dir, name.clone()));
-                found.push(Found {
-                    watched: watched.clone(),
-                    name,
-                    is_dir: kind.is_dir(),
-                    is_file: kind.is_file(),
-                });
+                if let Some(found) = &mut found {
+                    self.told.insert((dir, name.clone()));
+                    found.push(Found {
+                        watch,
+                        watched: watched.clone(),
+                        name,
+                        is_dir: kind.is_dir(),
+                        is_file: kind.is_file(),
+                    });
+                }
             }
         }
+        self.told_last = Instant::now();
         Ok(())
     }
 
@@ -307,12 +331,19 @@ impl Recursion {
             let Some(path) = self.names.path(node) else {
                 continue;
             };
-            let is_operand = self.names.place(node).is_some_and(|(dir, _)| dir == Names::ROOT);
+            let is_operand = self
+                .names
+                .place(node)
+                .is_some_and(|(dir, _)| dir == Names::ROOT);
             let mut flags = self.flags(0);
             if !is_operand {
                 flags |= WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
             }
-            let path = if path.as_os_str().is_empty() { PathBuf::from("/") } else { path };
+            let path = if path.as_os_str().is_empty() {
+                PathBuf::from("/")
+            } else {
+                path
+            };
             match self.inotify.add(&path, flags) {
                 Ok(watch) if self.names.watch(node) == Some(watch) => {}
                 // Something else has the name by now; its own event is queued.
@@ -326,15 +357,16 @@ impl Recursion {
         Ok(())
     }
 
-    /// Numbers a subtree as inotify-tools does: what is below a directory before the directory.
-    fn rank(&mut self, node: NodeId) {
+    fn add_in_order(&self, node: NodeId, order: &mut Vec<(i32, Vec<u8>)>) {
         let mut children: Vec<NodeId> = self.names.children(node).collect();
+        // The newest child is the first of the list.
         children.reverse();
         for child in children {
-            self.rank(child);
+            self.add_in_order(child, order);
         }
-        let next = self.ranks.len();
-        self.ranks.insert(node, next);
+        if let (Some(watch), Some(path)) = (self.names.watch(node), self.printed(node)) {
+            order.push((watch, path));
+        }
     }
 
     /// Makes a place free for another directory.

@@ -32,7 +32,10 @@ pub struct EntryDecoder {
 }
 
 /// What a list consists of.
-#[expect(clippy::large_enum_variant, reason = "nearly every value is an entry, and is moved once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every value is an entry, and is moved once"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// The next entry.
@@ -131,14 +134,28 @@ impl EntryDecoder {
         }
         let (shared, name) = self.decode_name(flags, cursor)?;
         let link = self.decode_link(flags, cursor)?;
-        let mut learned = Learned { shared, inode: None, acl: None, default_acl: None };
+        let mut learned = Learned {
+            shared,
+            inode: None,
+            acl: None,
+            default_acl: None,
+        };
         let mut entry = match link {
             LinkForm::Abbreviated(first) => {
-                let copied = self.linked.get(&first).ok_or(Malformed::LinkUndeclared { number: first })?;
-                Entry { name, ..copied.clone() }
+                let copied = self
+                    .linked
+                    .get(&first)
+                    .ok_or(Malformed::LinkUndeclared { number: first })?;
+                Entry {
+                    name,
+                    ..copied.clone()
+                }
             }
             _ => {
-                let mut entry = Entry { name, ..Entry::default() };
+                let mut entry = Entry {
+                    name,
+                    ..Entry::default()
+                };
                 self.decode_metadata(flags, &mut entry, cursor)?;
                 learned.inode = self.decode_content(flags, &mut entry, cursor)?;
                 entry
@@ -151,7 +168,11 @@ impl EntryDecoder {
                 learned.default_acl = Some(self.default_acls.decode_default(cursor)?);
             }
         }
-        entry.xattrs = self.format.xattrs.then(|| self.xattrs.decode(cursor)).transpose()?;
+        entry.xattrs = self
+            .format
+            .xattrs
+            .then(|| self.xattrs.decode(cursor))
+            .transpose()?;
         let clean = clean_name(&entry.name, self.format.relative)?;
         if matches!(clean.as_deref().unwrap_or(&entry.name), b"." | b"/.") && !entry.is_dir() {
             return Err(Malformed::RootNotDirectory { name: entry.name }.into());
@@ -165,7 +186,12 @@ impl EntryDecoder {
 
     /// Changes the decoder's state; nothing can fail any more. The entry's name is still as sent.
     fn learn(&mut self, flags: u32, link: &LinkForm, entry: &mut Entry, learned: Learned) {
-        let Learned { shared, inode, acl, default_acl } = learned;
+        let Learned {
+            shared,
+            inode,
+            acl,
+            default_acl,
+        } = learned;
         let number = self.list_start + self.count;
         self.count += 1;
         entry.top_dir = entry.is_dir() && flags & flags::TOP_DIR != 0;
@@ -176,7 +202,8 @@ impl EntryDecoder {
             };
         self.name.truncate(shared);
         self.name.extend_from_slice(&entry.name[shared..]);
-        self.carried.advance(Carried::of(entry, self.format.protocol), &self.format);
+        self.carried
+            .advance(Carried::of(entry, self.format.protocol), &self.format);
         if let Some((device, inode)) = inode {
             self.carried.device = device;
             let groups = self.inodes.len() as u32;
@@ -189,7 +216,13 @@ impl EntryDecoder {
                 LinkForm::First => {
                     entry.hard_link = Some(HardLink::Group(number));
                     self.first_links.insert(number);
-                    self.linked.insert(number, Entry { name: Vec::new(), ..entry.clone() });
+                    self.linked.insert(
+                        number,
+                        Entry {
+                            name: Vec::new(),
+                            ..entry.clone()
+                        },
+                    );
                 }
                 LinkForm::Full(first) | LinkForm::Abbreviated(first) => {
                     entry.hard_link = Some(HardLink::Group(first));
@@ -209,11 +242,17 @@ impl EntryDecoder {
         if entry.top_dir {
             if self.format.recursive {
                 let top = name.strip_suffix(b"/.").unwrap_or(name);
-                self.hierarchy = Some(if top == b"." { Vec::new() } else { top.to_vec() });
+                self.hierarchy = Some(if top == b"." {
+                    Vec::new()
+                } else {
+                    top.to_vec()
+                });
             }
             return true;
         }
-        let Some(top) = &self.hierarchy else { return false };
+        let Some(top) = &self.hierarchy else {
+            return false;
+        };
         let inside = top.is_empty() || (shared >= top.len() && name.get(top.len()) == Some(&b'/'));
         if self.format.relative && !inside {
             self.hierarchy = None;
@@ -223,19 +262,33 @@ impl EntryDecoder {
     }
 
     fn decode_name(&self, flags: u32, cursor: &mut Cursor<'_>) -> Result<(usize, Vec<u8>), Stop> {
-        let shared = if flags & flags::SAME_NAME != 0 { usize::from(cursor.byte()?) } else { 0 };
+        let shared = if flags & flags::SAME_NAME != 0 {
+            usize::from(cursor.byte()?)
+        } else {
+            0
+        };
         let length = match flags & flags::LONG_NAME {
             0 => i32::from(cursor.byte()?),
             _ => cursor.varint30(self.format.protocol)?,
         };
-        let overflow = || Malformed::NameOverflow { flags, shared, length, previous: self.name.clone() };
-        let suffix = usize::try_from(length).ok().filter(|length| shared + length < MAX_PATH).ok_or_else(overflow)?;
+        let overflow = || Malformed::NameOverflow {
+            flags,
+            shared,
+            length,
+            previous: self.name.clone(),
+        };
+        let suffix = usize::try_from(length)
+            .ok()
+            .filter(|length| shared + length < MAX_PATH)
+            .ok_or_else(overflow)?;
         let prefix = self.name.get(..shared).ok_or_else(overflow)?;
         Ok((shared, [prefix, cursor.take(suffix)?].concat()))
     }
 
     fn decode_link(&self, flags: u32, cursor: &mut Cursor<'_>) -> Result<LinkForm, Stop> {
-        let linked = self.format.hard_links && self.format.protocol.links_by_index() && flags & flags::HLINKED != 0;
+        let linked = self.format.hard_links
+            && self.format.protocol.links_by_index()
+            && flags & flags::HLINKED != 0;
         if !linked {
             return Ok(LinkForm::None);
         }
@@ -251,13 +304,24 @@ impl EntryDecoder {
         } else if self.first_links.contains(&first) {
             Ok(LinkForm::Full(first))
         } else {
-            Err(Malformed::LinkPrecedesList { number: first, list_start: self.list_start }.into())
+            Err(Malformed::LinkPrecedesList {
+                number: first,
+                list_start: self.list_start,
+            }
+            .into())
         }
     }
 
     /// Fields 6 to 13 of 3.3.
-    fn decode_metadata(&self, flags: u32, entry: &mut Entry, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        let Self { format, carried, .. } = self;
+    fn decode_metadata(
+        &self,
+        flags: u32,
+        entry: &mut Entry,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), Stop> {
+        let Self {
+            format, carried, ..
+        } = self;
         let protocol = format.protocol;
         entry.size = cursor.varlong30(protocol, 3)?;
         if entry.size < 0 {
@@ -270,22 +334,43 @@ impl EntryDecoder {
         };
         if flags & flags::MOD_NSEC != 0 && protocol.has_nanoseconds() {
             let nsec = cursor.varint()?;
-            let legal = u32::try_from(nsec).ok().filter(|&nsec| nsec < 1_000_000_000);
-            entry.mtime_nsec = legal.ok_or(Malformed::OutOfRange { what: "modtime nsec", value: nsec.into() })?;
+            let legal = u32::try_from(nsec)
+                .ok()
+                .filter(|&nsec| nsec < 1_000_000_000);
+            entry.mtime_nsec = legal.ok_or(Malformed::OutOfRange {
+                what: "modtime nsec",
+                value: nsec.into(),
+            })?;
         }
         if format.crtimes {
-            entry.crtime = if flags & flags::CRTIME_EQ_MTIME != 0 { entry.mtime } else { cursor.varlong(4)? };
+            entry.crtime = if flags & flags::CRTIME_EQ_MTIME != 0 {
+                entry.mtime
+            } else {
+                cursor.varlong(4)?
+            };
         }
-        entry.mode = if flags & flags::SAME_MODE != 0 { carried.mode } else { cursor.int()? as u32 };
+        entry.mode = if flags & flags::SAME_MODE != 0 {
+            carried.mode
+        } else {
+            cursor.int()? as u32
+        };
         let legal = match entry.mode {
             0 => format.missing_args,
             mode => mode <= 0xffff && FileType::of(mode).is_some(),
         };
         if !legal {
-            return Err(Malformed::FileMode { mode: entry.mode, name: entry.name.clone() }.into());
+            return Err(Malformed::FileMode {
+                mode: entry.mode,
+                name: entry.name.clone(),
+            }
+            .into());
         }
         if format.atimes && !entry.is_dir() {
-            entry.atime = if flags & flags::SAME_ATIME != 0 { carried.atime } else { cursor.varlong(4)? };
+            entry.atime = if flags & flags::SAME_ATIME != 0 {
+                carried.atime
+            } else {
+                cursor.varlong(4)?
+            };
         }
         let mut id = |same, named, previous| -> Result<_, Stop> {
             if flags & same != 0 {
@@ -296,10 +381,12 @@ impl EntryDecoder {
             Ok((id, if named { decode_name(cursor)? } else { None }))
         };
         if format.owner {
-            (entry.uid, entry.user_name) = id(flags::SAME_UID, flags::USER_NAME_FOLLOWS, carried.uid)?;
+            (entry.uid, entry.user_name) =
+                id(flags::SAME_UID, flags::USER_NAME_FOLLOWS, carried.uid)?;
         }
         if format.group {
-            (entry.gid, entry.group_name) = id(flags::SAME_GID, flags::GROUP_NAME_FOLLOWS, carried.gid)?;
+            (entry.gid, entry.group_name) =
+                id(flags::SAME_GID, flags::GROUP_NAME_FOLLOWS, carried.gid)?;
         }
         Ok(())
     }
@@ -311,7 +398,9 @@ impl EntryDecoder {
         entry: &mut Entry,
         cursor: &mut Cursor<'_>,
     ) -> Result<Option<(i64, i64)>, Stop> {
-        let Self { format, carried, .. } = self;
+        let Self {
+            format, carried, ..
+        } = self;
         let protocol = format.protocol;
         let file_type = entry.file_type();
         if file_type.is_some_and(FileType::is_sizeless) {
@@ -322,8 +411,12 @@ impl EntryDecoder {
         }
         if format.links && file_type == Some(FileType::Symlink) {
             let length = cursor.varint30(protocol)?;
-            let legal = usize::try_from(length).ok().filter(|&length| length < MAX_PATH);
-            entry.target = cursor.take(legal.ok_or(Malformed::TargetOverflow { length })?)?.to_vec();
+            let legal = usize::try_from(length)
+                .ok()
+                .filter(|&length| length < MAX_PATH);
+            entry.target = cursor
+                .take(legal.ok_or(Malformed::TargetOverflow { length })?)?
+                .to_vec();
         }
         let linked = format.hard_links
             && !protocol.links_by_index()
@@ -334,7 +427,11 @@ impl EntryDecoder {
         let mut inode = None;
         if linked {
             let same = protocol.has_wide_entry_flags() && flags & flags::SAME_DEV != 0;
-            let device = if same { carried.device } else { cursor.longint()? };
+            let device = if same {
+                carried.device
+            } else {
+                cursor.longint()?
+            };
             inode = Some((device, cursor.longint()?));
         }
         if format.has_checksum(file_type) {
@@ -350,12 +447,24 @@ impl EntryDecoder {
         let protocol = self.format.protocol;
         if !protocol.has_wide_entry_flags() {
             let same = flags & flags::SAME_RDEV != 0;
-            return Ok(Rdev::from_dev32(if same { self.carried.rdev } else { cursor.int()? as u32 }));
+            return Ok(Rdev::from_dev32(if same {
+                self.carried.rdev
+            } else {
+                cursor.int()? as u32
+            }));
         }
         let same = flags & flags::SAME_RDEV_MAJOR != 0;
-        let major = if same { self.carried.rdev } else { cursor.varint30(protocol)? as u32 };
+        let major = if same {
+            self.carried.rdev
+        } else {
+            cursor.varint30(protocol)? as u32
+        };
         let short = !protocol.has_variable_integers() && flags & flags::RDEV_MINOR_8 != 0;
-        let minor = if short { cursor.byte()?.into() } else { cursor.varint30(protocol)? as u32 };
+        let minor = if short {
+            cursor.byte()?.into()
+        } else {
+            cursor.varint30(protocol)? as u32
+        };
         Ok(Rdev { major, minor })
     }
 }
@@ -370,20 +479,29 @@ fn clean_name(name: &[u8], relative: bool) -> Result<Option<Vec<u8>>, Malformed>
     let mut components = body.split(|&byte| byte == b'/').peekable();
     while let Some(component) = components.next() {
         match component {
-            b".." => return Err(Malformed::UnsafeName { name: name.to_vec() }),
+            b".." => {
+                return Err(Malformed::UnsafeName {
+                    name: name.to_vec(),
+                });
+            }
             b"" => surplus = true,
             b"." => surplus |= components.peek().is_some(),
             _ => {}
         }
     }
     if unsafe_name {
-        return Err(Malformed::UnsafeName { name: name.to_vec() });
+        return Err(Malformed::UnsafeName {
+            name: name.to_vec(),
+        });
     }
     if !surplus {
         return Ok(None);
     }
     let ends_in_dot = body == b"." || body.ends_with(b"/.");
-    let mut kept: Vec<&[u8]> = body.split(|&byte| byte == b'/').filter(|it| !matches!(*it, b"" | b".")).collect();
+    let mut kept: Vec<&[u8]> = body
+        .split(|&byte| byte == b'/')
+        .filter(|it| !matches!(*it, b"" | b"."))
+        .collect();
     if ends_in_dot || kept.is_empty() {
         kept.push(b".");
     }
@@ -397,13 +515,21 @@ mod tests {
 
     #[test]
     fn names_are_cleaned() {
-        let clean = |name: &str| clean_name(name.as_bytes(), true).map(|it| it.map(|it| String::from_utf8(it).unwrap()));
+        let clean = |name: &str| {
+            clean_name(name.as_bytes(), true).map(|it| it.map(|it| String::from_utf8(it).unwrap()))
+        };
         for already in [".", "a", "a/b", "/a", "a/.", "...", "a..b/..c", "/."] {
             assert_eq!(clean(already), Ok(None), "{already}");
         }
-        for (given, expected) in
-            [("./a", "a"), ("a//b", "a/b"), ("a/./b/", "a/b"), ("./", "."), ("//a", "/a"), ("/", "/."), ("a//.", "a/.")]
-        {
+        for (given, expected) in [
+            ("./a", "a"),
+            ("a//b", "a/b"),
+            ("a/./b/", "a/b"),
+            ("./", "."),
+            ("//a", "/a"),
+            ("/", "/."),
+            ("a//.", "a/."),
+        ] {
             assert_eq!(clean(given), Ok(Some(expected.to_owned())), "{given}");
         }
         for refused in ["", "..", "a/..", "../a", "a/../b", "a\0b"] {

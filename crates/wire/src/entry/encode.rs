@@ -7,7 +7,9 @@ use super::{Carried, Entry, EntryFormat, FileType, HardLink, MAX_PATH, flags};
 use crate::acl::AclsSent;
 use crate::ids::{NamesSent, put_name};
 use crate::xattr::XattrsSent;
-use crate::{Acl, IoErrors, put_int, put_longint, put_varint, put_varint30, put_varlong, put_varlong30};
+use crate::{
+    Acl, IoErrors, put_int, put_longint, put_varint, put_varint30, put_varlong, put_varlong30,
+};
 
 /// The sender's half of the entry codec. One per connection: its state spans all lists.
 #[derive(Debug)]
@@ -76,7 +78,11 @@ impl EntryEncoder {
         debug_assert!(entry.name.len() < MAX_PATH && entry.target.len() < MAX_PATH);
         let link = self.link_form(entry);
         let abbreviated = matches!(link, LinkForm::Abbreviated(..));
-        let (user_name, group_name) = if abbreviated { (None, None) } else { self.inline_names(entry) };
+        let (user_name, group_name) = if abbreviated {
+            (None, None)
+        } else {
+            self.inline_names(entry)
+        };
 
         let mut flags = self.same_flags(entry, link);
         if user_name.is_some() {
@@ -87,7 +93,9 @@ impl EntryEncoder {
         }
         self.put_flags_and_name(flags, entry, out);
         match link {
-            LinkForm::Full(first) | LinkForm::Abbreviated(first, _) => put_varint(out, first as i32),
+            LinkForm::Full(first) | LinkForm::Abbreviated(first, _) => {
+                put_varint(out, first as i32);
+            }
             _ => {}
         }
         let sent = match link {
@@ -149,7 +157,9 @@ impl EntryEncoder {
                 None => LinkForm::None,
             };
         }
-        let Some(link) = entry.hard_link else { return LinkForm::None };
+        let Some(link) = entry.hard_link else {
+            return LinkForm::None;
+        };
         let Some(&first) = self.first_links.get(&link) else {
             self.first_links.insert(link, number);
             return LinkForm::First;
@@ -175,9 +185,14 @@ impl EntryEncoder {
         if !self.format.names_inline() {
             return (None, None);
         }
-        let user = (!self.same_uid(entry)).then(|| self.names.user(entry.uid, entry.user_name.as_ref()));
-        let group = (!self.same_gid(entry)).then(|| self.names.group(entry.gid, entry.group_name.as_ref()));
-        (user.flatten().map(|name| &**name), group.flatten().map(|name| &**name))
+        let user =
+            (!self.same_uid(entry)).then(|| self.names.user(entry.uid, entry.user_name.as_ref()));
+        let group =
+            (!self.same_gid(entry)).then(|| self.names.group(entry.gid, entry.group_name.as_ref()));
+        (
+            user.flatten().map(|name| &**name),
+            group.flatten().map(|name| &**name),
+        )
     }
 
     /// All flags but those of the name and of inline names.
@@ -188,24 +203,38 @@ impl EntryEncoder {
         let carried = &self.carried;
         let no_content = is_dir && entry.no_content;
         // Below protocol 30 a top directory always has content.
-        let top_dir = is_dir && entry.top_dir && (!no_content || protocol.marks_directory_content());
+        let top_dir =
+            is_dir && entry.top_dir && (!no_content || protocol.marks_directory_content());
         let linked = protocol.has_wide_entry_flags() && link != LinkForm::None;
-        let same_device = matches!(link, LinkForm::Inode(device, _) if linked && device == carried.device);
+        let same_device =
+            matches!(link, LinkForm::Inode(device, _) if linked && device == carried.device);
         let bits = [
             (top_dir, flags::TOP_DIR),
-            (no_content && protocol.marks_directory_content(), flags::NO_CONTENT_DIR),
+            (
+                no_content && protocol.marks_directory_content(),
+                flags::NO_CONTENT_DIR,
+            ),
             (entry.mode == carried.mode, flags::SAME_MODE),
             (self.same_uid(entry), flags::SAME_UID),
             (self.same_gid(entry), flags::SAME_GID),
             (entry.mtime == carried.mtime, flags::SAME_TIME),
             (sends_nanoseconds(entry, &self.format), flags::MOD_NSEC),
-            (self.format.atimes && !is_dir && entry.atime == carried.atime, flags::SAME_ATIME),
-            (self.format.crtimes && entry.crtime == entry.mtime, flags::CRTIME_EQ_MTIME),
+            (
+                self.format.atimes && !is_dir && entry.atime == carried.atime,
+                flags::SAME_ATIME,
+            ),
+            (
+                self.format.crtimes && entry.crtime == entry.mtime,
+                flags::CRTIME_EQ_MTIME,
+            ),
             (linked, flags::HLINKED),
             (link == LinkForm::First, flags::HLINK_FIRST),
             (same_device, flags::SAME_DEV),
         ];
-        let flags = bits.into_iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit);
+        let flags = bits
+            .into_iter()
+            .filter(|(set, _)| *set)
+            .fold(0, |flags, (_, bit)| flags | bit);
         // A flag that does not fit the word leaves its field explicit.
         (flags | self.rdev_flags(entry)) & self.format.flag_bits()
     }
@@ -222,13 +251,20 @@ impl EntryEncoder {
             return if same { flags::SAME_RDEV } else { 0 };
         }
         let same = special || entry.rdev.major == self.carried.rdev;
-        let minor_8 = !self.format.protocol.has_variable_integers() && (special || entry.rdev.minor <= 0xff);
-        (if same { flags::SAME_RDEV_MAJOR } else { 0 }) | (if minor_8 { flags::RDEV_MINOR_8 } else { 0 })
+        let minor_8 =
+            !self.format.protocol.has_variable_integers() && (special || entry.rdev.minor <= 0xff);
+        (if same { flags::SAME_RDEV_MAJOR } else { 0 })
+            | (if minor_8 { flags::RDEV_MINOR_8 } else { 0 })
     }
 
     fn put_flags_and_name(&mut self, mut flags: u32, entry: &Entry, out: &mut Vec<u8>) {
         let name = &entry.name[..entry.name.len().min(MAX_PATH - 1)];
-        let shared = name.iter().zip(&self.name).take(0xff).take_while(|(a, b)| a == b).count();
+        let shared = name
+            .iter()
+            .zip(&self.name)
+            .take(0xff)
+            .take_while(|(a, b)| a == b)
+            .count();
         let suffix = &name[shared..];
         if shared > 0 {
             flags |= flags::SAME_NAME;
@@ -264,7 +300,12 @@ impl EntryEncoder {
         let absent = |bit: u32| flags & bit != 0;
         let file_type = entry.file_type();
         let sizeless = file_type.is_some_and(FileType::is_sizeless);
-        put_varlong30(out, format.protocol, if sizeless { 0 } else { entry.size.max(0) }, 3);
+        put_varlong30(
+            out,
+            format.protocol,
+            if sizeless { 0 } else { entry.size.max(0) },
+            3,
+        );
         if !absent(flags::SAME_TIME) {
             match format.protocol.has_wide_times() {
                 true => put_varlong(out, entry.mtime, 4),
@@ -283,7 +324,10 @@ impl EntryEncoder {
         if format.atimes && file_type != Some(FileType::Directory) && !absent(flags::SAME_ATIME) {
             put_varlong(out, entry.atime, 4);
         }
-        let ids = [(flags::SAME_UID, entry.uid, user_name), (flags::SAME_GID, entry.gid, group_name)];
+        let ids = [
+            (flags::SAME_UID, entry.uid, user_name),
+            (flags::SAME_GID, entry.gid, group_name),
+        ];
         for (_, id, name) in ids.into_iter().filter(|&(same, ..)| !absent(same)) {
             put_varint30(out, format.protocol, id as i32);
             if let Some(name) = name {
@@ -311,7 +355,11 @@ impl EntryEncoder {
             put_longint(out, inode);
         }
         if format.has_checksum(file_type) {
-            let sum = if file_type == Some(FileType::Regular) { entry.checksum.as_slice() } else { &[] };
+            let sum = if file_type == Some(FileType::Regular) {
+                entry.checksum.as_slice()
+            } else {
+                &[]
+            };
             let sum = &sum[..sum.len().min(format.checksum_length)];
             let end = out.len() + format.checksum_length;
             out.extend_from_slice(sum);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Target, assert_needs_all, assert_round_trip};
 use crate::{
-    Acl, Compression, Cursor, Decoded, Entry, EntryDecoder, EntryEncoder, EntryFormat, FakeStat, HardLink,
-    IdListFormat, IoErrors, ItemFormat, Named, NamedAccess, Protocol, Rdev, Stop, SumHead, Token, TokenDecoder,
-    decode_xattr_answer, decode_xattr_request, encode_xattr_request,
+    Acl, Compression, Cursor, Decoded, Entry, EntryDecoder, EntryEncoder, EntryFormat, FakeStat,
+    HardLink, IdListFormat, ItemFormat, Named, NamedAccess, Protocol, Rdev, Stop, SumHead, Token,
+    TokenDecoder, decode_xattr_answer, decode_xattr_request, encode_xattr_request,
 };
 
 /// All entries of this file.
@@ -28,7 +28,9 @@ pub const FILE_TARGETS: &[Target] = &[
 /// File lists of a format that the first bytes choose. What was decoded survives another connection of
 /// that format.
 pub fn fuzz_entries(data: &[u8]) {
-    let Some((&[a, b, c], list)) = data.split_first_chunk() else { return };
+    let Some((&[a, b, c], list)) = data.split_first_chunk() else {
+        return;
+    };
     let format = entry_format(u32::from_le_bytes([a, b, c, 0]));
     let mut decoder = EntryDecoder::new(format.clone());
     let mut encoder = EntryEncoder::new(format.clone());
@@ -37,7 +39,11 @@ pub fn fuzz_entries(data: &[u8]) {
     loop {
         let before = cursor.position();
         let Ok(mut decoded) = decoder.decode(&mut cursor) else {
-            assert_eq!(cursor.position(), before, "bytes were consumed without a value");
+            assert_eq!(
+                cursor.position(),
+                before,
+                "bytes were consumed without a value"
+            );
             return;
         };
         let mut out = Vec::new();
@@ -49,7 +55,9 @@ pub fn fuzz_entries(data: &[u8]) {
             }
             Decoded::End { io_errors } => encoder.end(*io_errors, &mut out),
         }
-        let mut second = again.decode(&mut Cursor::new(&out)).expect("our own encoding is right");
+        let mut second = again
+            .decode(&mut Cursor::new(&out))
+            .expect("our own encoding is right");
         if let Decoded::Entry(entry) = &mut second {
             forget_the_unsent(entry, &format);
         }
@@ -89,7 +97,10 @@ fn assert_clean(entry: &Entry, format: &EntryFormat) {
     let name = entry.name.as_slice();
     assert!(!name.is_empty() && !name.contains(&0) && name.len() < crate::MAX_PATH);
     assert!(format.relative || name[0] != b'/');
-    assert!(name.split(|&byte| byte == b'/').all(|component| component != b".."));
+    assert!(
+        name.split(|&byte| byte == b'/')
+            .all(|component| component != b"..")
+    );
     assert!(entry.size >= 0 && entry.mtime_nsec < 1_000_000_000);
     assert!(entry.file_type().is_some() || (entry.mode == 0 && format.missing_args));
 }
@@ -98,9 +109,18 @@ fn assert_clean(entry: &Entry, format: &EntryFormat) {
 fn forget_the_unsent(entry: &mut Entry, format: &EntryFormat) {
     entry.user_name = None;
     entry.group_name = None;
-    for acl in [&mut entry.acl, &mut entry.default_acl].into_iter().flatten() {
-        let nameless = |named: &NamedAccess| NamedAccess { name: None, ..named.clone() };
-        *acl = Arc::new(Acl { named: acl.named.iter().map(nameless).collect(), ..Acl::clone(acl) });
+    for acl in [&mut entry.acl, &mut entry.default_acl]
+        .into_iter()
+        .flatten()
+    {
+        let nameless = |named: &NamedAccess| NamedAccess {
+            name: None,
+            ..named.clone()
+        };
+        *acl = Arc::new(Acl {
+            named: acl.named.iter().map(nameless).collect(),
+            ..Acl::clone(acl)
+        });
     }
     if let Some(item) = &mut entry.xattrs {
         item.number = 0;
@@ -112,14 +132,20 @@ fn forget_the_unsent(entry: &mut Entry, format: &EntryFormat) {
     if !format.protocol.marks_directory_content() {
         entry.no_content = false;
     }
-    assert!(!matches!(entry.hard_link, Some(HardLink::Inode { .. })), "decoders yield groups");
+    assert!(
+        !matches!(entry.hard_link, Some(HardLink::Inode { .. })),
+        "decoders yield groups"
+    );
 }
 
 /// Trailing id lists.
 pub fn fuzz_id_list(data: &[u8]) {
     for protocol in [Protocol::OLDEST, Protocol::LATEST] {
         for id0_names in [false, true] {
-            let format = IdListFormat { protocol, id0_names };
+            let format = IdListFormat {
+                protocol,
+                id0_names,
+            };
             assert_needs_all(data, |cursor| format.decode(cursor));
         }
     }
@@ -127,10 +153,18 @@ pub fn fuzz_id_list(data: &[u8]) {
 
 /// Items of requests and answers.
 pub fn fuzz_item(data: &[u8]) {
-    let format =
-        ItemFormat { protocol: Protocol::LATEST, xattrs: true, dry_run: false, xattr_optimization: false };
+    let format = ItemFormat {
+        protocol: Protocol::LATEST,
+        xattrs: true,
+        dry_run: false,
+        xattr_optimization: false,
+    };
     if let Some(item) = assert_needs_all(data, |cursor| format.decode(cursor)) {
-        assert_round_trip(&item, |item, out| format.encode(item, out), |cursor| format.decode(cursor));
+        assert_round_trip(
+            &item,
+            |item, out| format.encode(item, out),
+            |cursor| format.decode(cursor),
+        );
     }
 }
 
@@ -138,9 +172,13 @@ pub fn fuzz_item(data: &[u8]) {
 pub fn fuzz_sums(data: &[u8]) {
     for protocol in [Protocol::OLDEST, Protocol::LATEST] {
         let decode = |cursor: &mut Cursor<'_>| SumHead::decode(cursor, protocol, 16);
-        let Some(head) = assert_needs_all(data, decode) else { continue };
+        let Some(head) = assert_needs_all(data, decode) else {
+            continue;
+        };
         assert_round_trip(&head, SumHead::encode, decode);
-        assert!(head.remainder <= head.block_length && head.block_length <= protocol.max_block_length());
+        assert!(
+            head.remainder <= head.block_length && head.block_length <= protocol.max_block_length()
+        );
         if let Some(last) = head.count.checked_sub(1) {
             let (offset, length) = head.block(last).expect("the last block exists");
             assert_eq!(offset + u64::from(length), head.described_length());
@@ -155,7 +193,11 @@ pub fn fuzz_sums(data: &[u8]) {
 /// Requests for attribute values.
 pub fn fuzz_xattr_request(data: &[u8]) {
     if let Some(numbers) = assert_needs_all(data, decode_xattr_request) {
-        assert_round_trip(&numbers, |numbers, out| encode_xattr_request(numbers, out), decode_xattr_request);
+        assert_round_trip(
+            &numbers,
+            |numbers, out| encode_xattr_request(numbers, out),
+            decode_xattr_request,
+        );
     }
 }
 
@@ -176,7 +218,11 @@ pub fn fuzz_fake_super(data: &[u8]) {
     }
     if let Ok(acl) = Acl::from_fake_super(data) {
         assert_eq!(acl.to_fake_super(), data);
-        assert!(acl.named.iter().all(|named| named.access <= 7 && matches!(named.kind, Named::User | Named::Group)));
+        assert!(
+            acl.named
+                .iter()
+                .all(|named| named.access <= 7 && matches!(named.kind, Named::User | Named::Group))
+        );
     }
 }
 
@@ -188,7 +234,9 @@ pub fn fuzz_tokens(compression: Compression, data: &[u8]) {
         let before = cursor.position();
         let left = cursor.rest().len();
         match decoder.decode(&mut cursor) {
-            Ok(Token::Literal(piece)) => assert!(!piece.is_empty() && piece.len() <= left.max(64 << 10)),
+            Ok(Token::Literal(piece)) => {
+                assert!(!piece.is_empty() && piece.len() <= left.max(64 << 10));
+            }
             Ok(Token::Blocks { count, .. }) => {
                 assert!(count > 0);
                 if decoder.see_matched(&[b'm'; 700]).is_err() {
@@ -206,6 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::IoErrors;
 
     /// Bytes like those of a file list: small numbers, flags, a few name characters.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -220,10 +269,27 @@ mod tests {
     /// A format, and entries built of plausible fields.
     fn list() -> impl Strategy<Value = Vec<u8>> {
         let name = proptest::sample::select(vec!["a", "a/b", "ab", "b/c/d", ".", "x//y", "./z"]);
-        let mode = proptest::sample::select(vec![0o100_644_u32, 0o40755, 0o120_777, 0o20600, 0o10600, 0o140_600]);
-        let entry = (name, mode, 0..3_i64, 0..3_u32, 0..3_u64, proptest::option::of(0..3_u64));
-        (any::<u32>(), proptest::collection::vec(proptest::option::weighted(0.9, entry), 1..20)).prop_map(
-            |(bits, entries)| {
+        let mode = proptest::sample::select(vec![
+            0o100_644_u32,
+            0o40755,
+            0o120_777,
+            0o20600,
+            0o10600,
+            0o140_600,
+        ]);
+        let entry = (
+            name,
+            mode,
+            0..3_i64,
+            0..3_u32,
+            0..3_u64,
+            proptest::option::of(0..3_u64),
+        );
+        (
+            any::<u32>(),
+            proptest::collection::vec(proptest::option::weighted(0.9, entry), 1..20),
+        )
+            .prop_map(|(bits, entries)| {
                 let format = entry_format(bits);
                 let mut encoder = EntryEncoder::new(format);
                 let mut data = bits.to_le_bytes()[..3].to_vec();
@@ -242,9 +308,15 @@ mod tests {
                         uid: id,
                         gid: id * 1_500_000_000,
                         user_name: Some(b"user".as_slice().into()),
-                        rdev: Rdev { major: id, minor: id * 200 },
+                        rdev: Rdev {
+                            major: id,
+                            minor: id * 200,
+                        },
                         target: name.into(),
-                        hard_link: inode.map(|inode| HardLink::Inode { device: size, inode }),
+                        hard_link: inode.map(|inode| HardLink::Inode {
+                            device: size,
+                            inode,
+                        }),
                         top_dir: id == 1,
                         no_content: time == 1,
                         ..Entry::default()
@@ -252,8 +324,7 @@ mod tests {
                     encoder.encode(&entry, &mut data);
                 }
                 data
-            },
-        )
+            })
     }
 
     proptest! {

@@ -2,8 +2,8 @@
 
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
-use super::record::{LITERAL_MAX, Record, RecordReader, RecordWriter};
 use super::Token;
+use super::record::{LITERAL_MAX, Record, RecordReader, RecordWriter};
 use crate::{Cursor, Malformed, Stop};
 
 /// Most bytes that rsync lets one record decompress to.
@@ -26,7 +26,10 @@ pub struct Lz4Decoder {
 impl Default for Lz4Encoder {
     fn default() -> Self {
         let block = vec![0; get_maximum_output_size(LITERAL_MAX)].into();
-        Self { records: RecordWriter::default(), block }
+        Self {
+            records: RecordWriter::default(),
+            block,
+        }
     }
 }
 
@@ -60,12 +63,18 @@ impl Lz4Encoder {
 
 impl Default for Lz4Decoder {
     fn default() -> Self {
-        Self { records: RecordReader::default(), output: vec![0; OUTPUT_MAX].into() }
+        Self {
+            records: RecordReader::default(),
+            output: vec![0; OUTPUT_MAX].into(),
+        }
     }
 }
 
 impl Lz4Decoder {
-    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(
+        &'t mut self,
+        cursor: &mut Cursor<'c>,
+    ) -> Result<Token<'t>, Stop> {
         let mut ahead = cursor.clone();
         let token = match self.records.read(&mut ahead)? {
             Record::Literal(length) => {

@@ -59,7 +59,9 @@ impl RecordWriter {
     }
 
     fn flush_run(&mut self, out: &mut Vec<u8>) {
-        let Some((first, count)) = self.run.take() else { return };
+        let Some((first, count)) = self.run.take() else {
+            return;
+        };
         let more = count - 1;
         let is_run = u8::from(more > 0);
         match first.checked_sub(self.base) {
@@ -111,16 +113,26 @@ impl RecordReader {
             },
             kind => {
                 let (first, is_run) = match kind {
-                    0 => (u32::try_from(ahead.int()?).map_err(|_| Malformed::Token)?, head & 1 != 0),
+                    0 => (
+                        u32::try_from(ahead.int()?).map_err(|_| Malformed::Token)?,
+                        head & 1 != 0,
+                    ),
                     _ => (self.base.saturating_add(value), kind == KIND),
                 };
-                let more = if is_run { u32::from(ahead.shortint()?) } else { 0 };
+                let more = if is_run {
+                    u32::from(ahead.shortint()?)
+                } else {
+                    0
+                };
                 let last = first.saturating_add(more);
                 if last > INDEX_MAX || (is_run && more == 0) {
                     return Err(Malformed::Token.into());
                 }
                 self.base = last;
-                Record::Blocks { first, count: more + 1 }
+                Record::Blocks {
+                    first,
+                    count: more + 1,
+                }
             }
         };
         *cursor = ahead;
@@ -173,7 +185,10 @@ impl<I: Inflate> StreamDecoder<I> {
         }
     }
 
-    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(
+        &'t mut self,
+        cursor: &mut Cursor<'c>,
+    ) -> Result<Token<'t>, Stop> {
         Ok(match self.step(cursor)? {
             Step::Output(length) => Token::Literal(&self.output[..length]),
             Step::Blocks { first, count } => Token::Blocks { first, count },
@@ -218,7 +233,9 @@ impl<I: Inflate> StreamDecoder<I> {
         if available == 0 && !self.output_left {
             return Err(Stop::Incomplete);
         }
-        let (taken, given) = self.inflate.inflate(&cursor.rest()[..available], &mut self.output)?;
+        let (taken, given) = self
+            .inflate
+            .inflate(&cursor.rest()[..available], &mut self.output)?;
         cursor.take(taken)?;
         self.compressed_left -= taken;
         if available > 0 && taken == 0 && given == 0 {
@@ -258,17 +275,29 @@ mod tests {
     #[test]
     fn runs_of_the_specification() {
         assert_eq!(written(0..66_000), b"\xc0\xff\xff\xc1\xcf\x01\x00");
-        assert_eq!(read(b"\xc0\xff\xff\xc1\xcf\x01\x00").unwrap(), [
-            Record::Blocks { first: 0, count: 65_536 },
-            Record::Blocks { first: 65_536, count: 464 },
-            Record::End
-        ]);
+        assert_eq!(
+            read(b"\xc0\xff\xff\xc1\xcf\x01\x00").unwrap(),
+            [
+                Record::Blocks {
+                    first: 0,
+                    count: 65_536
+                },
+                Record::Blocks {
+                    first: 65_536,
+                    count: 464
+                },
+                Record::End
+            ]
+        );
         assert_eq!(written(0..28), b"\xc0\x1b\x00\x00");
     }
 
     #[test]
     fn distances_beyond_63_are_absolute() {
-        assert_eq!(written([63, 63, 127, 5]), b"\xbf\x80\x20\x7f\0\0\0\x20\x05\0\0\0\x00");
+        assert_eq!(
+            written([63, 63, 127, 5]),
+            b"\xbf\x80\x20\x7f\0\0\0\x20\x05\0\0\0\x00"
+        );
         assert_eq!(written([100, 101]), b"\x21\x64\0\0\0\x01\0\x00");
     }
 
@@ -281,7 +310,11 @@ mod tests {
             b"\x20\xff\xff\xff\x7f",
             b"\x21\xfe\xff\xff\x7f\x01\0",
         ] {
-            assert_eq!(read(bytes), Err(Stop::Malformed(Malformed::Token)), "{bytes:?}");
+            assert_eq!(
+                read(bytes),
+                Err(Stop::Malformed(Malformed::Token)),
+                "{bytes:?}"
+            );
         }
     }
 

@@ -45,7 +45,9 @@ struct MatchedHistory {
 impl ZlibEncoder {
     /// `matched` is the protocol if matched data is part of the history (zlib), else `None` (zlibx).
     pub(super) fn new(level: Option<i32>, matched: Option<Protocol>) -> Self {
-        let level = level.filter(|&level| level != -1).map_or(6, |level| level.clamp(0, 9) as u32);
+        let level = level
+            .filter(|&level| level != -1)
+            .map_or(6, |level| level.clamp(0, 9) as u32);
         Self {
             deflate: Compress::new(flate2::Compression::new(level), false),
             // Stored blocks refer to nothing.
@@ -71,7 +73,9 @@ impl ZlibEncoder {
         if let Some(history) = self.history {
             history.for_each_piece(data, |piece| {
                 // A raw stream accepts a dictionary after any flush, and appends it to its history.
-                self.deflate.set_dictionary(piece).expect("the stream is raw, flushed and has no input left");
+                self.deflate
+                    .set_dictionary(piece)
+                    .expect("the stream is raw, flushed and has no input left");
             });
         }
     }
@@ -89,7 +93,8 @@ impl ZlibEncoder {
         }
         self.compress(&[], FlushCompress::Sync, out);
         debug_assert!(self.held.ends_with(&SYNC_TAIL));
-        self.held.truncate(self.held.len().saturating_sub(SYNC_TAIL.len()));
+        self.held
+            .truncate(self.held.len().saturating_sub(SYNC_TAIL.len()));
         self.records.literal(&self.held, out);
         self.held.clear();
     }
@@ -126,12 +131,17 @@ impl ZlibDecoder {
         self.history.is_some()
     }
 
-    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(
+        &'t mut self,
+        cursor: &mut Cursor<'c>,
+    ) -> Result<Token<'t>, Stop> {
         self.stream.decode(cursor)
     }
 
     pub(super) fn see_matched(&mut self, data: &[u8]) -> Result<(), Malformed> {
-        let Some(history) = self.history else { return Ok(()) };
+        let Some(history) = self.history else {
+            return Ok(());
+        };
         let inflate = &mut self.stream.inflate;
         let mut outcome = Ok(());
         history.for_each_piece(data, |piece| {
@@ -145,7 +155,9 @@ impl ZlibDecoder {
 
 impl MatchedHistory {
     fn new(protocol: Protocol) -> Self {
-        Self { exact: protocol.has_exact_zlib_history() }
+        Self {
+            exact: protocol.has_exact_zlib_history(),
+        }
     }
 
     /// Calls `insert` with what enters the history for a block, in pieces that fit a stored block.
@@ -189,7 +201,11 @@ impl RawInflate {
                 break;
             }
         }
-        if input.is_empty() && given == output_length { Ok(()) } else { Err(CORRUPT) }
+        if input.is_empty() && given == output_length {
+            Ok(())
+        } else {
+            Err(CORRUPT)
+        }
     }
 }
 
@@ -202,7 +218,10 @@ impl Inflate for RawInflate {
             // A sender never finishes its stream.
             Ok(Status::StreamEnd) | Err(_) => return Err(CORRUPT),
         }
-        Ok(((stream.total_in() - taken) as usize, (stream.total_out() - given) as usize))
+        Ok((
+            (stream.total_in() - taken) as usize,
+            (stream.total_out() - given) as usize,
+        ))
     }
 
     fn end_literals(&mut self) -> Result<(), Malformed> {

@@ -57,7 +57,7 @@ impl ZstdEncoder {
         if !std::mem::take(&mut self.in_literals) {
             return;
         }
-        while self.advance(out, |stream, held| stream.flush(held)) > 0 {}
+        while self.advance(out, Operation::flush) > 0 {}
         self.records.literal(&self.held, out);
         self.held.clear();
     }
@@ -68,11 +68,17 @@ impl ZstdEncoder {
         out: &mut Vec<u8>,
         step: impl FnOnce(&mut Encoder<'static>, &mut OutBuffer<'_, Vec<u8>>) -> std::io::Result<usize>,
     ) -> usize {
-        let Self { stream, records, held, .. } = self;
+        let Self {
+            stream,
+            records,
+            held,
+            ..
+        } = self;
         let at = held.len();
         // The buffer's capacity is the limit of what the stream writes, so that records stay bounded.
         let mut buffer = OutBuffer::around_pos(held, at);
-        let left = step(stream, &mut buffer).expect("compression of memory into memory cannot fail");
+        let left =
+            step(stream, &mut buffer).expect("compression of memory into memory cannot fail");
         if held.len() >= LITERAL_MAX {
             records.literal(held, out);
             held.clear();
@@ -83,12 +89,17 @@ impl ZstdEncoder {
 
 impl fmt::Debug for ZstdEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ZstdEncoder").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("ZstdEncoder")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 
 impl ZstdDecoder {
-    pub(super) fn decode<'t, 'c: 't>(&'t mut self, cursor: &mut Cursor<'c>) -> Result<Token<'t>, Stop> {
+    pub(super) fn decode<'t, 'c: 't>(
+        &'t mut self,
+        cursor: &mut Cursor<'c>,
+    ) -> Result<Token<'t>, Stop> {
         self.0.decode(cursor)
     }
 }
@@ -99,7 +110,9 @@ const CORRUPT: Malformed = Malformed::Compressed { method: "zstd" };
 
 impl Default for StreamDecoder<Unzstd> {
     fn default() -> Self {
-        Self::new(Unzstd(Decoder::new().expect("a context needs nothing but memory")))
+        Self::new(Unzstd(
+            Decoder::new().expect("a context needs nothing but memory"),
+        ))
     }
 }
 

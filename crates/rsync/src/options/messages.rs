@@ -1,0 +1,108 @@
+//! What is said on the way.
+
+use crate::given::{Given, Stderr};
+use crate::stop::{Stop, shown};
+use crate::table::{Forward, Opt, Peer, ROW, Said, Takes};
+
+/// A server is told at most so many `-v`.
+const VERBOSITY_MAX: u32 = 9;
+
+pub(super) const ROWS: &[Opt] = &[
+    Opt {
+        long: "verbose",
+        short: Some(b'v'),
+        no: &["no-verbose", "no-v"],
+        brief: "increase verbosity",
+        forward: &[Forward::Letter { place: 2, to: Peer::Any, times: |out| out.said().verbose.min(VERBOSITY_MAX) }],
+        set: |given, said| {
+            said.count(&mut given.verbose);
+            Ok(())
+        },
+        ..ROW
+    },
+    Opt {
+        long: "info",
+        takes: Takes::Text("FLAGS"),
+        brief: "fine-grained informational verbosity",
+        forward: &[Forward::Words {
+            place: 42,
+            to: Peer::Any,
+            write: |out, words| {
+                if let Some(items) = out.said().info.for_server(out.server_sends) {
+                    words.word(format!("--info={items}"));
+                }
+            },
+        }],
+        set: |given, said| given.info.read(&said.text().unwrap_or_default(), given.server),
+        ..ROW
+    },
+    Opt {
+        long: "debug",
+        takes: Takes::Text("FLAGS"),
+        brief: "fine-grained debug verbosity",
+        set: |given, said| given.debug.read(&said.text().unwrap_or_default(), given.server),
+        ..ROW
+    },
+    Opt {
+        long: "stderr",
+        takes: Takes::Text("e|a|c"),
+        brief: "change stderr output mode (default: errors)",
+        forward: &[Forward::Words {
+            place: 7,
+            to: Peer::Any,
+            write: |out, words| match out.said().stderr {
+                Some(Stderr::All) => words.word("--msgs2stderr"),
+                Some(Stderr::Client) => words.word("--no-msgs2stderr"),
+                Some(Stderr::Errors) | None => {}
+            },
+        }],
+        set: set_stderr,
+        ..ROW
+    },
+    Opt {
+        long: "msgs2stderr",
+        no: &["no-msgs2stderr"],
+        set: |given, said| {
+            given.stderr = Some(if said.on() { Stderr::All } else { Stderr::Client });
+            Ok(())
+        },
+        ..ROW
+    },
+    Opt {
+        long: "quiet",
+        short: Some(b'q'),
+        brief: "suppress non-error messages",
+        forward: &[Forward::Letter {
+            place: 3,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().quiet && out.said().stderr != Some(Stderr::Client)),
+        }],
+        set: |given, _| {
+            given.quiet = true;
+            Ok(())
+        },
+        ..ROW
+    },
+    Opt {
+        long: "motd",
+        no: &["no-motd"],
+        also: &[("--no-motd", "suppress daemon-mode MOTD")],
+        set: |given, said| {
+            given.motd = said.on();
+            Ok(())
+        },
+        ..ROW
+    },
+];
+
+fn set_stderr(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
+    let mode = said.text().unwrap_or_default();
+    let modes = [("errors", Stderr::Errors), ("all", Stderr::All), ("client", Stderr::Client)];
+    let meant = modes.iter().find(|(name, _)| !mode.is_empty() && name.as_bytes().starts_with(&mode));
+    let Some((_, meant)) = meant else {
+        let mode = shown(&mode);
+        return Err(Stop::option(format!("--stderr mode \"{mode}\" is not one of errors, all, or client")));
+    };
+    given.stderr = Some(*meant);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What the roles of one run say, and what of it decides the exit code.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use wire::IoErrors;
+
+use crate::event::{Class, Event, Events, Notice, Role};
+
+/// Passes events on, and keeps the tally of what went wrong.
+pub(crate) struct Reporter<'e> {
+    events: &'e dyn Events,
+    is_partial: AtomicBool,
+    io_errors: AtomicU8,
+}
+
+impl<'e> Reporter<'e> {
+    pub(crate) fn new(events: &'e dyn Events) -> Self {
+        Self { events, is_partial: AtomicBool::new(false), io_errors: AtomicU8::new(0) }
+    }
+
+    pub(crate) fn event(&self, event: Event<'_>) {
+        if let Event::Message(Notice { class: Class::Transfer, .. })
+        | Event::Peer { severity: wire::Severity::ErrorXfer, .. } = event
+        {
+            self.is_partial.store(true, Ordering::Relaxed);
+        }
+        self.events.event(event);
+    }
+
+    /// Something was not transferred: `TEXT: CAUSE`.
+    pub(crate) fn failed(&self, role: Role, text: impl AsRef<[u8]>, cause: &io::Error) {
+        let text = text.as_ref();
+        self.event(Event::Message(Notice { class: Class::Transfer, role, text, cause: Some(cause) }));
+    }
+
+    /// Words without a cause.
+    pub(crate) fn say(&self, class: Class, role: Role, text: impl AsRef<[u8]>) {
+        self.event(Event::Message(Notice { class, role, text: text.as_ref(), cause: None }));
+    }
+
+    pub(crate) fn io_error(&self, errors: IoErrors) {
+        self.io_errors.fetch_or(errors.bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn io_errors(&self) -> IoErrors {
+        IoErrors::from_bits_truncate(self.io_errors.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_partial(&self) -> bool {
+        self.is_partial.load(Ordering::Relaxed)
+    }
+}
+
+/// The absolute form of a directory that the user named, by name alone: links in it stay as they are.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let path = match path.is_absolute() {
+        true => path.to_owned(),
+        false => std::env::current_dir().unwrap_or_default().join(path),
+    };
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// A name in messages: whole, and in quotes (behaviour.md 3.3).
+pub(crate) fn quoted(dir: &Path, path: &[u8]) -> Vec<u8> {
+    let whole = match path {
+        b"" | b"." => dir.to_owned(),
+        path => dir.join(OsStr::from_bytes(path)),
+    };
+    [b"\"", whole.as_os_str().as_bytes(), b"\""].concat()
+}
+
+/// `BEFORE "NAME" AFTER`, for messages.
+pub(crate) fn sentence(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
