@@ -240,7 +240,7 @@ impl Draft<'_> {
             return self.list_whole(path, taken.since, taken.look.recursive, stack);
         };
         if !same_directory(&known.version, &meta) {
-            self.add(Item { path: path.clone(), meta, target: None }, true, false, false);
+            self.add(Item { path: path.clone(), meta, target: None }, true, known.whole, false);
         }
         if taken.look.recursive || known.version.file_id() != meta.file_id() {
             self.compare_directory(taken, stack)?;

@@ -54,9 +54,17 @@ const CODES: &[(u8, Exit, &str)] = &[
     (0, Exit::Success, ""),
     (1, Exit::Syntax, "syntax or usage error"),
     (2, Exit::Protocol, "protocol incompatibility"),
-    (3, Exit::FileSelect, "errors selecting input/output files, dirs"),
+    (
+        3,
+        Exit::FileSelect,
+        "errors selecting input/output files, dirs",
+    ),
     (4, Exit::Unsupported, "requested action not supported"),
-    (5, Exit::StartClient, "error starting client-server protocol"),
+    (
+        5,
+        Exit::StartClient,
+        "error starting client-server protocol",
+    ),
     (10, Exit::SocketIo, "error in socket IO"),
     (11, Exit::FileIo, "error in file IO"),
     (12, Exit::Stream, "error in rsync protocol data stream"),
@@ -68,11 +76,27 @@ const CODES: &[(u8, Exit, &str)] = &[
     (20, Exit::Interrupted, "received SIGINT, SIGTERM, or SIGHUP"),
     (21, Exit::WaitChild, "waitpid() failed"),
     (22, Exit::Memory, "error allocating core memory buffers"),
-    (23, Exit::Partial, "some files/attrs were not transferred (see previous errors)"),
-    (24, Exit::Vanished, "some files vanished before they could be transferred"),
-    (25, Exit::DeleteLimit, "the --max-delete limit stopped deletions"),
+    (
+        23,
+        Exit::Partial,
+        "some files/attrs were not transferred (see previous errors)",
+    ),
+    (
+        24,
+        Exit::Vanished,
+        "some files vanished before they could be transferred",
+    ),
+    (
+        25,
+        Exit::DeleteLimit,
+        "the --max-delete limit stopped deletions",
+    ),
     (30, Exit::Timeout, "timeout in data send/receive"),
-    (35, Exit::ConnectTimeout, "timeout waiting for daemon connection"),
+    (
+        35,
+        Exit::ConnectTimeout,
+        "timeout waiting for daemon connection",
+    ),
     (124, Exit::Other(124), "remote shell failed"),
     (125, Exit::Other(125), "remote shell killed"),
     (126, Exit::Other(126), "remote command could not be run"),
@@ -85,19 +109,28 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Other(code) => code,
-            named => CODES.iter().find(|(_, exit, _)| *exit == named).map_or(1, |(code, ..)| *code),
+            named => CODES
+                .iter()
+                .find(|(_, exit, _)| *exit == named)
+                .map_or(1, |(code, ..)| *code),
         }
     }
 
     /// What the number means.
     #[must_use]
     pub fn of(code: u8) -> Self {
-        CODES.iter().find(|(known, ..)| *known == code).map_or(Self::Other(code), |(_, exit, _)| *exit)
+        CODES
+            .iter()
+            .find(|(known, ..)| *known == code)
+            .map_or(Self::Other(code), |(_, exit, _)| *exit)
     }
 
     fn words(self) -> &'static str {
         let code = self.code();
-        CODES.iter().find(|(known, ..)| *known == code).map_or("unexplained error", |(.., words)| words)
+        CODES
+            .iter()
+            .find(|(known, ..)| *known == code)
+            .map_or("unexplained error", |(.., words)| words)
     }
 
     /// The last line on standard error; `None` after success. `place` is the module that decided.
@@ -150,10 +183,17 @@ mod tests {
 
     #[test]
     fn the_final_line() {
-        let place = Place { file: "main.c", line: 1394, role: "sender" };
+        let place = Place {
+            file: "main.c",
+            line: 1394,
+            role: "sender",
+        };
         for (exit, expected) in [
             (Exit::Success, None),
-            (Exit::Syntax, Some("rsync error: syntax or usage error (code 1) at main.c(1394) [sender=3.5.0]")),
+            (
+                Exit::Syntax,
+                Some("rsync error: syntax or usage error (code 1) at main.c(1394) [sender=3.5.0]"),
+            ),
             (
                 Exit::Vanished,
                 Some(
@@ -161,7 +201,10 @@ mod tests {
                      at main.c(1394) [sender=3.5.0]",
                 ),
             ),
-            (Exit::Other(255), Some("rsync error: unexplained error (code 255) at main.c(1394) [sender=3.5.0]")),
+            (
+                Exit::Other(255),
+                Some("rsync error: unexplained error (code 255) at main.c(1394) [sender=3.5.0]"),
+            ),
         ] {
             assert_eq!(exit.line(&place).as_deref(), expected);
         }

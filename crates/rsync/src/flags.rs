@@ -27,12 +27,29 @@ pub struct Words {
     last: u32,
 }
 
-const fn info(name: &'static str, about: &'static str, verbosity: &'static [u32], to: (bool, bool)) -> Word {
-    Word { name, about, verbosity, to_sender: to.0, to_receiver: to.1 }
+const fn info(
+    name: &'static str,
+    about: &'static str,
+    verbosity: &'static [u32],
+    to: (bool, bool),
+) -> Word {
+    Word {
+        name,
+        about,
+        verbosity,
+        to_sender: to.0,
+        to_receiver: to.1,
+    }
 }
 
 const fn debug(name: &'static str, about: &'static str, verbosity: &'static [u32]) -> Word {
-    Word { name, about, verbosity, to_sender: false, to_receiver: false }
+    Word {
+        name,
+        about,
+        verbosity,
+        to_sender: false,
+        to_receiver: false,
+    }
 }
 
 const NOBODY: (bool, bool) = (false, false);
@@ -47,17 +64,72 @@ pub const INFO: Words = Words {
     last: 2,
     words: &[
         info("BACKUP", "Mention files backed up", &[2], RECEIVER),
-        info("COPY", "Mention files copied locally on the receiving side", &[1], RECEIVER),
-        info("DEL", "Mention deletions on the receiving side", &[1], RECEIVER),
-        info("FLIST", "Mention file-list receiving/sending (levels 1-2)", &[1], NOBODY),
-        info("MISC", "Mention miscellaneous information (levels 1-2)", &[1, 2], BOTH),
-        info("MOUNT", "Mention mounts that were found or skipped", &[2], BOTH),
-        info("NAME", "Mention 1) updated file/dir names, 2) unchanged names", &[1, 2], BOTH),
-        info("NONREG", "Mention skipped non-regular files (default 1, 0 disables)", &[0], RECEIVER),
-        info("PROGRESS", "Mention 1) per-file progress or 2) total transfer progress", &[], NOBODY),
-        info("REMOVE", "Mention files removed on the sending side", &[2], SENDER),
-        info("SKIP", "Mention files skipped due to transfer overrides (levels 1-2)", &[2], RECEIVER),
-        info("STATS", "Mention statistics at end of run (levels 1-3)", &[1], BOTH),
+        info(
+            "COPY",
+            "Mention files copied locally on the receiving side",
+            &[1],
+            RECEIVER,
+        ),
+        info(
+            "DEL",
+            "Mention deletions on the receiving side",
+            &[1],
+            RECEIVER,
+        ),
+        info(
+            "FLIST",
+            "Mention file-list receiving/sending (levels 1-2)",
+            &[1],
+            NOBODY,
+        ),
+        info(
+            "MISC",
+            "Mention miscellaneous information (levels 1-2)",
+            &[1, 2],
+            BOTH,
+        ),
+        info(
+            "MOUNT",
+            "Mention mounts that were found or skipped",
+            &[2],
+            BOTH,
+        ),
+        info(
+            "NAME",
+            "Mention 1) updated file/dir names, 2) unchanged names",
+            &[1, 2],
+            BOTH,
+        ),
+        info(
+            "NONREG",
+            "Mention skipped non-regular files (default 1, 0 disables)",
+            &[0],
+            RECEIVER,
+        ),
+        info(
+            "PROGRESS",
+            "Mention 1) per-file progress or 2) total transfer progress",
+            &[],
+            NOBODY,
+        ),
+        info(
+            "REMOVE",
+            "Mention files removed on the sending side",
+            &[2],
+            SENDER,
+        ),
+        info(
+            "SKIP",
+            "Mention files skipped due to transfer overrides (levels 1-2)",
+            &[2],
+            RECEIVER,
+        ),
+        info(
+            "STATS",
+            "Mention statistics at end of run (levels 1-3)",
+            &[1],
+            BOTH,
+        ),
         info("SYMSAFE", "Mention symlinks that are unsafe", &[1], BOTH),
     ],
 };
@@ -73,25 +145,49 @@ pub const DEBUG: Words = Words {
         debug("BIND", "Debug socket bind actions", &[2]),
         debug("CHDIR", "Debug when the current directory changes", &[5]),
         debug("CONNECT", "Debug connection events (levels 1-2)", &[2, 3]),
-        debug("CMD", "Debug commands+options that are issued (levels 1-2)", &[2, 4]),
+        debug(
+            "CMD",
+            "Debug commands+options that are issued (levels 1-2)",
+            &[2, 4],
+        ),
         debug("DEL", "Debug delete actions (levels 1-3)", &[2, 3, 4]),
-        debug("DELTASUM", "Debug delta-transfer checksumming (levels 1-4)", &[2, 3, 4, 5]),
+        debug(
+            "DELTASUM",
+            "Debug delta-transfer checksumming (levels 1-4)",
+            &[2, 3, 4, 5],
+        ),
         debug("DUP", "Debug weeding of duplicate names", &[2]),
         debug("EXIT", "Debug exit events (levels 1-3)", &[3, 4]),
         debug("FILTER", "Debug filter actions (levels 1-3)", &[2, 3]),
-        debug("FLIST", "Debug file-list operations (levels 1-4)", &[2, 3, 4, 5]),
+        debug(
+            "FLIST",
+            "Debug file-list operations (levels 1-4)",
+            &[2, 3, 4, 5],
+        ),
         debug("FUZZY", "Debug fuzzy scoring (levels 1-2)", &[3, 5]),
         debug("GENR", "Debug generator functions", &[3]),
         debug("HASH", "Debug hashtable code", &[5]),
         debug("HLINK", "Debug hard-link actions (levels 1-3)", &[5]),
-        debug("ICONV", "Debug iconv character conversions (levels 1-2)", &[2, 4]),
+        debug(
+            "ICONV",
+            "Debug iconv character conversions (levels 1-2)",
+            &[2, 4],
+        ),
         debug("IO", "Debug I/O routines (levels 1-4)", &[]),
         debug("NSTR", "Debug negotiation strings", &[]),
-        debug("OWN", "Debug ownership changes in users & groups (levels 1-2)", &[3, 4]),
+        debug(
+            "OWN",
+            "Debug ownership changes in users & groups (levels 1-2)",
+            &[3, 4],
+        ),
         debug("PROTO", "Debug protocol information", &[4]),
         debug("RECV", "Debug receiver functions", &[3]),
         debug("SEND", "Debug sender functions", &[3]),
-        debug("TIME", "Debug setting of modified times (levels 1-2)", &[3, 4]),
+        debug(
+            "TIME",
+            "Debug setting of modified times (levels 1-2)",
+            &[3, 4],
+        ),
     ],
 };
 
@@ -109,7 +205,11 @@ pub struct Levels {
 impl Levels {
     /// Nothing said yet.
     pub fn new(words: Words) -> Self {
-        Self { words, said: vec![None; words.words.len()], implied: vec![0; words.words.len()] }
+        Self {
+            words,
+            said: vec![None; words.words.len()],
+            implied: vec![0; words.words.len()],
+        }
     }
 
     /// Reads the value of `--info` or `--debug`. Later items win over earlier ones.
@@ -135,7 +235,10 @@ impl Levels {
                 self.said[at] = Some(level);
             } else if !lenient {
                 let word = String::from_utf8_lossy(word);
-                return Err(Stop::syntax(format!("Unknown {} item: \"{word}\"", self.words.option)));
+                return Err(Stop::syntax(format!(
+                    "Unknown {} item: \"{word}\"",
+                    self.words.option
+                )));
             }
         }
         Ok(())
@@ -144,7 +247,11 @@ impl Levels {
     /// Raises what `verbosity` counts of `-v` turn on; explicit words keep their level.
     pub(crate) fn imply_verbosity(&mut self, verbosity: u32) {
         for (implied, word) in self.implied.iter_mut().zip(self.words.words) {
-            let level = word.verbosity.iter().filter(|&&from| from <= verbosity).count();
+            let level = word
+                .verbosity
+                .iter()
+                .filter(|&&from| from <= verbosity)
+                .count();
             *implied = (*implied).max(u8::try_from(level).unwrap_or(HIGHEST));
         }
     }
@@ -158,7 +265,9 @@ impl Levels {
 
     /// The level of a word; 0 for one that does not exist.
     pub fn level(&self, name: &str) -> u8 {
-        self.words.position(name.as_bytes()).map_or(0, |at| self.said[at].unwrap_or(self.implied[at]))
+        self.words
+            .position(name.as_bytes())
+            .map_or(0, |at| self.said[at].unwrap_or(self.implied[at]))
     }
 
     /// The value of the option that tells a server the explicit levels that concern its role; `None` if there are none.
@@ -170,13 +279,29 @@ impl Levels {
             .words
             .iter()
             .zip(self.said.iter().copied())
-            .filter(|(word, _)| if server_sends { word.to_sender } else { word.to_receiver })
+            .filter(|(word, _)| {
+                if server_sends {
+                    word.to_sender
+                } else {
+                    word.to_receiver
+                }
+            })
             .collect();
         let most = (0..=HIGHEST)
-            .map(|level| (level, concerned.iter().filter(|(_, said)| *said == Some(level)).count()))
+            .map(|level| {
+                (
+                    level,
+                    concerned
+                        .iter()
+                        .filter(|(_, said)| *said == Some(level))
+                        .count(),
+                )
+            })
             .rev()
             .max_by_key(|&(_, count)| count)
-            .filter(|&(_, count)| count >= ABBREVIATED && concerned.iter().all(|(_, said)| said.is_some()))
+            .filter(|&(_, count)| {
+                count >= ABBREVIATED && concerned.iter().all(|(_, said)| said.is_some())
+            })
             .map(|(level, _)| level);
         let all = most.map(|level| match level {
             0 => "NONE".to_owned(),
@@ -195,26 +320,36 @@ impl Levels {
 const ABBREVIATED: usize = 5;
 
 fn with_level(word: &str, level: u8) -> String {
-    if level == 1 { word.to_owned() } else { format!("{word}{level}") }
+    if level == 1 {
+        word.to_owned()
+    } else {
+        format!("{word}{level}")
+    }
 }
 
 impl Words {
     fn position(&self, word: &[u8]) -> Option<usize> {
-        self.words.iter().position(|known| known.name.as_bytes().eq_ignore_ascii_case(word))
+        self.words
+            .iter()
+            .position(|known| known.name.as_bytes().eq_ignore_ascii_case(word))
     }
 
     /// The text of `--info=help` or `--debug=help`.
     fn help(&self) -> String {
         let option = self.option;
         let mut text =
-            "Use OPT or OPT1 for level 1 output, OPT2 for level 2, etc.; OPT0 silences.\n\n".to_owned();
+            "Use OPT or OPT1 for level 1 output, OPT2 for level 2, etc.; OPT0 silences.\n\n"
+                .to_owned();
         let line = |name: &str, about: &str| format!("{name:<10} {about}\n");
         for word in self.words {
             text += &line(word.name, word.about);
         }
         text.push('\n');
         text += &line("ALL", &format!("Set all {option} options (e.g. all4)"));
-        text += &line("NONE", &format!("Silence all {option} options (same as all0)"));
+        text += &line(
+            "NONE",
+            &format!("Silence all {option} options (same as all0)"),
+        );
         text += &line("HELP", "Output this help message");
         text += "\nOptions added at each level of verbosity:\n";
         for verbosity in self.first..=self.last {
@@ -223,7 +358,11 @@ impl Words {
                 .iter()
                 .filter_map(|word| {
                     let level = word.verbosity.iter().position(|&from| from == verbosity)? + 1;
-                    Some(if level == 1 { word.name.to_owned() } else { format!("{}{level}", word.name) })
+                    Some(if level == 1 {
+                        word.name.to_owned()
+                    } else {
+                        format!("{}{level}", word.name)
+                    })
                 })
                 .collect();
             text += &format!("{verbosity}) {}\n", added.join(","));

@@ -370,6 +370,16 @@ pub(crate) enum SourceRemoval {
     Sent,
 }
 
+impl SourceRemoval {
+    /// The option's long name, with its dashes.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Synchronised => "--remove-source-files",
+            Self::Sent => "--remove-sent-files",
+        }
+    }
+}
+
 /// The address family asked for with `-4` or `-6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -397,13 +407,7 @@ pub(crate) enum RuleSource {
     Filter(Vec<u8>),
     Exclude(Vec<u8>),
     Include(Vec<u8>),
-    /// A file of patterns; `nul` is the state of `--from0` when the option was read.
-    ExcludeFrom {
-        file: Vec<u8>,
-        nul: bool,
-    },
-    IncludeFrom {
-        file: Vec<u8>,
-        nul: bool,
-    },
+    /// A file of patterns.
+    ExcludeFrom(Vec<u8>),
+    IncludeFrom(Vec<u8>),
 }

@@ -42,8 +42,19 @@ Please see the rsync(1) and rsyncd.conf(5) manpages for full documentation.
 /// The help's lines for one option.
 fn option_lines(row: &Opt) -> String {
     let own = (!row.brief.is_empty()).then(|| (spelled(row), row.brief));
-    let also = row.also.iter().map(|&(left, right)| (left.to_owned(), right));
-    own.into_iter().chain(also).map(|(left, right)| format!("{left:<COLUMN$}{right}\n")).collect()
+    let also = row
+        .also
+        .iter()
+        .map(|&(left, right)| (left.to_owned(), right));
+    own.into_iter()
+        .chain(also)
+        .map(|(left, right)| line(&left, right))
+        .collect()
+}
+
+/// One line of a help text.
+pub(crate) fn line(left: &str, right: &str) -> String {
+    format!("{left:<COLUMN$}{right}\n")
 }
 
 fn spelled(row: &Opt) -> String {
@@ -121,9 +132,20 @@ impl Can {
 pub(crate) fn version() -> String {
     let ours = env!("CARGO_PKG_VERSION");
     let listed = |items: &[(&str, &str, Can)]| {
-        wrapped(items.iter().map(|(_, words, can)| can.text(words)).collect::<Vec<_>>().as_slice())
+        wrapped(
+            items
+                .iter()
+                .map(|(_, words, can)| can.text(words))
+                .collect::<Vec<_>>()
+                .as_slice(),
+        )
     };
-    let names = |items: &[&str]| format!("    {}\n", items.join(" ").replace("xxh64", "xxh64 (xxhash)"));
+    let names = |items: &[&str]| {
+        format!(
+            "    {}\n",
+            items.join(" ").replace("xxh64", "xxh64 (xxhash)")
+        )
+    };
     format!(
         "rsync  version {RSYNC_VERSION}  protocol version 32
 driftless {ours}, compatible with it.  Copyright {COPYRIGHT}
@@ -151,7 +173,9 @@ fn wrapped(items: &[String]) -> String {
     let mut lines = vec![String::new()];
     for (index, item) in items.iter().enumerate() {
         let comma = if index + 1 < items.len() { "," } else { "" };
-        let line = lines.last_mut().filter(|line| 4 + line.len() + 1 + item.len() + comma.len() < WIDTH);
+        let line = lines
+            .last_mut()
+            .filter(|line| 4 + line.len() + 1 + item.len() + comma.len() < WIDTH);
         match line {
             Some(line) if line.is_empty() => *line = format!("{item}{comma}"),
             Some(line) => *line = format!("{line} {item}{comma}"),

@@ -1,1 +1,37 @@
-//! The rsync command line.
+//! The rsync command line: what rsync 3.5.0 understands and prints, over the engine of crate `transfer`.
+//!
+//! In go the arguments and the environment of a process. Out come a run of the engine, rsync's text on standard output
+//! and standard error, and rsync's exit code.
+//!
+//! - [`table`] holds one row for every option; the parser, the help and the words for a server follow from it.
+//! - [`parse`] reads arguments into `Given`, what was said; `Meant` is what that means, or the fault in rsync's words.
+//! - `server_args` writes the words that start the other side; `remote_shell` starts it.
+//! - [`output`] turns the engine's events into rsync's lines; [`Exit`] knows codes and the final line.
+//! - [`main`] joins all of it.
+//!
+//! What this crate must never know: how files are compared, sent and written, and what is in `rsyncd.conf`.
+
+mod alias;
+mod daemon_options;
+mod env;
+mod exit;
+mod flags;
+mod given;
+mod help;
+mod host;
+mod meant;
+mod options;
+mod parse;
+mod server_args;
+mod size;
+mod stop;
+mod stop_time;
+pub mod table;
+
+pub use alias::Aliases;
+pub use daemon_options::DaemonGiven;
+pub use env::Env;
+pub use exit::{Exit, Place};
+pub use given::Given;
+pub use parse::{Invocation, parse};
+pub use stop::Stop;

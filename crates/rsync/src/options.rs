@@ -15,6 +15,8 @@ mod writing;
 
 use crate::table::Opt;
 
+pub(crate) use limits::max_alloc;
+
 /// The topics.
 pub(crate) const TOPICS: &[&[Opt]] = &[
     messages::ROWS,

@@ -21,7 +21,12 @@ pub(crate) enum Unit {
 }
 
 /// Bytes, of any number, without limits.
-pub(crate) const BYTES: Limits = Limits { unit: Unit::Byte, min: 0, max: None, zero: false };
+pub(crate) const BYTES: Limits = Limits {
+    unit: Unit::Byte,
+    min: 0,
+    max: None,
+    zero: false,
+};
 
 /// Reads the value of `--NAME`.
 ///
@@ -29,16 +34,28 @@ pub(crate) const BYTES: Limits = Limits { unit: Unit::Byte, min: 0, max: None, z
 /// rsync's own words for what is no size, too large or too small.
 pub(crate) fn parse(name: &str, text: &[u8], limits: Limits) -> Result<u64, Stop> {
     let told = || format!("--{name}={}", shown(text));
-    let number = read(text, limits.unit).ok_or_else(|| Stop::option(format!("{} is invalid", told())))?;
-    let bytes = number.and_then(|bytes| u64::try_from(bytes).ok()).filter(|&bytes| limits.max.is_none_or(|max| bytes <= max));
+    let number =
+        read(text, limits.unit).ok_or_else(|| Stop::option(format!("{} is invalid", told())))?;
+    let bytes = number
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .filter(|&bytes| limits.max.is_none_or(|max| bytes <= max));
     let Some(bytes) = bytes else {
-        let max = limits.max.map_or(String::new(), |max| format!(" (max: {})", in_units(max)));
+        let max = limits
+            .max
+            .map_or(String::new(), |max| format!(" (max: {})", in_units(max)));
         return Err(Stop::option(format!("{} is too large{max}", told())));
     };
     if bytes < limits.min && !(limits.zero && bytes == 0) {
-        let unlimited = if limits.zero { " or 0 for unlimited" } else { "" };
+        let unlimited = if limits.zero {
+            " or 0 for unlimited"
+        } else {
+            ""
+        };
         let min = in_units(limits.min);
-        return Err(Stop::option(format!("{} is too small (min: {min}{unlimited})", told())));
+        return Err(Stop::option(format!(
+            "{} is too small (min: {min}{unlimited})",
+            told()
+        )));
     }
     Ok(bytes)
 }
@@ -46,12 +63,18 @@ pub(crate) fn parse(name: &str, text: &[u8], limits: Limits) -> Result<u64, Stop
 /// `None` is no size at all, `Some(None)` one that no number holds.
 fn read(text: &[u8], default: Unit) -> Option<Option<i64>> {
     let text = std::str::from_utf8(text).ok()?;
-    if text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+    if text
+        .strip_prefix('-')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    {
         return Some(None);
     }
     let (whole, rest) = split_digits(text);
     let (fraction, rest) = rest.strip_prefix('.').map_or(("", rest), split_digits);
-    let unit = rest.chars().next().and_then(|letter| "bkmgtp".find(letter.to_ascii_lowercase()));
+    let unit = rest
+        .chars()
+        .next()
+        .and_then(|letter| "bkmgtp".find(letter.to_ascii_lowercase()));
     let (power, base, rest) = match unit {
         None => (usize::from(default == Unit::Kib), 1024, rest),
         Some(power) => {
@@ -76,19 +99,30 @@ fn read(text: &[u8], default: Unit) -> Option<Option<i64>> {
 }
 
 fn split_digits(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+    text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    )
 }
 
 /// `whole.fraction` times `factor`, cut to an integer.
 fn scale(whole: &str, fraction: &str, factor: i64) -> Option<i64> {
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let part = if fraction.is_empty() {
         0.0
     } else {
         format!("0.{fraction}").parse::<f64>().ok()?
     };
     // The product is below 2^50, far from where a float loses integers.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "0 <= part < 1, factor <= 2^50")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "0 <= part < 1, factor <= 2^50"
+    )]
     let part = (part * factor as f64) as i64;
     whole.checked_mul(factor)?.checked_add(part)
 }
@@ -143,21 +177,42 @@ mod tests {
 
     #[test]
     fn what_is_no_size() {
-        for text in ["x", "12q", "1k+2", "+1", "1kk", "1..5", "1 k", "1,5k", "1k+11"] {
-            assert_eq!(bytes(text), Err(Stop::option(format!("--x={text} is invalid"))), "{text}");
+        for text in [
+            "x", "12q", "1k+2", "+1", "1kk", "1..5", "1 k", "1,5k", "1k+11",
+        ] {
+            assert_eq!(
+                bytes(text),
+                Err(Stop::option(format!("--x={text} is invalid"))),
+                "{text}"
+            );
         }
         for text in ["99999999999999999999", "9999999p", "0-1", "-1", "-5"] {
-            assert_eq!(bytes(text), Err(Stop::option(format!("--x={text} is too large"))), "{text}");
+            assert_eq!(
+                bytes(text),
+                Err(Stop::option(format!("--x={text} is too large"))),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn limits() {
-        let limits = Limits { unit: Unit::Kib, min: 512, max: Some(128 << 10), zero: true };
+        let limits = Limits {
+            unit: Unit::Kib,
+            min: 512,
+            max: Some(128 << 10),
+            zero: true,
+        };
         assert_eq!(parse("x", b"0", limits), Ok(0));
         assert_eq!(parse("x", b"1", limits), Ok(1024));
         let told = |text: &str| parse("x", text.as_bytes(), limits).expect_err(text);
-        assert_eq!(told("100b"), Stop::option("--x=100b is too small (min: 512 or 0 for unlimited)"));
-        assert_eq!(told("200k"), Stop::option("--x=200k is too large (max: 128.00K)"));
+        assert_eq!(
+            told("100b"),
+            Stop::option("--x=100b is too small (min: 512 or 0 for unlimited)")
+        );
+        assert_eq!(
+            told("200k"),
+            Stop::option("--x=200k is too large (max: 128.00K)")
+        );
     }
 }

@@ -80,7 +80,11 @@ impl Said<'_> {
 
     /// Counts up, or back to 0.
     pub(crate) fn count(self, counter: &mut u32) {
-        *counter = if self.on() { counter.saturating_add(1) } else { 0 };
+        *counter = if self.on() {
+            counter.saturating_add(1)
+        } else {
+            0
+        };
     }
 }
 
@@ -103,7 +107,7 @@ pub enum Forward {
         /// Who must know.
         to: Peer,
         /// Adds them.
-        write: fn(&Outgoing<'_>, &mut Words<'_>),
+        write: fn(&Outgoing<'_>, &mut Words),
     },
 }
 
@@ -200,7 +204,11 @@ mod tests {
                 assert!(seen.insert((*name).to_owned()), "--{name} twice");
             }
             if let Some(letter) = row.short {
-                assert!(seen.insert(format!("-{}", char::from(letter))), "{} twice", row.shown());
+                assert!(
+                    seen.insert(format!("-{}", char::from(letter))),
+                    "{} twice",
+                    row.shown()
+                );
             }
             assert!(!row.long.is_empty() || row.short.is_some());
         }
@@ -209,10 +217,19 @@ mod tests {
     #[test]
     fn spellings_are_plain() {
         for row in rows() {
-            let negative = row.no.iter().inspect(|name| assert!(name.starts_with("no-"), "{name}"));
-            for name in std::iter::once(&row.long).chain(row.aliases).chain(negative) {
+            let negative = row
+                .no
+                .iter()
+                .inspect(|name| assert!(name.starts_with("no-"), "{name}"));
+            for name in std::iter::once(&row.long)
+                .chain(row.aliases)
+                .chain(negative)
+            {
                 let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-                assert!(name.chars().all(is_plain) && !name.starts_with('-'), "{name}");
+                assert!(
+                    name.chars().all(is_plain) && !name.starts_with('-'),
+                    "{name}"
+                );
             }
         }
     }
@@ -224,7 +241,11 @@ mod tests {
             for forward in row.forward {
                 if let Forward::Letter { place, to, .. } = forward {
                     assert!(row.short.is_some(), "{} has no letter", row.shown());
-                    assert!(seen.insert((*place, *to as u8)), "{} shares its place", row.shown());
+                    assert!(
+                        seen.insert((*place, *to as u8)),
+                        "{} shares its place",
+                        row.shown()
+                    );
                 }
             }
         }

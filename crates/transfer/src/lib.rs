@@ -16,27 +16,40 @@
 //! messages, the environment, standard streams, the exit of the process.
 
 mod address;
+mod attributes;
+mod backup;
 mod batch;
 mod chmod;
 mod connection;
+mod copier;
+mod delete;
+mod destination;
 mod error;
 mod event;
+mod finish;
+mod flist;
+mod fuzzy;
+mod generator;
 mod heard;
 mod link;
 mod local;
 mod options;
 mod owners;
 mod push;
+mod report;
 mod rights;
+mod scan;
 mod sender;
 mod session;
 mod stream;
 mod sums;
+mod write;
 
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
 pub use batch::{Applied, Batch, Item, Progress, Renamed, by_bytes};
 pub use chmod::{BadChmod, Chmod};
 pub use connection::{Connection, Credentials, Terms};
+pub use copier::local_copy;
 pub use error::{Error, Failure};
 pub use event::{
     Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome, Progress as FileProgress, Role,

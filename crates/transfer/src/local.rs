@@ -40,19 +40,18 @@ impl LocalReplica<'_> {
             progress,
             leaders: HashMap::new(),
             former_names: batch.renamed.iter().map(|renamed| (renamed.new.as_path(), &renamed.old)).collect(),
+            needed: batch.renamed.iter().flat_map(|renamed| renamed.old.path.ancestors()).collect(),
+            late: Vec::new(),
             applied: Applied::default(),
         };
-        // What renamed files are found at or below goes last.
-        let former: HashSet<&Path> = batch.renamed.iter().flat_map(|renamed| renamed.old.path.ancestors()).collect();
-        let (late, early): (Vec<_>, Vec<_>) = batch.gone.iter().partition(|path| former.contains(path.as_path()));
-        for path in early {
-            run.noting(path, |run| run.remove(path))?;
+        for path in &batch.gone {
+            run.noting(path, |run| run.remove_in_time(path))?;
         }
         for item in &batch.items {
             run.noting(&item.path, |run| run.bring(item))?;
         }
-        for path in late {
-            run.noting(path, |run| run.remove(path))?;
+        for path in std::mem::take(&mut run.late) {
+            run.noting(&path, |run| run.remove(&path))?;
         }
         run.applied.removed = batch.gone.iter().filter(|path| !run.applied.failed.contains(*path)).cloned().collect();
         // What a directory holds changes its times, so they are set when all is done, and the deepest first.
@@ -71,6 +70,10 @@ struct Run<'a, 'p> {
     leaders: HashMap<Identity, PathBuf>,
     /// What the replica holds of renamed files, by their new names.
     former_names: HashMap<&'a Path, &'a Item>,
+    /// Those former names, and all directories above them.
+    needed: HashSet<&'a Path>,
+    /// What is removed at the end, because renamed files are found at or below it.
+    late: Vec<PathBuf>,
     applied: Applied,
 }
 
@@ -141,10 +144,18 @@ impl Run<'_, '_> {
         for entry in self.place.replica.read_dir(dir)? {
             let path = dir.join(&entry.name);
             if self.batch.item(&path).is_none() {
-                self.remove(&path)?;
+                self.remove_in_time(&path)?;
             }
         }
         Ok(())
+    }
+
+    fn remove_in_time(&mut self, path: &Path) -> Result<(), tree::Error> {
+        if self.needed.contains(path) {
+            self.late.push(path.to_owned());
+            return Ok(());
+        }
+        self.remove(path)
     }
 
     fn finish_directory(&mut self, item: &Item) -> Result<(), tree::Error> {
@@ -227,17 +238,15 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
-    /// Whether the replica has this content already. A file that shares its inode there, but not in the source, is
-    /// written anew, or the next change would reach its other names.
+    /// Whether the replica has this content already; with another time, contents of equal length are compared, for
+    /// that ends at the first difference and a mere touch should not rewrite a large file. A file that shares its
+    /// inode there, but not in the source, is written anew, or the next change would reach its other names.
     fn is_held(&self, item: &Item, existing: &Meta) -> Result<bool, tree::Error> {
-        let looks_equal = existing.kind == Kind::File
+        let may_be = existing.kind == Kind::File
             && existing.size == item.meta.size
-            && existing.mtime == item.meta.mtime
             && (existing.nlink > 1) <= (item.meta.nlink > 1);
-        if !looks_equal || !self.batch.exact {
-            return Ok(looks_equal);
-        }
-        self.has_same_content(item, &item.path)
+        let is_certain = existing.mtime == item.meta.mtime && !self.batch.exact;
+        Ok(may_be && (is_certain || self.has_same_content(item, &item.path)?))
     }
 
     fn has_same_content(&self, item: &Item, held_as: &Path) -> Result<bool, tree::Error> {
@@ -276,6 +285,10 @@ impl Run<'_, '_> {
     /// Removes a name with everything below it, but for what is protected and the directories above that.
     fn remove(&mut self, path: &Path) -> Result<(), tree::Error> {
         let protects = self.place.protects;
+        let is_dir = self.place.replica.lstat(path)?.is_some_and(|meta| meta.is_dir());
+        if protects(path, is_dir) {
+            return Ok(());
+        }
         let mut keep = |path: &Path, is_dir: bool| protects(path, is_dir);
         let removal = self.place.replica.remove_tree(path, Mounts::Cross, &mut keep, &mut |_, _| {})?;
         removal.errors.into_iter().next().map_or(Ok(()), Err)

@@ -222,6 +222,7 @@ impl<'a> List<'a> {
             return Entry { name, ..Entry::default() };
         };
         let is_dir = meta.kind == Kind::Dir;
+        let is_whole = is_dir && self.deletes && self.whole.contains(target.path);
         Entry {
             name,
             mode: meta.full_mode(),
@@ -236,8 +237,9 @@ impl<'a> List<'a> {
                 .link_group(target.path, meta)
                 .filter(|_| format.hard_links)
                 .map(|group| HardLink::Inode { device: group.dev, inode: group.ino }),
-            no_content: is_dir && !(self.deletes && self.whole.contains(target.path)),
-            top_dir: is_dir && target.path.as_os_str().is_empty(),
+            no_content: is_dir && !is_whole,
+            // Without content, this flag would make the root a mere parent, whose attributes nobody sets.
+            top_dir: is_whole && target.path.as_os_str().is_empty(),
             ..Entry::default()
         }
     }

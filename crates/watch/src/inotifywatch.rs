@@ -16,7 +16,7 @@ use crate::inotify::{Event, Events, Inotify};
 use crate::queue::{self, Queue, Taken, Waker};
 use crate::tool::pattern::{Filter, Pattern};
 use crate::tool::recursion::{Asked, Recursion, Unwatched};
-use crate::tool::{Io, Refusal, error_text, exit, init_error, limit_text};
+use crate::tool::{Io, error_text, exit, init_error, limit_text};
 
 mod options;
 mod table;

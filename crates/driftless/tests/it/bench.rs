@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{Aspects, DaemonBuilder, Program, RsyncDaemon, Signal, Times, Tree, compare, eventually};
+use testkit::{Aspects, DaemonBuilder, Program, RsyncDaemon, Signal, Tree, compare, eventually};
 
 /// How long anything may take on a busy machine. Nothing waits this long unless it fails.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
@@ -39,13 +39,13 @@ impl Bench {
     /// The same, with links stored as a module without chroot stores them by default.
     pub(crate) fn with_munging_daemon() -> Self {
         let mut bench = Self::with_daemon_as(|daemon| daemon.munge_symlinks(true));
-        bench.aspects = daemon_aspects().with_munged_links();
+        bench.aspects = Aspects::exact().with_munged_links();
         bench
     }
 
     /// The same, with a module set up in another way.
     pub(crate) fn with_daemon_as(set_up: impl FnOnce(DaemonBuilder) -> DaemonBuilder) -> Self {
-        Self::new(Some(Box::new(set_up)), daemon_aspects())
+        Self::new(Some(Box::new(set_up)), Aspects::exact())
     }
 
     fn new(
@@ -179,12 +179,6 @@ impl Bench {
         }
         panic!("the workers were never caught in the middle of {name}");
     }
-}
-
-/// What a stock daemon keeps: told to set a time, it compares whole seconds first and leaves what it has just made
-/// as it is if they agree.
-fn daemon_aspects() -> Aspects {
-    Aspects::exact().times(Times::Seconds)
 }
 
 /// Large enough to be caught in transfer, in bytes.

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use testkit::{Aspects, DaemonBuilder, RsyncDaemon, Times, Tmpfs, Tree, compare, content, eventually, skip};
+use testkit::{Aspects, DaemonBuilder, RsyncDaemon, Tmpfs, Tree, compare, content, eventually, skip};
 
 use crate::bench::{BIG, Bench, Mirror, SOON, for_each_destination};
 
@@ -198,7 +198,6 @@ fn mirror_that_has_been_live_outlives_a_refusal() {
 
 /// A disk that is nearly full of something else, which the test then takes away.
 fn full_disk(bench: &Bench, replica: &Tree, tmpfs: &Tmpfs, destination: std::ffi::OsString) {
-    let aspects = Aspects::exact().times(Times::Seconds);
     let filler = tmpfs.path().join("filler");
     std::fs::write(&filler, content(1, 6 << 20)).unwrap();
     bench.source.write("a small file", "fits");
@@ -212,9 +211,9 @@ fn full_disk(bench: &Bench, replica: &Tree, tmpfs: &Tmpfs, destination: std::ffi
     std::fs::remove_file(filler).unwrap();
     mirror.wait_in_step();
     bench.source.write("another", "now there is room");
-    eventually(SOON, || compare(bench.source.root(), replica.root(), &aspects));
+    eventually(SOON, || compare(bench.source.root(), replica.root(), &Aspects::exact()));
     let ended = mirror.stop();
-    compare(bench.source.root(), replica.root(), &aspects).unwrap_or_else(|differences| {
+    compare(bench.source.root(), replica.root(), &Aspects::exact()).unwrap_or_else(|differences| {
         panic!("{differences}\nthe mirror said:\n{}", ended.said());
     });
 }

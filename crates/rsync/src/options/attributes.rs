@@ -10,23 +10,40 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'p'),
         no: &["no-perms", "no-p"],
         brief: "preserve permissions",
-        forward: &[Forward::Letter { place: 21, to: Peer::Any, times: |out| u32::from(out.said().perms) }],
-        set: |given, said| { given.perms = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 21,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().perms),
+        }],
+        set: |given, said| {
+            given.perms = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "executability",
         short: Some(b'E'),
         brief: "preserve executability",
-        forward: &[Forward::Letter { place: 22, to: Peer::Receiver, times: |out| u32::from(out.said().executability && !out.said().perms) }],
-        set: |given, _| { given.executability = true; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 22,
+            to: Peer::Receiver,
+            times: |out| u32::from(out.said().executability && !out.said().perms),
+        }],
+        set: |given, _| {
+            given.executability = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "chmod",
         takes: Takes::Text("CHMOD"),
         brief: "affect file and/or directory permissions",
-        set: |given, said| { given.chmod.extend(said.text()); Ok(()) },
+        set: |given, said| {
+            given.chmod.extend(said.text());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -34,8 +51,16 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'A'),
         no: &["no-acls", "no-A"],
         brief: "preserve ACLs (implies --perms)",
-        forward: &[Forward::Letter { place: 23, to: Peer::Any, times: |out| u32::from(out.said().acls) }],
-        set: |given, said| { given.acls = said.on(); given.perms |= said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 23,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().acls),
+        }],
+        set: |given, said| {
+            given.acls = said.on();
+            given.perms |= said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -43,8 +68,15 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'X'),
         no: &["no-xattrs", "no-X"],
         brief: "preserve extended attributes",
-        forward: &[Forward::Letter { place: 24, to: Peer::Any, times: |out| out.said().xattrs.min(2) }],
-        set: |given, said| { said.count(&mut given.xattrs); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 24,
+            to: Peer::Any,
+            times: |out| out.said().xattrs.min(2),
+        }],
+        set: |given, said| {
+            said.count(&mut given.xattrs);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -52,8 +84,15 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'o'),
         no: &["no-owner", "no-o"],
         brief: "preserve owner (super-user only)",
-        forward: &[Forward::Letter { place: 16, to: Peer::Any, times: |out| u32::from(out.meant.owner) }],
-        set: |given, said| { given.owner = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 16,
+            to: Peer::Any,
+            times: |out| u32::from(out.meant.owner),
+        }],
+        set: |given, said| {
+            given.owner = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -61,55 +100,101 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'g'),
         no: &["no-group", "no-g"],
         brief: "preserve group",
-        forward: &[Forward::Letter { place: 17, to: Peer::Any, times: |out| u32::from(out.meant.group) }],
-        set: |given, said| { given.group = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 17,
+            to: Peer::Any,
+            times: |out| u32::from(out.meant.group),
+        }],
+        set: |given, said| {
+            given.group = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "devices",
         no: &["no-devices"],
         brief: "preserve device files (super-user only)",
-        set: |given, said| { given.devices = said.on(); Ok(()) },
+        set: |given, said| {
+            given.devices = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "copy-devices",
         brief: "copy device contents as a regular file",
-        forward: &[Forward::Words { place: 48, to: Peer::Sender, write: |out, words| words.word_if(out.said().copy_devices, "--copy-devices") }],
+        forward: &[Forward::Words {
+            place: 48,
+            to: Peer::Sender,
+            write: |out, words| words.word_if(out.said().copy_devices, "--copy-devices"),
+        }],
         refusable: false,
-        set: |given, _| { given.copy_devices = true; Ok(()) },
+        set: |given, _| {
+            given.copy_devices = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "write-devices",
         no: &["no-write-devices"],
         brief: "write to devices as files (implies --inplace)",
-        forward: &[Forward::Words { place: 46, to: Peer::Receiver, write: |out, words| words.word_if(out.said().write_devices, "--write-devices") }],
+        forward: &[Forward::Words {
+            place: 46,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().write_devices, "--write-devices"),
+        }],
         refusable: false,
-        set: |given, said| { given.write_devices = said.on(); Ok(()) },
+        set: |given, said| {
+            given.write_devices = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "specials",
         no: &["no-specials"],
         brief: "preserve special files",
-        forward: &[Forward::Words { place: 5, to: Peer::Any, write: |out, words| { match (out.said().devices, out.said().specials) { (true, false) => words.word("--no-specials"), (false, true) => words.word("--specials"), _ => {} } } }],
-        set: |given, said| { given.specials = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 5,
+            to: Peer::Any,
+            write: |out, words| match (out.said().devices, out.said().specials) {
+                (true, false) => words.word("--no-specials"),
+                (false, true) => words.word("--specials"),
+                _ => {}
+            },
+        }],
+        set: |given, said| {
+            given.specials = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "drop-D",
         no: &["no-drop-D"],
         brief: "receiver refuses to create devices/specials",
-        set: |given, said| { given.drop_devices = said.on(); Ok(()) },
+        set: |given, said| {
+            given.drop_devices = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         short: Some(b'D'),
         no: &["no-D"],
         brief: "same as --devices --specials",
-        forward: &[Forward::Letter { place: 18, to: Peer::Any, times: |out| u32::from(out.said().devices) }],
-        set: |given, said| { given.devices = said.on(); given.specials = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 18,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().devices),
+        }],
+        set: |given, said| {
+            given.devices = said.on();
+            given.specials = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -117,8 +202,15 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b't'),
         no: &["no-times", "no-t"],
         brief: "preserve modification times",
-        forward: &[Forward::Letter { place: 19, to: Peer::Any, times: |out| u32::from(out.said().times) }],
-        set: |given, said| { given.times = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 19,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().times),
+        }],
+        set: |given, said| {
+            given.times = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -126,16 +218,36 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'U'),
         no: &["no-atimes", "no-U"],
         brief: "preserve access (use) times",
-        forward: &[Forward::Letter { place: 20, to: Peer::Any, times: |out| out.said().atimes.min(2) }],
-        set: |given, said| { said.count(&mut given.atimes); given.open_noatime |= given.atimes > 1; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 20,
+            to: Peer::Any,
+            times: |out| out.said().atimes.min(2),
+        }],
+        set: |given, said| {
+            said.count(&mut given.atimes);
+            given.open_noatime |= given.atimes > 1;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "open-noatime",
         no: &["no-open-noatime"],
         brief: "avoid changing the atime on opened files",
-        forward: &[Forward::Words { place: 50, to: Peer::Any, write: |out, words| words.word_if(out.said().open_noatime && out.said().atimes <= 1, "--open-noatime") }],
-        set: |given, said| { given.open_noatime = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 50,
+            to: Peer::Any,
+            write: |out, words| {
+                words.word_if(
+                    out.said().open_noatime && out.said().atimes <= 1,
+                    "--open-noatime",
+                )
+            },
+        }],
+        set: |given, said| {
+            given.open_noatime = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -143,7 +255,21 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'N'),
         no: &["no-crtimes", "no-N"],
         brief: "preserve create times (newness)",
-        set: |given, said| { let who = if given.server { "The server" } else { "This rsync" }; let not = if given.server { "" } else { " (-N)" }; if said.on() { Err(Stop::option(format!("{who} does not support --crtimes{not}"))) } else { Ok(()) } },
+        set: |given, said| {
+            let who = if given.server {
+                "The server"
+            } else {
+                "This rsync"
+            };
+            let not = if given.server { "" } else { " (-N)" };
+            if said.on() {
+                Err(Stop::option(format!(
+                    "{who} does not support --crtimes{not}"
+                )))
+            } else {
+                Ok(())
+            }
+        },
         ..ROW
     },
     Opt {
@@ -151,8 +277,15 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'O'),
         no: &["no-omit-dir-times", "no-O"],
         brief: "omit directories from --times",
-        forward: &[Forward::Letter { place: 11, to: Peer::Receiver, times: |out| u32::from(out.said().omit_dir_times) }],
-        set: |given, said| { given.omit_dir_times = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 11,
+            to: Peer::Receiver,
+            times: |out| u32::from(out.said().omit_dir_times),
+        }],
+        set: |given, said| {
+            given.omit_dir_times = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -160,22 +293,39 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'J'),
         no: &["no-omit-link-times", "no-J"],
         brief: "omit symlinks from --times",
-        forward: &[Forward::Letter { place: 12, to: Peer::Receiver, times: |out| u32::from(out.said().omit_link_times) }],
-        set: |given, said| { given.omit_link_times = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 12,
+            to: Peer::Receiver,
+            times: |out| u32::from(out.said().omit_link_times),
+        }],
+        set: |given, said| {
+            given.omit_link_times = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "super",
         no: &["no-super"],
         brief: "receiver attempts super-user activities",
-        forward: &[Forward::Words { place: 22, to: Peer::Receiver, write: |out, words| words.word_if(out.said().rights == Some(Super::Yes), "--super") }],
-        set: |given, said| { given.rights = Some(if said.on() { Super::Yes } else { Super::No }); Ok(()) },
+        forward: &[Forward::Words {
+            place: 22,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().rights == Some(Super::Yes), "--super"),
+        }],
+        set: |given, said| {
+            given.rights = Some(if said.on() { Super::Yes } else { Super::No });
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "fake-super",
         brief: "store/recover privileged attrs using xattrs",
-        set: |given, _| { given.rights = Some(Super::Fake); Ok(()) },
+        set: |given, _| {
+            given.rights = Some(Super::Fake);
+            Ok(())
+        },
         ..ROW
     },
 ];

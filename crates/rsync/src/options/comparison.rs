@@ -10,15 +10,29 @@ pub(super) const ROWS: &[Opt] = &[
         long: "ignore-times",
         short: Some(b'I'),
         brief: "don't skip files that match size and time",
-        forward: &[Forward::Letter { place: 28, to: Peer::Any, times: |out| u32::from(out.said().ignore_times) }],
-        set: |given, _| { given.ignore_times = true; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 28,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().ignore_times),
+        }],
+        set: |given, _| {
+            given.ignore_times = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "size-only",
         brief: "skip files that match in size",
-        forward: &[Forward::Words { place: 23, to: Peer::Receiver, write: |out, words| words.word_if(out.said().size_only, "--size-only") }],
-        set: |given, _| { given.size_only = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 23,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().size_only, "--size-only"),
+        }],
+        set: |given, _| {
+            given.size_only = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -26,8 +40,19 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'@'),
         takes: Takes::Number("NUM"),
         brief: "set the accuracy for mod-time comparisons",
-        forward: &[Forward::Words { place: 28, to: Peer::Receiver, write: |out, words| { match out.said().modify_window { 0 => {} window @ 1.. => words.word(format!("--modify-window={window}")), window => words.word(format!("-@{window}")) } } }],
-        set: |given, said| { given.modify_window = said.number(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 28,
+            to: Peer::Receiver,
+            write: |out, words| match out.said().modify_window {
+                0 => {}
+                window @ 1.. => words.word(format!("--modify-window={window}")),
+                window => words.word(format!("-@{window}")),
+            },
+        }],
+        set: |given, said| {
+            given.modify_window = said.number();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -35,8 +60,19 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'T'),
         takes: Takes::Text("DIR"),
         brief: "create temporary files in directory DIR",
-        forward: &[Forward::Words { place: 39, to: Peer::Receiver, write: |out, words| { if let Some(dir) = &out.said().temp_dir { words.pair("--temp-dir", dir); } } }],
-        set: |given, said| { given.temp_dir = said.text(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 39,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(dir) = &out.said().temp_dir {
+                    words.pair("--temp-dir", dir);
+                }
+            },
+        }],
+        set: |given, said| {
+            given.temp_dir = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -44,15 +80,32 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'y'),
         no: &["no-fuzzy", "no-y"],
         brief: "find similar file for basis if no dest file",
-        forward: &[Forward::Letter { place: 13, to: Peer::Receiver, times: |out| if out.meant.fuzzy > 1 { 2 } else { out.meant.fuzzy } }],
-        set: |given, said| { said.count(&mut given.fuzzy); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 13,
+            to: Peer::Receiver,
+            times: |out| {
+                if out.meant.fuzzy > 1 {
+                    2
+                } else {
+                    out.meant.fuzzy
+                }
+            },
+        }],
+        set: |given, said| {
+            said.count(&mut given.fuzzy);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "compare-dest",
         takes: Takes::Text("DIR"),
         brief: "also compare destination files relative to DIR",
-        forward: &[Forward::Words { place: 41, to: Peer::Receiver, write: |out, words| out.basis_dirs(BasisKind::Compare, words) }],
+        forward: &[Forward::Words {
+            place: 41,
+            to: Peer::Receiver,
+            write: |out, words| out.basis_dirs(BasisKind::Compare, words),
+        }],
         set: |given, said| add_basis(given, BasisKind::Compare, said),
         ..ROW
     },
@@ -60,7 +113,11 @@ pub(super) const ROWS: &[Opt] = &[
         long: "copy-dest",
         takes: Takes::Text("DIR"),
         brief: "... and include copies of unchanged files",
-        forward: &[Forward::Words { place: 41, to: Peer::Receiver, write: |out, words| out.basis_dirs(BasisKind::Copy, words) }],
+        forward: &[Forward::Words {
+            place: 41,
+            to: Peer::Receiver,
+            write: |out, words| out.basis_dirs(BasisKind::Copy, words),
+        }],
         set: |given, said| add_basis(given, BasisKind::Copy, said),
         ..ROW
     },
@@ -68,7 +125,11 @@ pub(super) const ROWS: &[Opt] = &[
         long: "link-dest",
         takes: Takes::Text("DIR"),
         brief: "hardlink to files in DIR when unchanged",
-        forward: &[Forward::Words { place: 41, to: Peer::Receiver, write: |out, words| out.basis_dirs(BasisKind::Link, words) }],
+        forward: &[Forward::Words {
+            place: 41,
+            to: Peer::Receiver,
+            write: |out, words| out.basis_dirs(BasisKind::Link, words),
+        }],
         set: |given, said| add_basis(given, BasisKind::Link, said),
         ..ROW
     },
@@ -77,18 +138,39 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'z'),
         no: &["no-compress", "no-z"],
         brief: "compress file data during the transfer",
-        forward: &[Forward::Letter { place: 32, to: Peer::Any, times: |out| u32::from(matches!(out.meant.compression, Compression::Negotiated | Compression::Zlib)) }],
-        set: |given, said| { said.count(&mut given.compress); if !said.on() { given.compress_choice = None; } Ok(()) },
+        forward: &[Forward::Letter {
+            place: 32,
+            to: Peer::Any,
+            times: |out| {
+                u32::from(matches!(
+                    out.meant.compression,
+                    Compression::Negotiated | Compression::Zlib
+                ))
+            },
+        }],
+        set: |given, said| {
+            said.count(&mut given.compress);
+            if !said.on() {
+                given.compress_choice = None;
+            }
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "old-compress",
-        set: |given, _| { given.compress_choice = Some(b"zlib".to_vec()); Ok(()) },
+        set: |given, _| {
+            given.compress_choice = Some(b"zlib".to_vec());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "new-compress",
-        set: |given, _| { given.compress_choice = Some(b"zlibx".to_vec()); Ok(()) },
+        set: |given, _| {
+            given.compress_choice = Some(b"zlibx".to_vec());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -96,8 +178,20 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zc"],
         takes: Takes::Text("STR"),
         brief: "choose the compression algorithm (aka --zc)",
-        forward: &[Forward::Words { place: 14, to: Peer::Any, write: |out, words| { match &out.meant.compression { Compression::Off | Compression::Negotiated => {} Compression::Zlib => words.word("--old-compress"), Compression::Zlibx => words.word("--new-compress"), Compression::Named(name) => words.value("--compress-choice=", name) } } }],
-        set: |given, said| { given.compress_choice = said.text(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 14,
+            to: Peer::Any,
+            write: |out, words| match &out.meant.compression {
+                Compression::Off | Compression::Negotiated | Compression::ByLevel => {}
+                Compression::Zlib => words.word("--old-compress"),
+                Compression::Zlibx => words.word("--new-compress"),
+                Compression::Named(name) => words.value("--compress-choice=", name),
+            },
+        }],
+        set: |given, said| {
+            given.compress_choice = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -105,8 +199,19 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zl"],
         takes: Takes::Number("NUM"),
         brief: "explicitly set compression level (aka --zl)",
-        forward: &[Forward::Words { place: 4, to: Peer::Any, write: |out, words| { if let Some(level) = out.said().compress_level { words.word(format!("--compress-level={level}")); } } }],
-        set: |given, said| { given.compress_level = Some(said.number()); Ok(()) },
+        forward: &[Forward::Words {
+            place: 4,
+            to: Peer::Any,
+            write: |out, words| {
+                if let Some(level) = out.said().compress_level {
+                    words.word(format!("--compress-level={level}"));
+                }
+            },
+        }],
+        set: |given, said| {
+            given.compress_level = Some(said.number());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -114,15 +219,29 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zt"],
         takes: Takes::Number("NUM"),
         brief: "explicitly set compression threads (aka --zt)",
-        set: |given, said| { given.compress_threads = said.number(); Ok(()) },
+        set: |given, said| {
+            given.compress_threads = said.number();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "skip-compress",
         takes: Takes::Text("LIST"),
         brief: "skip compressing files with suffix in LIST",
-        forward: &[Forward::Words { place: 25, to: Peer::Sender, write: |out, words| { if let Some(list) = &out.said().skip_compress { words.value("--skip-compress=", list); } } }],
-        set: |given, said| { given.skip_compress = said.text(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 25,
+            to: Peer::Sender,
+            write: |out, words| {
+                if let Some(list) = &out.said().skip_compress {
+                    words.value("--skip-compress=", list);
+                }
+            },
+        }],
+        set: |given, said| {
+            given.skip_compress = said.text();
+            Ok(())
+        },
         ..ROW
     },
 ];
@@ -135,10 +254,14 @@ fn add_basis(given: &mut Given, kind: BasisKind, said: Said<'_>) -> Result<(), S
     match given.basis_kind {
         Some(earlier) if earlier != kind => {
             let earlier = earlier.option();
-            return Err(Stop::option(format!("ERROR: the {option} option conflicts with the {earlier} option")));
+            return Err(Stop::option(format!(
+                "ERROR: the {option} option conflicts with the {earlier} option"
+            )));
         }
         _ if given.basis_dirs.len() >= BASIS_DIRS_MAX => {
-            return Err(Stop::option(format!("ERROR: at most {BASIS_DIRS_MAX} {option} args may be specified")));
+            return Err(Stop::option(format!(
+                "ERROR: at most {BASIS_DIRS_MAX} {option} args may be specified"
+            )));
         }
         _ => {}
     }

@@ -9,7 +9,12 @@ pub(super) const ROWS: &[Opt] = &[
         long: "old-args",
         no: &["no-old-args"],
         brief: "disable the modern argument-protection idiom",
-        set: |given, said| { let mut count = given.old_args.unwrap_or(0); said.count(&mut count); given.old_args = Some(count); Ok(()) },
+        set: |given, said| {
+            let mut count = given.old_args.unwrap_or(0);
+            said.count(&mut count);
+            given.old_args = Some(count);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -18,50 +23,75 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["protect-args"],
         no: &["no-secluded-args", "no-protect-args", "no-s"],
         brief: "use the protocol to safely send the arguments",
-        forward: &[Forward::Letter { place: 1, to: Peer::Any, times: |out| u32::from(out.meant.secluded) }],
+        forward: &[Forward::Letter {
+            place: 1,
+            to: Peer::Any,
+            times: |out| u32::from(out.meant.secluded),
+        }],
         refusable: false,
-        set: |given, said| { given.secluded_args = Some(said.on()); Ok(()) },
+        set: |given, said| {
+            given.secluded_args = Some(said.on());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "trust-sender",
         brief: "trust the remote sender's file list",
-        set: |given, _| { given.trust_sender = true; Ok(()) },
+        set: |given, _| {
+            given.trust_sender = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "copy-as",
         takes: Takes::Text("USER[:GROUP]"),
         brief: "specify user & optional group for the copy",
-        set: |given, said| { given.copy_as = said.text(); Ok(()) },
+        set: |given, said| {
+            given.copy_as = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "address",
         takes: Takes::Text("ADDRESS"),
         brief: "bind address for outgoing socket to daemon",
-        set: |given, said| { given.address = said.text(); Ok(()) },
+        set: |given, said| {
+            given.address = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "port",
         takes: Takes::Number("PORT"),
         brief: "specify double-colon alternate port number",
-        set: |given, said| { given.port = said.number(); Ok(()) },
+        set: |given, said| {
+            given.port = said.number();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "sockopts",
         takes: Takes::Text("OPTIONS"),
         brief: "specify custom TCP options",
-        set: |given, said| { given.sockopts = said.text(); Ok(()) },
+        set: |given, said| {
+            given.sockopts = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "blocking-io",
         no: &["no-blocking-io"],
         brief: "use blocking I/O for the remote shell",
-        set: |given, said| { given.blocking_io = Some(said.on()); Ok(()) },
+        set: |given, said| {
+            given.blocking_io = Some(said.on());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -74,11 +104,22 @@ pub(super) const ROWS: &[Opt] = &[
 ];
 
 fn set_outbuf(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
-    given.outbuf = Some(match said.text().unwrap_or_default().first().map(u8::to_ascii_uppercase) {
-        Some(b'N' | b'U') => Buffering::None,
-        Some(b'L') => Buffering::Line,
-        Some(b'B' | b'F') => Buffering::Block,
-        _ => return Err(Stop::option("Invalid --outbuf setting -- specify N, L, or B.")),
-    });
+    given.outbuf = Some(
+        match said
+            .text()
+            .unwrap_or_default()
+            .first()
+            .map(u8::to_ascii_uppercase)
+        {
+            Some(b'N' | b'U') => Buffering::None,
+            Some(b'L') => Buffering::Line,
+            Some(b'B' | b'F') => Buffering::Block,
+            _ => {
+                return Err(Stop::option(
+                    "Invalid --outbuf setting -- specify N, L, or B.",
+                ));
+            }
+        },
+    );
     Ok(())
 }

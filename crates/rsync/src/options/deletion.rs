@@ -8,114 +8,244 @@ pub(super) const ROWS: &[Opt] = &[
         long: "existing",
         aliases: &["ignore-non-existing"],
         brief: "skip creating new files on receiver",
-        also: &[("--ignore-non-existing", "skip creating new files on receiver")],
-        forward: &[Forward::Words { place: 38, to: Peer::Receiver, write: |out, words| words.word_if(out.said().existing, "--existing") }],
-        set: |given, _| { given.existing = true; Ok(()) },
+        also: &[(
+            "--ignore-non-existing",
+            "skip creating new files on receiver",
+        )],
+        forward: &[Forward::Words {
+            place: 38,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().existing, "--existing"),
+        }],
+        set: |given, _| {
+            given.existing = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "ignore-existing",
         brief: "skip updating files that exist on receiver",
-        forward: &[Forward::Words { place: 37, to: Peer::Receiver, write: |out, words| words.word_if(out.said().ignore_existing, "--ignore-existing") }],
-        set: |given, _| { given.ignore_existing = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 37,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().ignore_existing, "--ignore-existing"),
+        }],
+        set: |given, _| {
+            given.ignore_existing = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "remove-source-files",
         brief: "sender removes synchronized files (non-directory)",
-        forward: &[Forward::Words { place: 47, to: Peer::Any, write: |out, words| { match out.said().remove_source_files { Some(SourceRemoval::Synchronised) => words.word("--remove-source-files"), Some(SourceRemoval::Sent) => words.word("--remove-sent-files"), None => {} } } }],
-        set: |given, _| { given.remove_source_files = Some(SourceRemoval::Synchronised); Ok(()) },
+        forward: &[Forward::Words {
+            place: 47,
+            to: Peer::Any,
+            write: |out, words| {
+                if let Some(removal) = out.said().remove_source_files {
+                    words.word(removal.option());
+                }
+            },
+        }],
+        set: |given, _| {
+            given.remove_source_files = Some(SourceRemoval::Synchronised);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "remove-sent-files",
-        set: |given, _| { given.remove_source_files = Some(SourceRemoval::Sent); Ok(()) },
+        set: |given, _| {
+            given.remove_source_files = Some(SourceRemoval::Sent);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "del",
         brief: "an alias for --delete-during",
-        set: |given, _| { given.delete_during = true; Ok(()) },
+        set: |given, _| {
+            given.delete_during = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete",
         brief: "delete extraneous files from dest directories",
-        forward: &[Forward::Words { place: 18, to: Peer::Receiver, write: |out, words| words.word_if(out.meant.deletes && out.meant.delete_when.is_none() && !out.said().delete_excluded, "--delete") }],
-        set: |given, _| { given.delete = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 18,
+            to: Peer::Receiver,
+            write: |out, words| {
+                words.word_if(
+                    out.meant.deletes
+                        && out.meant.delete_when.is_none()
+                        && !out.said().delete_excluded,
+                    "--delete",
+                )
+            },
+        }],
+        set: |given, _| {
+            given.delete = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete-before",
         brief: "receiver deletes before xfer, not during",
-        forward: &[Forward::Words { place: 18, to: Peer::Receiver, write: |out, words| words.word_if(out.said().delete_before, "--delete-before") }],
-        set: |given, _| { given.delete_before = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 18,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().delete_before, "--delete-before"),
+        }],
+        set: |given, _| {
+            given.delete_before = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete-during",
         brief: "receiver deletes during the transfer",
-        forward: &[Forward::Words { place: 18, to: Peer::Receiver, write: |out, words| words.word_if(out.said().delete_during, "--delete-during") }],
-        set: |given, _| { given.delete_during = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 18,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().delete_during, "--delete-during"),
+        }],
+        set: |given, _| {
+            given.delete_during = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete-delay",
         brief: "find deletions during, delete after",
-        forward: &[Forward::Words { place: 18, to: Peer::Receiver, write: |out, words| words.word_if(out.said().delete_delay, "--delete-delay") }],
-        set: |given, _| { given.delete_delay = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 18,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().delete_delay, "--delete-delay"),
+        }],
+        set: |given, _| {
+            given.delete_delay = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete-after",
         brief: "receiver deletes after transfer, not during",
-        forward: &[Forward::Words { place: 18, to: Peer::Receiver, write: |out, words| words.word_if(out.said().delete_after, "--delete-after") }],
-        set: |given, _| { given.delete_after = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 18,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().delete_after, "--delete-after"),
+        }],
+        set: |given, _| {
+            given.delete_after = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete-excluded",
         brief: "also delete excluded files from dest directories",
-        forward: &[Forward::Words { place: 19, to: Peer::Receiver, write: |out, words| words.word_if(out.said().delete_excluded, "--delete-excluded") }],
-        set: |given, _| { given.delete_excluded = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 19,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().delete_excluded, "--delete-excluded"),
+        }],
+        set: |given, _| {
+            given.delete_excluded = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "ignore-missing-args",
         brief: "ignore missing source arguments without error",
-        forward: &[Forward::Words { place: 27, to: Peer::Sender, write: |out, words| words.word_if(out.said().ignore_missing_args && !out.said().delete_missing_args, "--ignore-missing-args") }],
-        set: |given, _| { given.ignore_missing_args = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 27,
+            to: Peer::Sender,
+            write: |out, words| {
+                words.word_if(
+                    out.said().ignore_missing_args && !out.said().delete_missing_args,
+                    "--ignore-missing-args",
+                )
+            },
+        }],
+        set: |given, _| {
+            given.ignore_missing_args = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delete-missing-args",
         brief: "delete missing source arguments from destination",
-        forward: &[Forward::Words { place: 27, to: Peer::Any, write: |out, words| words.word_if(out.said().delete_missing_args, "--delete-missing-args") }],
-        set: |given, _| { given.delete_missing_args = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 27,
+            to: Peer::Any,
+            write: |out, words| {
+                words.word_if(out.said().delete_missing_args, "--delete-missing-args")
+            },
+        }],
+        set: |given, _| {
+            given.delete_missing_args = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "ignore-errors",
         no: &["no-ignore-errors"],
         brief: "delete even if there are I/O errors",
-        forward: &[Forward::Words { place: 31, to: Peer::Any, write: |out, words| words.word_if(out.said().ignore_errors, "--ignore-errors") }],
-        set: |given, said| { given.ignore_errors = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 31,
+            to: Peer::Any,
+            write: |out, words| words.word_if(out.said().ignore_errors, "--ignore-errors"),
+        }],
+        set: |given, said| {
+            given.ignore_errors = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "force",
         no: &["no-force"],
         brief: "force deletion of directories even if not empty",
-        forward: &[Forward::Words { place: 20, to: Peer::Receiver, write: |out, words| words.word_if(out.said().force, "--force") }],
-        set: |given, said| { given.force = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 20,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().force, "--force"),
+        }],
+        set: |given, said| {
+            given.force = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "max-delete",
         takes: Takes::Number("NUM"),
         brief: "don't delete more than NUM files",
-        forward: &[Forward::Words { place: 15, to: Peer::Receiver, write: |out, words| { if let Some(max) = out.said().max_delete { let max = if max > 0 { max } else { -1 }; words.word(format!("--max-delete={max}")); } } }],
-        set: |given, said| { given.max_delete = Some(said.number()); Ok(()) },
+        forward: &[Forward::Words {
+            place: 15,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(max) = out.said().max_delete {
+                    let max = if max > 0 { max } else { -1 };
+                    words.word(format!("--max-delete={max}"));
+                }
+            },
+        }],
+        set: |given, said| {
+            given.max_delete = Some(said.number());
+            Ok(())
+        },
         ..ROW
     },
 ];

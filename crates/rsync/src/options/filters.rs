@@ -8,8 +8,15 @@ pub(super) const ROWS: &[Opt] = &[
         long: "cvs-exclude",
         short: Some(b'C'),
         brief: "auto-ignore files in the same way CVS does",
-        forward: &[Forward::Letter { place: 27, to: Peer::Any, times: |out| u32::from(out.said().cvs_exclude) }],
-        set: |given, _| { given.cvs_exclude = true; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 27,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().cvs_exclude),
+        }],
+        set: |given, _| {
+            given.cvs_exclude = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -17,50 +24,81 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'f'),
         takes: Takes::Text("RULE"),
         brief: "add a file-filtering RULE",
-        set: |given, said| { given.rules.extend(said.text().map(RuleSource::Filter)); Ok(()) },
+        set: |given, said| {
+            given.rules.extend(said.text().map(RuleSource::Filter));
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         short: Some(b'F'),
         brief: "same as --filter='dir-merge /.rsync-filter'",
         also: &[("", "repeated: --filter='- .rsync-filter'")],
-        set: |given, _| { given.per_dir_filters += 1; let rule: &[u8] = match given.per_dir_filters { 1 => b": /.rsync-filter", 2 => b"- .rsync-filter", _ => return Ok(()) }; given.rules.push(RuleSource::Filter(rule.to_vec())); Ok(()) },
+        set: |given, _| {
+            given.per_dir_filters += 1;
+            let rule: &[u8] = match given.per_dir_filters {
+                1 => b": /.rsync-filter",
+                2 => b"- .rsync-filter",
+                _ => return Ok(()),
+            };
+            given.rules.push(RuleSource::Filter(rule.to_vec()));
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "exclude",
         takes: Takes::Text("PATTERN"),
         brief: "exclude files matching PATTERN",
-        set: |given, said| { given.rules.extend(said.text().map(RuleSource::Exclude)); Ok(()) },
+        set: |given, said| {
+            given.rules.extend(said.text().map(RuleSource::Exclude));
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "exclude-from",
         takes: Takes::Text("FILE"),
         brief: "read exclude patterns from FILE",
-        set: |given, said| { let nul = given.from0; given.rules.extend(said.text().map(|file| RuleSource::ExcludeFrom { file, nul })); Ok(()) },
+        set: |given, said| {
+            given.rules.extend(said.text().map(RuleSource::ExcludeFrom));
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "include",
         takes: Takes::Text("PATTERN"),
         brief: "don't exclude files matching PATTERN",
-        set: |given, said| { given.rules.extend(said.text().map(RuleSource::Include)); Ok(()) },
+        set: |given, said| {
+            given.rules.extend(said.text().map(RuleSource::Include));
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "include-from",
         takes: Takes::Text("FILE"),
         brief: "read include patterns from FILE",
-        set: |given, said| { let nul = given.from0; given.rules.extend(said.text().map(|file| RuleSource::IncludeFrom { file, nul })); Ok(()) },
+        set: |given, said| {
+            given.rules.extend(said.text().map(RuleSource::IncludeFrom));
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "files-from",
         takes: Takes::Text("FILE"),
         brief: "read list of source-file names from FILE",
-        forward: &[Forward::Words { place: 44, to: Peer::Any, write: |out, words| out.files_from(words) }],
-        set: |given, said| { given.files_from = said.text(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 44,
+            to: Peer::Any,
+            write: |out, words| out.files_from(words),
+        }],
+        set: |given, said| {
+            given.files_from = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -69,7 +107,10 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-from0"],
         brief: "all *-from/filter files are delimited by 0s",
         refusable: false,
-        set: |given, said| { given.from0 = said.on(); Ok(()) },
+        set: |given, said| {
+            given.from0 = said.on();
+            Ok(())
+        },
         ..ROW
     },
 ];

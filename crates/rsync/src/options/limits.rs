@@ -10,48 +10,127 @@ pub(super) const ROWS: &[Opt] = &[
         long: "max-size",
         takes: Takes::Text("SIZE"),
         brief: "don't transfer any file larger than SIZE",
-        forward: &[Forward::Words { place: 17, to: Peer::Receiver, write: |out, words| { if let Some(size) = out.said().max_size { words.word(format!("--max-size={size}")); } } }],
-        set: |given, said| { given.max_size = Some(size::parse("max-size", &said.text().unwrap_or_default(), BYTES)?); Ok(()) },
+        forward: &[Forward::Words {
+            place: 17,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(size) = out.said().max_size {
+                    words.word(format!("--max-size={size}"));
+                }
+            },
+        }],
+        set: |given, said| {
+            given.max_size = Some(size::parse(
+                "max-size",
+                &said.text().unwrap_or_default(),
+                BYTES,
+            )?);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "min-size",
         takes: Takes::Text("SIZE"),
         brief: "don't transfer any file smaller than SIZE",
-        forward: &[Forward::Words { place: 16, to: Peer::Receiver, write: |out, words| { if let Some(size) = out.said().min_size { words.word(format!("--min-size={size}")); } } }],
-        set: |given, said| { given.min_size = Some(size::parse("min-size", &said.text().unwrap_or_default(), BYTES)?); Ok(()) },
+        forward: &[Forward::Words {
+            place: 16,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(size) = out.said().min_size {
+                    words.word(format!("--min-size={size}"));
+                }
+            },
+        }],
+        set: |given, said| {
+            given.min_size = Some(size::parse(
+                "min-size",
+                &said.text().unwrap_or_default(),
+                BYTES,
+            )?);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "max-alloc",
         takes: Takes::Text("SIZE"),
         brief: "change a limit relating to memory alloc",
-        forward: &[Forward::Words { place: 26, to: Peer::Any, write: |out, words| { if let Some(size) = &out.meant.max_alloc_text { words.value("--max-alloc=", size); } } }],
-        set: |given, said| { let text = said.text().unwrap_or_default(); max_alloc(&text)?; given.max_alloc = Some(text); Ok(()) },
+        forward: &[Forward::Words {
+            place: 26,
+            to: Peer::Any,
+            write: |out, words| {
+                if let Some(size) = &out.meant.max_alloc_text {
+                    words.value("--max-alloc=", size);
+                }
+            },
+        }],
+        set: |given, said| {
+            let text = said.text().unwrap_or_default();
+            max_alloc(&text)?;
+            given.max_alloc = Some(text);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "partial",
         no: &["no-partial"],
         brief: "keep partially transferred files",
-        forward: &[Forward::Words { place: 30, to: Peer::Receiver, write: |out, words| { let meant = out.meant; words.word_if(meant.partial && meant.partial_dir.is_none() && !meant.inplace, "--partial"); } }],
-        set: |given, said| { given.partial = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 30,
+            to: Peer::Receiver,
+            write: |out, words| {
+                let meant = out.meant;
+                words.word_if(
+                    meant.partial && meant.partial_dir.is_none() && !meant.inplace,
+                    "--partial",
+                );
+            },
+        }],
+        set: |given, said| {
+            given.partial = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "partial-dir",
         takes: Takes::Text("DIR"),
         brief: "put a partially transferred file into DIR",
-        forward: &[Forward::Words { place: 30, to: Peer::Receiver, write: |out, words| { if let Some(dir) = out.meant.partial_dir.as_ref().filter(|_| !out.meant.partial_dir_implied) { words.pair("--partial-dir", dir); } } }],
-        set: |given, said| { given.partial_dir = said.text(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 30,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(dir) = out
+                    .meant
+                    .partial_dir
+                    .as_ref()
+                    .filter(|_| !out.meant.partial_dir_implied)
+                {
+                    words.pair("--partial-dir", dir);
+                }
+            },
+        }],
+        set: |given, said| {
+            given.partial_dir = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "delay-updates",
         no: &["no-delay-updates"],
         brief: "put all updated files into place at end",
-        forward: &[Forward::Words { place: 30, to: Peer::Receiver, write: |out, words| words.word_if(out.said().delay_updates, "--delay-updates") }],
-        set: |given, said| { given.delay_updates = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 30,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().delay_updates, "--delay-updates"),
+        }],
+        set: |given, said| {
+            given.delay_updates = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -59,23 +138,45 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'm'),
         no: &["no-prune-empty-dirs", "no-m"],
         brief: "prune empty directory chains from file-list",
-        forward: &[Forward::Letter { place: 10, to: Peer::Receiver, times: |out| u32::from(out.said().prune_empty_dirs) }],
-        set: |given, said| { given.prune_empty_dirs = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 10,
+            to: Peer::Receiver,
+            times: |out| u32::from(out.said().prune_empty_dirs),
+        }],
+        set: |given, said| {
+            given.prune_empty_dirs = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "numeric-ids",
         no: &["no-numeric-ids"],
         brief: "don't map uid/gid values by user/group name",
-        forward: &[Forward::Words { place: 34, to: Peer::Any, write: |out, words| words.word_if(out.said().numeric_ids, "--numeric-ids") }],
-        set: |given, said| { given.numeric_ids = said.on(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 34,
+            to: Peer::Any,
+            write: |out, words| words.word_if(out.said().numeric_ids, "--numeric-ids"),
+        }],
+        set: |given, said| {
+            given.numeric_ids = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "usermap",
         takes: Takes::Text("STRING"),
         brief: "custom username mapping",
-        forward: &[Forward::Words { place: 36, to: Peer::Receiver, write: |out, words| { if let Some(map) = &out.said().usermap { words.value("--usermap=", &map.text); } } }],
+        forward: &[Forward::Words {
+            place: 36,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(map) = &out.said().usermap {
+                    words.value("--usermap=", &map.text);
+                }
+            },
+        }],
         set: |given, said| set_map(&mut given.usermap, "--usermap", said),
         ..ROW
     },
@@ -83,7 +184,15 @@ pub(super) const ROWS: &[Opt] = &[
         long: "groupmap",
         takes: Takes::Text("STRING"),
         brief: "custom groupname mapping",
-        forward: &[Forward::Words { place: 36, to: Peer::Receiver, write: |out, words| { if let Some(map) = &out.said().groupmap { words.value("--groupmap=", &map.text); } } }],
+        forward: &[Forward::Words {
+            place: 36,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(map) = &out.said().groupmap {
+                    words.value("--groupmap=", &map.text);
+                }
+            },
+        }],
         set: |given, said| set_map(&mut given.groupmap, "--groupmap", said),
         ..ROW
     },
@@ -99,8 +208,20 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-timeout"],
         takes: Takes::Number("SECONDS"),
         brief: "set I/O timeout in seconds",
-        forward: &[Forward::Words { place: 9, to: Peer::Any, write: |out, words| { let seconds = out.said().timeout; if seconds > 0 { words.word(format!("--timeout={seconds}")); } } }],
-        set: |given, said| { given.timeout = said.number(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 9,
+            to: Peer::Any,
+            write: |out, words| {
+                let seconds = out.said().timeout;
+                if seconds > 0 {
+                    words.word(format!("--timeout={seconds}"));
+                }
+            },
+        }],
+        set: |given, said| {
+            given.timeout = said.number();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -108,7 +229,10 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-contimeout"],
         takes: Takes::Number("SECONDS"),
         brief: "set daemon connection timeout in seconds",
-        set: |given, said| { given.contimeout = said.number(); Ok(()) },
+        set: |given, said| {
+            given.contimeout = said.number();
+            Ok(())
+        },
         ..ROW
     },
 ];
@@ -118,15 +242,29 @@ pub(super) const ROWS: &[Opt] = &[
 /// # Errors
 /// As [`size::parse`].
 pub(crate) fn max_alloc(text: &[u8]) -> Result<u64, Stop> {
-    size::parse("max-alloc", text, Limits { unit: Unit::Byte, min: 1 << 20, max: None, zero: true })
+    size::parse(
+        "max-alloc",
+        text,
+        Limits {
+            unit: Unit::Byte,
+            min: 1 << 20,
+            max: None,
+            zero: true,
+        },
+    )
 }
 
 fn set_map(map: &mut Option<IdMap>, option: &str, said: Said<'_>) -> Result<(), Stop> {
     match map {
-        Some(earlier) if earlier.by_chown => Err(Stop::option(format!("{option} conflicts with prior --chown."))),
+        Some(earlier) if earlier.by_chown => Err(Stop::option(format!(
+            "{option} conflicts with prior --chown."
+        ))),
         Some(_) => Err(Stop::option(format!("You can only specify {option} once."))),
         None => {
-            *map = said.text().map(|text| IdMap { text, by_chown: false });
+            *map = said.text().map(|text| IdMap {
+                text,
+                by_chown: false,
+            });
             Ok(())
         }
     }
@@ -136,19 +274,34 @@ fn set_map(map: &mut Option<IdMap>, option: &str, said: Said<'_>) -> Result<(), 
 fn set_chown(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
     let text = said.text().unwrap_or_default();
     let mut halves = text.splitn(2, |&byte| byte == b':');
-    let (user, group) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
-    for (name, map, option, kind) in
-        [(user, &mut given.usermap, "--usermap", "user"), (group, &mut given.groupmap, "--groupmap", "group")]
-    {
+    let (user, group) = (
+        halves.next().unwrap_or_default(),
+        halves.next().unwrap_or_default(),
+    );
+    for (name, map, option, kind) in [
+        (user, &mut given.usermap, "--usermap", "user"),
+        (group, &mut given.groupmap, "--groupmap", "group"),
+    ] {
         if name.is_empty() {
             continue;
         }
         match map {
             Some(earlier) if earlier.by_chown => {
-                return Err(Stop::option(format!("You can only specify a {kind}-affecting --chown once.")));
+                return Err(Stop::option(format!(
+                    "You can only specify a {kind}-affecting --chown once."
+                )));
             }
-            Some(_) => return Err(Stop::option(format!("--chown conflicts with prior {option}."))),
-            None => *map = Some(IdMap { text: [b"*:", name].concat(), by_chown: true }),
+            Some(_) => {
+                return Err(Stop::option(format!(
+                    "--chown conflicts with prior {option}."
+                )));
+            }
+            None => {
+                *map = Some(IdMap {
+                    text: [b"*:", name].concat(),
+                    by_chown: true,
+                })
+            }
         }
     }
     Ok(())

@@ -8,67 +8,118 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'l'),
         no: &["no-links", "no-l"],
         brief: "copy symlinks as symlinks",
-        forward: &[Forward::Letter { place: 7, to: Peer::Any, times: |out| u32::from(out.said().links) }],
-        set: |given, said| { given.links = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 7,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().links),
+        }],
+        set: |given, said| {
+            given.links = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "copy-links",
         short: Some(b'L'),
         brief: "transform symlink into referent file/directory",
-        forward: &[Forward::Letter { place: 9, to: Peer::Sender, times: |out| u32::from(out.said().copy_links) }],
-        set: |given, _| { given.copy_links = true; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 9,
+            to: Peer::Sender,
+            times: |out| u32::from(out.said().copy_links),
+        }],
+        set: |given, _| {
+            given.copy_links = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "copy-unsafe-links",
         brief: "only \"unsafe\" symlinks are transformed",
-        forward: &[Forward::Words { place: 32, to: Peer::Any, write: |out, words| words.word_if(out.said().copy_unsafe_links, "--copy-unsafe-links") }],
-        set: |given, _| { given.copy_unsafe_links = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 32,
+            to: Peer::Any,
+            write: |out, words| words.word_if(out.said().copy_unsafe_links, "--copy-unsafe-links"),
+        }],
+        set: |given, _| {
+            given.copy_unsafe_links = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "safe-links",
         brief: "ignore symlinks that point outside the tree",
-        forward: &[Forward::Words { place: 33, to: Peer::Any, write: |out, words| words.word_if(out.said().safe_links, "--safe-links") }],
-        set: |given, _| { given.safe_links = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 33,
+            to: Peer::Any,
+            write: |out, words| words.word_if(out.said().safe_links, "--safe-links"),
+        }],
+        set: |given, _| {
+            given.safe_links = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "insecure-links",
         no: &["no-insecure-links"],
         brief: "follow attacker-owned symlinks in operator paths",
-        set: |given, said| { given.insecure_links = said.on(); Ok(()) },
+        set: |given, said| {
+            given.insecure_links = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "confine-root",
         takes: Takes::Text("DIR"),
         brief: "refuse operator paths resolving outside DIR",
-        set: |given, said| { given.confine_root = said.text(); Ok(()) },
+        set: |given, said| {
+            given.confine_root = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "munge-links",
         no: &["no-munge-links"],
         brief: "munge symlinks to make them safe & unusable",
-        set: |given, said| { given.munge_links = said.on(); Ok(()) },
+        set: |given, said| {
+            given.munge_links = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "copy-dirlinks",
         short: Some(b'k'),
         brief: "transform symlink to directory into referent directory",
-        forward: &[Forward::Letter { place: 10, to: Peer::Sender, times: |out| u32::from(out.said().copy_dirlinks) }],
-        set: |given, _| { given.copy_dirlinks = true; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 10,
+            to: Peer::Sender,
+            times: |out| u32::from(out.said().copy_dirlinks),
+        }],
+        set: |given, _| {
+            given.copy_dirlinks = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "keep-dirlinks",
         short: Some(b'K'),
         brief: "treat symlinked directory on receiver as directory",
-        forward: &[Forward::Letter { place: 9, to: Peer::Receiver, times: |out| u32::from(out.said().keep_dirlinks) }],
-        set: |given, _| { given.keep_dirlinks = true; Ok(()) },
+        forward: &[Forward::Letter {
+            place: 9,
+            to: Peer::Receiver,
+            times: |out| u32::from(out.said().keep_dirlinks),
+        }],
+        set: |given, _| {
+            given.keep_dirlinks = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -76,8 +127,15 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'H'),
         no: &["no-hard-links", "no-H"],
         brief: "preserve hard links",
-        forward: &[Forward::Letter { place: 15, to: Peer::Any, times: |out| out.said().hard_links.min(2) }],
-        set: |given, said| { said.count(&mut given.hard_links); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 15,
+            to: Peer::Any,
+            times: |out| out.said().hard_links.min(2),
+        }],
+        set: |given, said| {
+            said.count(&mut given.hard_links);
+            Ok(())
+        },
         ..ROW
     },
 ];

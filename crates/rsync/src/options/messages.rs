@@ -13,7 +13,11 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'v'),
         no: &["no-verbose", "no-v"],
         brief: "increase verbosity",
-        forward: &[Forward::Letter { place: 2, to: Peer::Any, times: |out| out.said().verbose.min(VERBOSITY_MAX) }],
+        forward: &[Forward::Letter {
+            place: 2,
+            to: Peer::Any,
+            times: |out| out.said().verbose.min(VERBOSITY_MAX),
+        }],
         set: |given, said| {
             said.count(&mut given.verbose);
             Ok(())
@@ -33,14 +37,22 @@ pub(super) const ROWS: &[Opt] = &[
                 }
             },
         }],
-        set: |given, said| given.info.read(&said.text().unwrap_or_default(), given.server),
+        set: |given, said| {
+            given
+                .info
+                .read(&said.text().unwrap_or_default(), given.server)
+        },
         ..ROW
     },
     Opt {
         long: "debug",
         takes: Takes::Text("FLAGS"),
         brief: "fine-grained debug verbosity",
-        set: |given, said| given.debug.read(&said.text().unwrap_or_default(), given.server),
+        set: |given, said| {
+            given
+                .debug
+                .read(&said.text().unwrap_or_default(), given.server)
+        },
         ..ROW
     },
     Opt {
@@ -63,7 +75,11 @@ pub(super) const ROWS: &[Opt] = &[
         long: "msgs2stderr",
         no: &["no-msgs2stderr"],
         set: |given, said| {
-            given.stderr = Some(if said.on() { Stderr::All } else { Stderr::Client });
+            given.stderr = Some(if said.on() {
+                Stderr::All
+            } else {
+                Stderr::Client
+            });
             Ok(())
         },
         ..ROW
@@ -97,11 +113,19 @@ pub(super) const ROWS: &[Opt] = &[
 
 fn set_stderr(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
     let mode = said.text().unwrap_or_default();
-    let modes = [("errors", Stderr::Errors), ("all", Stderr::All), ("client", Stderr::Client)];
-    let meant = modes.iter().find(|(name, _)| !mode.is_empty() && name.as_bytes().starts_with(&mode));
+    let modes = [
+        ("errors", Stderr::Errors),
+        ("all", Stderr::All),
+        ("client", Stderr::Client),
+    ];
+    let meant = modes
+        .iter()
+        .find(|(name, _)| !mode.is_empty() && name.as_bytes().starts_with(&mode));
     let Some((_, meant)) = meant else {
         let mode = shown(&mode);
-        return Err(Stop::option(format!("--stderr mode \"{mode}\" is not one of errors, all, or client")));
+        return Err(Stop::option(format!(
+            "--stderr mode \"{mode}\" is not one of errors, all, or client"
+        )));
     };
     given.stderr = Some(*meant);
     Ok(())

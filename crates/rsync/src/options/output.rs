@@ -8,8 +8,15 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "stats",
         brief: "give some file-transfer stats",
-        forward: &[Forward::Words { place: 24, to: Peer::Receiver, write: |out, words| words.word_if(out.said().stats, "--stats") }],
-        set: |given, _| { given.stats = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 24,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().stats, "--stats"),
+        }],
+        set: |given, _| {
+            given.stats = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -17,7 +24,10 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'8'),
         no: &["no-8-bit-output", "no-8"],
         brief: "leave high-bit chars unescaped in output",
-        set: |given, said| { given.eight_bit = said.on(); Ok(()) },
+        set: |given, said| {
+            given.eight_bit = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -25,20 +35,30 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'h'),
         no: &["no-human-readable", "no-h"],
         brief: "output numbers in a human-readable format",
-        set: |given, said| { said.count(&mut given.human); Ok(()) },
+        set: |given, said| {
+            said.count(&mut given.human);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "progress",
         no: &["no-progress"],
         brief: "show progress during transfer",
-        set: |given, said| { given.progress = said.on(); Ok(()) },
+        set: |given, said| {
+            given.progress = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         short: Some(b'P'),
         brief: "same as --partial --progress",
-        set: |given, _| { given.partial = true; given.progress = true; Ok(()) },
+        set: |given, _| {
+            given.partial = true;
+            given.progress = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -46,7 +66,10 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'i'),
         no: &["no-itemize-changes", "no-i"],
         brief: "output a change-summary for all updates",
-        set: |given, said| { said.count(&mut given.itemize); Ok(()) },
+        set: |given, said| {
+            said.count(&mut given.itemize);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -54,7 +77,16 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'M'),
         takes: Takes::Text("OPT"),
         brief: "send OPTION to the remote side only",
-        forward: &[Forward::Words { place: 52, to: Peer::Any, write: |out, words| out.said().remote_options.iter().for_each(|option| words.typed(option)) }],
+        forward: &[Forward::Words {
+            place: 52,
+            to: Peer::Any,
+            write: |out, words| {
+                out.said()
+                    .remote_options
+                    .iter()
+                    .for_each(|option| words.typed(option))
+            },
+        }],
         set: set_remote_option,
         ..ROW
     },
@@ -63,23 +95,40 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["log-format"],
         takes: Takes::Text("FORMAT"),
         brief: "output updates using the specified FORMAT",
-        forward: &[Forward::Words { place: 6, to: Peer::Receiver, write: |out, words| { if let Some(format) = out.log_format() { words.word(format!("--log-format={format}")); } } }],
+        forward: &[Forward::Words {
+            place: 6,
+            to: Peer::Receiver,
+            write: |out, words| {
+                if let Some(format) = out.log_format() {
+                    words.word(format!("--log-format={format}"));
+                }
+            },
+        }],
         refusable: false,
-        set: |given, said| { given.out_format = said.text(); Ok(()) },
+        set: |given, said| {
+            given.out_format = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "log-file",
         takes: Takes::Text("FILE"),
         brief: "log what we're doing to the specified FILE",
-        set: |given, said| { given.log_file = said.text(); Ok(()) },
+        set: |given, said| {
+            given.log_file = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "log-file-format",
         takes: Takes::Text("FMT"),
         brief: "log updates using the specified FMT",
-        set: |given, said| { given.log_file_format = said.text(); Ok(()) },
+        set: |given, said| {
+            given.log_file_format = said.text();
+            Ok(())
+        },
         ..ROW
     },
 ];
@@ -87,7 +136,10 @@ pub(super) const ROWS: &[Opt] = &[
 fn set_remote_option(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
     let option = said.text().unwrap_or_default();
     if !option.starts_with(b"-") {
-        return Err(Stop::option(format!("Remote option must start with a dash: {}", shown(&option))));
+        return Err(Stop::option(format!(
+            "Remote option must start with a dash: {}",
+            shown(&option)
+        )));
     }
     given.remote_options.push(option);
     Ok(())

@@ -9,7 +9,11 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'c'),
         no: &["no-checksum", "no-c"],
         brief: "skip based on checksum, not mod-time & size",
-        forward: &[Forward::Letter { place: 26, to: Peer::Any, times: |out| u32::from(out.said().checksum) }],
+        forward: &[Forward::Letter {
+            place: 26,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().checksum),
+        }],
         set: |given, said| {
             given.checksum = said.on();
             Ok(())
@@ -32,16 +36,27 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'r'),
         no: &["no-recursive", "no-r"],
         brief: "recurse into directories",
-        forward: &[Forward::Letter { place: 25, to: Peer::Any, times: |out| u32::from(out.meant.recursive) },
+        forward: &[
+            Forward::Letter {
+                place: 25,
+                to: Peer::Any,
+                times: |out| u32::from(out.meant.recursive),
+            },
             Forward::Words {
                 place: 3,
                 to: Peer::Receiver,
                 // An old receiver would take its delete options for a reason to recurse.
-                write: |out, words| words.word_if(out.meant.deletes && !out.meant.recursive, "--no-r"),
+                write: |out, words| {
+                    words.word_if(out.meant.deletes && !out.meant.recursive, "--no-r")
+                },
             },
         ],
         set: |given, said| {
-            given.recursive = if said.on() { Recursion::Asked } else { Recursion::Off };
+            given.recursive = if said.on() {
+                Recursion::Asked
+            } else {
+                Recursion::Off
+            };
             Ok(())
         },
         ..ROW
@@ -66,7 +81,11 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'R'),
         no: &["no-relative", "no-R"],
         brief: "use relative path names",
-        forward: &[Forward::Letter { place: 29, to: Peer::Any, times: |out| u32::from(out.meant.relative) }],
+        forward: &[Forward::Letter {
+            place: 29,
+            to: Peer::Any,
+            times: |out| u32::from(out.meant.relative),
+        }],
         set: |given, said| {
             given.relative = Some(said.on());
             Ok(())
@@ -77,7 +96,10 @@ pub(super) const ROWS: &[Opt] = &[
         long: "implied-dirs",
         aliases: &["i-d"],
         no: &["no-implied-dirs", "no-i-d"],
-        also: &[("--no-implied-dirs", "don't send implied directories with --relative")],
+        also: &[(
+            "--no-implied-dirs",
+            "don't send implied directories with --relative",
+        )],
         forward: &[Forward::Words {
             place: 45,
             to: Peer::Any,
@@ -100,7 +122,11 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'b'),
         no: &["no-backup"],
         brief: "make backups (see --suffix & --backup-dir)",
-        forward: &[Forward::Letter { place: 4, to: Peer::Any, times: |out| u32::from(out.meant.backup) }],
+        forward: &[Forward::Letter {
+            place: 4,
+            to: Peer::Any,
+            times: |out| u32::from(out.meant.backup),
+        }],
         set: |given, said| {
             given.backup = said.on();
             Ok(())
@@ -134,7 +160,11 @@ pub(super) const ROWS: &[Opt] = &[
             place: 12,
             to: Peer::Any,
             write: |out, words| {
-                let default: &[u8] = if out.meant.backup_dir.is_some() { b"" } else { b"~" };
+                let default: &[u8] = if out.meant.backup_dir.is_some() {
+                    b""
+                } else {
+                    b"~"
+                };
                 if out.meant.suffix != default {
                     words.value("--suffix=", &out.meant.suffix);
                 }
@@ -150,7 +180,11 @@ pub(super) const ROWS: &[Opt] = &[
         long: "update",
         short: Some(b'u'),
         brief: "skip files that are newer on the receiver",
-        forward: &[Forward::Letter { place: 5, to: Peer::Any, times: |out| u32::from(out.said().update) }],
+        forward: &[Forward::Letter {
+            place: 5,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().update),
+        }],
         set: |given, _| {
             given.update = true;
             Ok(())
@@ -216,7 +250,11 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'd'),
         no: &["no-dirs", "no-d"],
         brief: "transfer directories without recursing",
-        forward: &[Forward::Letter { place: 8, to: Peer::Any, times: |out| u32::from(out.dirs_letter()) }],
+        forward: &[Forward::Letter {
+            place: 8,
+            to: Peer::Any,
+            times: |out| u32::from(out.dirs_letter()),
+        }],
         set: |given, said| {
             given.dirs = if said.on() { Dirs::Asked } else { Dirs::No };
             Ok(())

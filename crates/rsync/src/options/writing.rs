@@ -11,24 +11,45 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'S'),
         no: &["no-sparse", "no-S"],
         brief: "turn sequences of nulls into sparse blocks",
-        forward: &[Forward::Letter { place: 31, to: Peer::Any, times: |out| u32::from(out.said().sparse) }],
-        set: |given, said| { given.sparse = said.on(); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 31,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().sparse),
+        }],
+        set: |given, said| {
+            given.sparse = said.on();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "preallocate",
         brief: "allocate dest files before writing them",
-        forward: &[Forward::Words { place: 49, to: Peer::Receiver, write: |out, words| words.word_if(out.said().preallocate, "--preallocate") }],
-        set: |given, _| { given.preallocate = true; Ok(()) },
+        forward: &[Forward::Words {
+            place: 49,
+            to: Peer::Receiver,
+            write: |out, words| words.word_if(out.said().preallocate, "--preallocate"),
+        }],
+        set: |given, _| {
+            given.preallocate = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "dry-run",
         short: Some(b'n'),
         brief: "perform a trial run with no changes made",
-        forward: &[Forward::Letter { place: 6, to: Peer::Any, times: |out| u32::from(out.said().dry_run) }],
+        forward: &[Forward::Letter {
+            place: 6,
+            to: Peer::Any,
+            times: |out| u32::from(out.said().dry_run),
+        }],
         refusable: false,
-        set: |given, _| { given.dry_run = true; Ok(()) },
+        set: |given, _| {
+            given.dry_run = true;
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -37,8 +58,15 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-whole-file", "no-W"],
         brief: "copy files whole (w/o delta-xfer algorithm)",
         also: &[("--no-whole-file, --no-W", "use the delta-xfer algorithm")],
-        forward: &[Forward::Letter { place: 14, to: Peer::Any, times: |out| u32::from(out.meant.whole_file == Some(true)) }],
-        set: |given, said| { given.whole_file = Some(said.on()); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 14,
+            to: Peer::Any,
+            times: |out| u32::from(out.meant.whole_file == Some(true)),
+        }],
+        set: |given, said| {
+            given.whole_file = Some(said.on());
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -46,8 +74,19 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["cc"],
         takes: Takes::Text("STR"),
         brief: "choose the checksum algorithm (aka --cc)",
-        forward: &[Forward::Words { place: 13, to: Peer::Any, write: |out, words| { if let Some(choice) = &out.meant.checksum_choice { words.value("--checksum-choice=", choice); } } }],
-        set: |given, said| { given.checksum_choice = said.text(); Ok(()) },
+        forward: &[Forward::Words {
+            place: 13,
+            to: Peer::Any,
+            write: |out, words| {
+                if let Some(choice) = &out.meant.checksum_choice {
+                    words.value("--checksum-choice=", choice);
+                }
+            },
+        }],
+        set: |given, said| {
+            given.checksum_choice = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -55,8 +94,15 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'x'),
         no: &["no-one-file-system", "no-x"],
         brief: "don't cross filesystem boundaries",
-        forward: &[Forward::Letter { place: 30, to: Peer::Any, times: |out| out.said().one_file_system.min(2) }],
-        set: |given, said| { said.count(&mut given.one_file_system); Ok(()) },
+        forward: &[Forward::Letter {
+            place: 30,
+            to: Peer::Any,
+            times: |out| out.said().one_file_system.min(2),
+        }],
+        set: |given, said| {
+            said.count(&mut given.one_file_system);
+            Ok(())
+        },
         ..ROW
     },
     Opt {
@@ -64,7 +110,16 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'B'),
         takes: Takes::Text("SIZE"),
         brief: "force a fixed checksum block-size",
-        forward: &[Forward::Words { place: 8, to: Peer::Any, write: |out, words| { let size = out.said().block_size; if size > 0 { words.word(format!("-B{size}")); } } }],
+        forward: &[Forward::Words {
+            place: 8,
+            to: Peer::Any,
+            write: |out, words| {
+                let size = out.said().block_size;
+                if size > 0 {
+                    words.word(format!("-B{size}"));
+                }
+            },
+        }],
         set: set_block_size,
         ..ROW
     },
@@ -74,22 +129,37 @@ pub(super) const ROWS: &[Opt] = &[
         takes: Takes::Text("COMMAND"),
         brief: "specify the remote shell to use",
         refusable: false,
-        set: |given, said| { given.rsh = said.text(); Ok(()) },
+        set: |given, said| {
+            given.rsh = said.text();
+            Ok(())
+        },
         ..ROW
     },
     Opt {
         long: "rsync-path",
         takes: Takes::Text("PROGRAM"),
         brief: "specify the rsync to run on remote machine",
-        set: |given, said| { given.rsync_path = said.text(); Ok(()) },
+        set: |given, said| {
+            given.rsync_path = said.text();
+            Ok(())
+        },
         ..ROW
     },
 ];
 
 fn set_block_size(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
     // Older protocols take larger blocks, if they were asked for by then.
-    let max = if given.protocol.is_some_and(|protocol| protocol < 30) { 1 << 29 } else { 1 << 17 };
-    let limits = Limits { unit: Unit::Byte, min: 0, max: Some(max), zero: false };
+    let max = if given.protocol.is_some_and(|protocol| protocol < 30) {
+        1 << 29
+    } else {
+        1 << 17
+    };
+    let limits = Limits {
+        unit: Unit::Byte,
+        min: 0,
+        max: Some(max),
+        zero: false,
+    };
     given.block_size = size::parse("block-size", &said.text().unwrap_or_default(), limits)?;
     Ok(())
 }

@@ -176,14 +176,45 @@ fn csv_field(field: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The local time as strftime(3) prints it in the C locale; unknown conversions stay as they are.
+/// The local time as strftime(3) prints it in the C locale.
 fn now(format: &[u8]) -> Vec<u8> {
     let config = Config::new().custom(PosixCustom::new()).lenient(true);
     let time = BrokenDownTime::from(&Zoned::now());
-    match time.to_string_with_config(&config, format) {
+    match time.to_string_with_config(&config, c_conversions(format)) {
         Ok(text) => text.into_bytes(),
         Err(_) => format.to_vec(),
     }
+}
+
+/// Conversions of the C library; jiff has more, which must stay as they are.
+const TIME_CONVERSIONS: &[u8] = b"%aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ";
+
+/// The format with everything escaped that the C library does not know. The modifiers E and O mean
+/// nothing in the C locale.
+fn c_conversions(format: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = format;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        out.push(byte);
+        if byte != b'%' {
+            continue;
+        }
+        let flags = rest
+            .iter()
+            .take_while(|byte| b"_-0^#123456789".contains(byte))
+            .count();
+        let modifier = usize::from(rest.get(flags).is_some_and(|byte| b"EO".contains(byte)));
+        match rest.get(flags + modifier) {
+            Some(conversion) if TIME_CONVERSIONS.contains(conversion) => {
+                out.extend_from_slice(&rest[..flags]);
+                out.push(*conversion);
+                rest = &rest[flags + modifier + 1..];
+            }
+            _ => out.push(b'%'),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -244,6 +275,9 @@ mod tests {
     fn times_in_the_c_locale() {
         let year = String::from_utf8(now(b"%Y")).unwrap();
         assert!(year.parse::<u32>().is_ok_and(|year| year > 2000));
-        assert_eq!(now("%! 年%".as_bytes()), "%! 年%".as_bytes());
+        for text in ["%! 年", "%N", "%f%L", "100%"] {
+            assert_eq!(now(text.as_bytes()), text.as_bytes());
+        }
+        assert_eq!(now(b"%-EY%%"), [year.as_bytes(), b"%"].concat());
     }
 }

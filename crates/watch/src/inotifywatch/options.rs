@@ -115,7 +115,7 @@ pub(super) fn parse(
             Key::NoDereference => options.no_dereference = true,
             Key::Timeout => options.timeout = parse_seconds(&value).map_err(Refusal::Error)?,
             Key::Event => {
-                options.events |= events::parse_argument(&value).map_err(Refusal::Error)?
+                options.events |= events::parse_argument(&value).map_err(Refusal::Error)?;
             }
             // Noticed only when -a came first (watch.md 7).
             Key::Ascending | Key::Descending if sorted_ascending => {

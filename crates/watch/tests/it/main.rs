@@ -4,3 +4,4 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod live;
+mod original;

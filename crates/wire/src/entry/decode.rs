@@ -97,6 +97,11 @@ impl EntryDecoder {
     /// # Errors
     /// [`Stop`]; the decoder's state is then as before.
     pub fn decode(&mut self, cursor: &mut Cursor<'_>) -> Result<Decoded, Stop> {
+        // Entries and ends alike use up the numbers of a session, which must stay indexes.
+        let number = self.list_start + self.count;
+        if number >= i32::MAX as u32 {
+            return Err(Malformed::FileIndex(number.into()).into());
+        }
         let mut ahead = cursor.clone();
         let flags = self.format.decode_flags(&mut ahead)?;
         let decoded = match self.decode_end(flags, &mut ahead)? {
@@ -127,11 +132,6 @@ impl EntryDecoder {
     }
 
     fn decode_entry(&mut self, flags: u32, cursor: &mut Cursor<'_>) -> Result<Entry, Stop> {
-        // The numbers of a session must fit an index.
-        let number = self.list_start + self.count;
-        if number >= i32::MAX as u32 - 1 {
-            return Err(Malformed::FileIndex(number.into()).into());
-        }
         let (shared, name) = self.decode_name(flags, cursor)?;
         let link = self.decode_link(flags, cursor)?;
         let mut learned = Learned {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Carried, Entry, EntryFormat, FileType, HardLink, MAX_PATH, flags};
 use crate::acl::AclsSent;
 use crate::ids::{NamesSent, put_name};
+use crate::sort::common_prefix;
 use crate::xattr::XattrsSent;
 use crate::{
     Acl, IoErrors, put_int, put_longint, put_varint, put_varint30, put_varlong, put_varlong30,
@@ -259,12 +260,7 @@ impl EntryEncoder {
 
     fn put_flags_and_name(&mut self, mut flags: u32, entry: &Entry, out: &mut Vec<u8>) {
         let name = &entry.name[..entry.name.len().min(MAX_PATH - 1)];
-        let shared = name
-            .iter()
-            .zip(&self.name)
-            .take(0xff)
-            .take_while(|(a, b)| a == b)
-            .count();
+        let shared = common_prefix(name, &self.name).min(0xff);
         let suffix = &name[shared..];
         if shared > 0 {
             flags |= flags::SAME_NAME;

@@ -1,0 +1,842 @@
+//! What a command line means: implications, order effects, conflicts (behaviour.md 1.4 and 1.5).
+//!
+//! No file is read and nothing is asked of the system here; the environment is an argument.
+
+use jiff::Zoned;
+use transfer::Chmod;
+
+use crate::env::Env;
+use crate::exit::Exit;
+use crate::flags::Levels;
+use crate::given::{Dirs, Given, Recursion, StopTime, Super};
+use crate::host::{self, Access, Route, Spec};
+use crate::options::max_alloc;
+use crate::stop::{Stop, shown};
+use crate::stop_time;
+
+/// The options with their implications settled.
+#[derive(Debug)]
+pub(crate) struct Meant {
+    /// What was said; a field that also exists here is superseded.
+    pub(crate) said: Given,
+    pub(crate) route: Route,
+    /// Only a list is wanted.
+    pub(crate) listing: bool,
+    pub(crate) info: Levels,
+    pub(crate) debug: Levels,
+    /// The format of the line for each changed item; `None` is no line.
+    pub(crate) out_format: Option<Vec<u8>>,
+    pub(crate) protocol: i32,
+
+    pub(crate) recursive: bool,
+    pub(crate) dirs: bool,
+    pub(crate) relative: bool,
+    pub(crate) files_from: Option<NameList>,
+    pub(crate) owner: bool,
+    pub(crate) group: bool,
+    pub(crate) chmod: Chmod,
+
+    pub(crate) deletes: bool,
+    /// The moment that was asked for; `None` leaves it to the protocol.
+    pub(crate) delete_when: Option<transfer::DeleteWhen>,
+    pub(crate) backup: bool,
+    pub(crate) backup_dir: Option<Vec<u8>>,
+    pub(crate) suffix: Vec<u8>,
+
+    pub(crate) inplace: bool,
+    pub(crate) whole_file: Option<bool>,
+    pub(crate) fuzzy: u32,
+    pub(crate) partial: bool,
+    pub(crate) partial_dir: Option<Vec<u8>>,
+    /// The partial directory is the one that `--delay-updates` brings along.
+    pub(crate) partial_dir_implied: bool,
+    pub(crate) compression: Compression,
+    /// As it was written; `None` is `auto`.
+    pub(crate) checksum_choice: Option<Vec<u8>>,
+    pub(crate) checksums: wire::ChecksumChoice,
+
+    pub(crate) secluded: bool,
+    pub(crate) old_args: u32,
+    pub(crate) iconv: Option<Vec<u8>>,
+    /// As it was written; `None` is the default.
+    pub(crate) max_alloc_text: Option<Vec<u8>>,
+    pub(crate) max_alloc: u64,
+    pub(crate) stop_at: Option<Zoned>,
+}
+
+/// How content is compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Off,
+    /// What both ends prefer.
+    Negotiated,
+    /// The same, asked for by a level only: the server concludes it from that.
+    ByLevel,
+    Zlib,
+    Zlibx,
+    /// By name, as it was written.
+    Named(Vec<u8>),
+}
+
+/// Where `--files-from` finds its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NameList {
+    /// In a file of this machine; `-` is standard input.
+    Local(Vec<u8>),
+    /// In a file of the other one.
+    Remote(Vec<u8>),
+}
+
+/// Where `--delay-updates` keeps files until the end.
+const DELAYED: &[u8] = b".~tmp~";
+const MAX_ALLOC_DEFAULT: u64 = 1 << 30;
+const BATCH_NAME_MAX: usize = 256;
+const PATH_MAX: usize = 4096;
+const NEWEST_PROTOCOL: i32 = 32;
+
+impl Meant {
+    /// Settles what a command line means at `now`.
+    ///
+    /// # Errors
+    /// rsync's words for what does not go together.
+    pub(crate) fn new(said: Given, env: &Env, now: &Zoned) -> Result<Self, Stop> {
+        let is_client = !said.server;
+        check_batches(&said)?;
+        let chmod = chmod(&said)?;
+        let (old_args, secluded) = arguments(&said, env)?;
+        let (max_alloc_text, max_alloc) = allocation(&said, env)?;
+        check_conflicts(&said)?;
+        let (delete_when, deletes) = deletion(&said)?;
+        let backup = Backup::new(&said)?;
+        let (checksum_choice, checksums) = checksums(&said)?;
+        let compression = compression(&said)?;
+        let no_content_sum = checksums.transfer == Some(wire::Checksum::None);
+        let whole_file = if no_content_sum {
+            Some(true)
+        } else {
+            said.whole_file
+        };
+        let inplace = said.inplace || said.append > 0 || said.write_devices;
+        let partial = Partial::new(&said, env, inplace)?;
+        if said.append > 0 && whole_file == Some(true) {
+            return Err(Stop::option("--append cannot be used with --whole-file"));
+        }
+
+        let route = if is_client {
+            operands(&said, old_args)?
+        } else {
+            server_route(&said)?
+        };
+        let files_from = said
+            .files_from
+            .as_deref()
+            .map(|name| name_list(name, &said, &route))
+            .transpose()?;
+        let listing = said.list_only || (is_client && route.is_listing());
+        let recursive = match said.recursive {
+            _ if said.dirs == Dirs::Old => true,
+            Recursion::Asked => true,
+            Recursion::Implied => files_from.is_none(),
+            Recursion::Off => false,
+        };
+        let dirs = match said.dirs {
+            Dirs::Asked | Dirs::Old => true,
+            Dirs::No => recursive,
+            Dirs::Auto => recursive || files_from.is_some() || listing,
+        };
+        if deletes && !dirs && is_client {
+            return Err(Stop::option(
+                "--delete does not work without --recursive (-r) or --dirs (-d).",
+            ));
+        }
+        let stop_at = match &said.stop_at {
+            None => None,
+            Some(StopTime::AfterMinutes(minutes)) => now
+                .checked_add(jiff::SignedDuration::from_mins(i64::from(*minutes)))
+                .ok(),
+            Some(StopTime::At(text)) => Some(stop_time::resolve(text, now)?),
+        };
+        let (info, debug, out_format) = reporting(&said);
+        let iconv = said.iconv.clone().or_else(|| {
+            let inherited = env
+                .set("RSYNC_ICONV")
+                .filter(|_| is_client && said.secluded_args != Some(true));
+            inherited.map(<[u8]>::to_vec)
+        });
+        Ok(Self {
+            listing,
+            info,
+            debug,
+            out_format,
+            protocol: said.protocol.unwrap_or(NEWEST_PROTOCOL),
+            recursive,
+            dirs,
+            relative: said.relative.unwrap_or(files_from.is_some()),
+            files_from,
+            owner: said.owner || said.usermap.is_some(),
+            group: said.group || said.groupmap.is_some(),
+            chmod,
+            deletes,
+            delete_when,
+            backup: said.backup || said.backup_dir.is_some(),
+            backup_dir: backup.dir,
+            suffix: backup.suffix,
+            inplace,
+            whole_file,
+            fuzzy: if said.fuzzy > 1 {
+                1 + to_count(said.basis_dirs.len())
+            } else {
+                said.fuzzy
+            },
+            partial: partial.keeps,
+            partial_dir: partial.dir,
+            partial_dir_implied: partial.implied,
+            compression,
+            checksum_choice,
+            checksums,
+            secluded,
+            old_args,
+            iconv: iconv.filter(|charsets| charsets != b"-"),
+            max_alloc_text,
+            max_alloc,
+            stop_at,
+            route,
+            said,
+        })
+    }
+
+    /// The charset that the other side is told.
+    pub(crate) fn remote_charset(&self) -> Option<&[u8]> {
+        let charsets = self.iconv.as_deref()?;
+        Some(
+            charsets
+                .splitn(2, |&byte| byte == b',')
+                .nth(1)
+                .unwrap_or(charsets),
+        )
+    }
+
+    /// Whether this side permits the list to come directory by directory (behaviour.md 1.12).
+    pub(crate) fn is_incremental(&self, we_receive: bool) -> bool {
+        let said = &self.said;
+        let needs_whole =
+            said.delete_before || said.delete_after || said.delay_updates || said.prune_empty_dirs;
+        self.recursive && said.incremental && !said.qsort && !(we_receive && needs_whole)
+    }
+}
+
+fn to_count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn check_batches(said: &Given) -> Result<(), Stop> {
+    let names = [&said.write_batch, &said.read_batch];
+    if names.iter().all(|name| name.is_some()) {
+        return Err(Stop::option(
+            "--write-batch and --read-batch can not be used together",
+        ));
+    }
+    if said.read_batch.is_some() {
+        if said.files_from.is_some() {
+            return Err(Stop::option(
+                "--read-batch cannot be used with --files-from",
+            ));
+        }
+        if let Some(removal) = said.remove_source_files {
+            let option = removal.option();
+            return Err(Stop::option(format!(
+                "--read-batch cannot be used with {option}"
+            )));
+        }
+    }
+    if names
+        .into_iter()
+        .flatten()
+        .any(|name| name.len() > BATCH_NAME_MAX)
+    {
+        return Err(Stop::option(format!(
+            "the batch-file name must be {BATCH_NAME_MAX} characters or less."
+        )));
+    }
+    Ok(())
+}
+
+fn check_conflicts(said: &Given) -> Result<(), Stop> {
+    if said.rights == Some(Super::Fake) && said.xattrs > 1 {
+        return Err(Stop::option("--fake-super conflicts with -XX"));
+    }
+    if let Some(root) = &said.confine_root {
+        if !root.starts_with(b"/") {
+            return Err(Stop::option("--confine-root must be an absolute path"));
+        }
+        if said.insecure_links {
+            return Err(Stop::option(
+                "--insecure-links cannot be combined with --confine-root",
+            ));
+        }
+    }
+    for (option, path) in [
+        ("--temp-dir", &said.temp_dir),
+        ("--backup-dir", &said.backup_dir),
+    ] {
+        if path
+            .as_ref()
+            .is_some_and(|path| path.len() >= PATH_MAX - 10)
+        {
+            return Err(Stop::option(format!("the {option} path is WAY too long.")));
+        }
+    }
+    Ok(())
+}
+
+fn chmod(said: &Given) -> Result<Chmod, Stop> {
+    let mut chmod = Chmod::default();
+    for text in &said.chmod {
+        let bad = |_| {
+            Stop::option(format!(
+                "Invalid argument passed to --chmod ({})",
+                shown(text)
+            ))
+        };
+        chmod.add(text).map_err(bad)?;
+    }
+    Ok(chmod)
+}
+
+/// How often `--old-args` holds, and whether arguments are secluded: options first, then the environment.
+fn arguments(said: &Given, env: &Env) -> Result<(u32, bool), Stop> {
+    if said.server {
+        return Ok((0, said.secluded_args == Some(true)));
+    }
+    match (said.old_args, said.secluded_args) {
+        (Some(1..), Some(true)) => Err(Stop::option("--secluded-args conflicts with --old-args.")),
+        (Some(old), secluded) => Ok((old, secluded == Some(true))),
+        (None, Some(secluded)) => Ok((0, secluded)),
+        (None, None) => match env.number("RSYNC_OLD_ARGS") {
+            Some(old) => Ok((old, false)),
+            None => Ok((
+                0,
+                env.number("RSYNC_PROTECT_ARGS")
+                    .is_some_and(|number| number != 0),
+            )),
+        },
+    }
+}
+
+/// The text of `--max-alloc` if it is not the default, and its bytes.
+fn allocation(said: &Given, env: &Env) -> Result<(Option<Vec<u8>>, u64), Stop> {
+    let text = said
+        .max_alloc
+        .as_deref()
+        .or_else(|| env.set("RSYNC_MAX_ALLOC"));
+    let bytes = text.map_or(Ok(MAX_ALLOC_DEFAULT), max_alloc)?;
+    Ok((
+        text.filter(|_| bytes != MAX_ALLOC_DEFAULT)
+            .map(<[u8]>::to_vec),
+        bytes,
+    ))
+}
+
+fn deletion(said: &Given) -> Result<(Option<transfer::DeleteWhen>, bool), Stop> {
+    use transfer::DeleteWhen::{After, Before, Delay, During};
+    let moments = [
+        (said.delete_before, Before),
+        (said.delete_during, During),
+        (said.delete_delay, Delay),
+        (said.delete_after, After),
+    ];
+    let mut asked = moments
+        .into_iter()
+        .filter(|(asked, _)| *asked)
+        .map(|(_, when)| when);
+    let when = asked.next();
+    if asked.next().is_some() {
+        return Err(Stop::option(
+            "You may not combine multiple --delete-WHEN options.",
+        ));
+    }
+    Ok((when, said.delete || said.delete_excluded || when.is_some()))
+}
+
+struct Backup {
+    dir: Option<Vec<u8>>,
+    suffix: Vec<u8>,
+}
+
+impl Backup {
+    fn new(said: &Given) -> Result<Self, Stop> {
+        let dir = said.backup_dir.as_deref().map(|mut dir| {
+            while let Some(rest) = dir.strip_prefix(b"./") {
+                dir = rest;
+            }
+            dir.to_vec()
+        });
+        let dir = dir.filter(|dir| !dir.is_empty() && dir != b".");
+        let default: &[u8] = if dir.is_some() { b"" } else { b"~" };
+        let suffix = said.suffix.as_deref().unwrap_or(default).to_vec();
+        if suffix.contains(&b'/') {
+            return Err(Stop::option(format!(
+                "--suffix cannot contain slashes: {}",
+                shown(&suffix)
+            )));
+        }
+        if suffix.is_empty() && dir.is_none() && (said.backup || said.backup_dir.is_some()) {
+            return Err(Stop::option(match said.backup_dir {
+                None => "--suffix cannot be empty without a --backup-dir",
+                Some(_) => "--suffix cannot be empty when --backup-dir is the same as the dest dir",
+            }));
+        }
+        Ok(Self { dir, suffix })
+    }
+}
+
+struct Partial {
+    keeps: bool,
+    dir: Option<Vec<u8>>,
+    implied: bool,
+}
+
+impl Partial {
+    fn new(said: &Given, env: &Env, inplace: bool) -> Result<Self, Stop> {
+        if inplace && (said.partial_dir.is_some() || said.delay_updates) {
+            let option = if said.append > 0 {
+                "--append"
+            } else {
+                "--inplace"
+            };
+            let other = if said.delay_updates {
+                "--delay-updates"
+            } else {
+                "--partial-dir"
+            };
+            return Err(Stop::option(format!(
+                "{option} cannot be used with {other}"
+            )));
+        }
+        let keeps = (said.partial || said.partial_dir.is_some() || said.delay_updates) && !inplace;
+        let named = said
+            .partial_dir
+            .as_deref()
+            .map(clean)
+            .filter(|dir| !dir.is_empty() && dir != b".");
+        if let Some(dir) = named {
+            return Ok(Self {
+                keeps,
+                dir: Some(dir),
+                implied: false,
+            });
+        }
+        if said.delay_updates {
+            return Ok(Self {
+                keeps,
+                dir: Some(DELAYED.to_vec()),
+                implied: true,
+            });
+        }
+        let wants_default = keeps && !said.server && said.partial_dir.is_none();
+        let inherited = env
+            .set("RSYNC_PARTIAL_DIR")
+            .filter(|_| wants_default)
+            .map(clean);
+        Ok(Self {
+            keeps,
+            dir: inherited.filter(|dir| !dir.is_empty() && dir != b"."),
+            implied: false,
+        })
+    }
+}
+
+/// A path without empty components, `.` and what `..` takes back.
+fn clean(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let is_absolute = path.starts_with(b"/");
+    for part in path
+        .split(|&byte| byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+    {
+        let can_go_up = parts.last().is_some_and(|last| *last != b"..");
+        match part {
+            b".." if can_go_up => drop(parts.pop()),
+            b".." if is_absolute => {}
+            _ => parts.push(part),
+        }
+    }
+    let root: &[u8] = if is_absolute { b"/" } else { b"" };
+    [root, &parts.join(&b'/')].concat()
+}
+
+fn checksums(said: &Given) -> Result<(Option<Vec<u8>>, wire::ChecksumChoice), Stop> {
+    let Some(text) = said.checksum_choice.as_deref() else {
+        return Ok((None, wire::ChecksumChoice::default()));
+    };
+    let unsupported = |text: String| Stop::Refuse(text, Exit::Unsupported);
+    let choice =
+        wire::ChecksumChoice::parse(text).map_err(|error| unsupported(error.to_string()))?;
+    if said.checksum && choice.file == Some(wire::Checksum::None) {
+        return Err(unsupported(format!(
+            "Invalid checksum-choice for --checksum: {}",
+            shown(text)
+        )));
+    }
+    let is_auto = choice == wire::ChecksumChoice::default();
+    Ok(((!is_auto).then(|| text.to_vec()), choice))
+}
+
+fn compression(said: &Given) -> Result<Compression, Stop> {
+    let chosen = match &said.compress_choice {
+        None => None,
+        Some(name) => {
+            let unknown =
+                |error: wire::NegotiationError| Stop::Refuse(error.to_string(), Exit::Unsupported);
+            wire::parse_choice::<wire::Compression>(name)
+                .map_err(unknown)?
+                .map(|chosen| (chosen, name))
+        }
+    };
+    Ok(match chosen {
+        Some((wire::Compression::Zlib, _)) => Compression::Zlib,
+        Some((wire::Compression::Zlibx, _)) => Compression::Zlibx,
+        Some((_, name)) => Compression::Named(name.clone()),
+        None => match said.compress {
+            0 if said.compress_level.is_some() => Compression::ByLevel,
+            0 => Compression::Off,
+            _ if said.compress_choice.is_some() => Compression::Negotiated,
+            1 => Compression::Negotiated,
+            _ => Compression::Zlibx,
+        },
+    })
+}
+
+/// What the operands of a user's command line mean.
+fn operands(said: &Given, old_args: u32) -> Result<Route, Stop> {
+    if said.operands.is_empty() {
+        return Err(Stop::Usage);
+    }
+    let route = host::route(&said.operands, old_args > 0, said.read_batch.is_some())?;
+    let is_socket = route
+        .host()
+        .is_some_and(|host| host.access != Access::Shell);
+    if said.password_file.is_some() && !is_socket {
+        return Err(Stop::syntax(
+            "The --password-file option may only be used when accessing an rsync daemon.",
+        ));
+    }
+    if said.contimeout > 0 && !(is_socket && said.rsh.is_none()) {
+        return Err(Stop::syntax(
+            "The --contimeout option may only be used when connecting to an rsync daemon.",
+        ));
+    }
+    Ok(route)
+}
+
+/// A server's operands: `.`, then a destination or sources. The client is at the other end of standard input.
+fn server_route(said: &Given) -> Result<Route, Stop> {
+    let paths = said
+        .operands
+        .strip_prefix(&[b".".to_vec()])
+        .unwrap_or(&said.operands);
+    if said.sender {
+        return Ok(Route::Local {
+            sources: paths.to_vec(),
+            destination: None,
+        });
+    }
+    match paths {
+        [destination] => Ok(Route::Local {
+            sources: Vec::new(),
+            destination: Some(destination.clone()),
+        }),
+        _ => Err(Stop::Usage),
+    }
+}
+
+fn name_list(name: &[u8], said: &Given, route: &Route) -> Result<NameList, Stop> {
+    let spec = Spec::parse(name);
+    if said.server {
+        return match spec {
+            Spec::Remote { .. } => Err(Stop::option(
+                "The --files-from sent to the server cannot specify a host.",
+            )),
+            Spec::Local(name) => Ok(NameList::Local(name)),
+        };
+    }
+    if said.operands.len() != 2 {
+        return Err(Stop::Usage);
+    }
+    match spec {
+        Spec::Local(name) => Ok(NameList::Local(name)),
+        Spec::Remote { path, .. } if path.is_empty() || path == b"-" => {
+            Err(Stop::option("Invalid --files-from remote filename"))
+        }
+        Spec::Remote { host, path } => match route.host() {
+            None => Err(Stop::syntax(
+                "--files-from cannot be remote when the transfer is local",
+            )),
+            Some(theirs) if !host.name.is_empty() && host.name != theirs.name => Err(Stop::syntax(
+                "--files-from hostname is not the same as the transfer hostname",
+            )),
+            Some(_) => Ok(NameList::Remote(path)),
+        },
+    }
+}
+
+/// The levels of information, and the format of the item lines.
+fn reporting(said: &Given) -> (Levels, Levels, Option<Vec<u8>>) {
+    let (mut info, mut debug) = (said.info.clone(), said.debug.clone());
+    info.imply_verbosity(said.verbose);
+    debug.imply_verbosity(said.verbose);
+    if said.stats {
+        info.imply("STATS", if said.verbose > 1 { 3 } else { 2 });
+    }
+    let format = said
+        .out_format
+        .clone()
+        .or_else(|| (said.itemize > 0).then(|| b"%i %n%L".to_vec()));
+    if said.progress && !said.server {
+        if format.is_none() {
+            info.imply("NAME", 1);
+        }
+        info.imply("FLIST", 2);
+        info.imply("PROGRESS", 1);
+    }
+    let format =
+        format.or_else(|| (info.level("NAME") > 0 && !said.server).then(|| b"%n%L".to_vec()));
+    (info, debug, format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alias::Aliases;
+    use crate::parse::{Invocation, parse};
+
+    fn now() -> Zoned {
+        jiff::civil::date(2026, 11, 22)
+            .at(12, 0, 0, 0)
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .expect("a moment")
+    }
+
+    fn meant(line: &str) -> Result<Meant, Stop> {
+        let arguments: Vec<Vec<u8>> = line
+            .split(' ')
+            .map(|word| word.as_bytes().to_vec())
+            .collect();
+        match parse(&arguments, &Aliases::default())? {
+            Invocation::Transfer(given) => Meant::new(*given, &Env::default(), &now()),
+            Invocation::Daemon(_) => panic!("a daemon"),
+        }
+    }
+
+    #[test]
+    fn conflicts_in_rsyncs_words() {
+        for (line, told) in [
+            (
+                "--delete s d",
+                "rsync: --delete does not work without --recursive (-r) or --dirs (-d).",
+            ),
+            (
+                "--delete-before --delete-after -r s d",
+                "rsync: You may not combine multiple --delete-WHEN options.",
+            ),
+            (
+                "--fake-super -XX s d",
+                "rsync: --fake-super conflicts with -XX",
+            ),
+            (
+                "--suffix=a/b s d",
+                "rsync: --suffix cannot contain slashes: a/b",
+            ),
+            (
+                "--suffix= -b s d",
+                "rsync: --suffix cannot be empty without a --backup-dir",
+            ),
+            (
+                "--suffix= --backup-dir=./ s d",
+                "rsync: --suffix cannot be empty when --backup-dir is the same as the dest dir",
+            ),
+            (
+                "--append -W s d",
+                "rsync: --append cannot be used with --whole-file",
+            ),
+            (
+                "--append --partial-dir=x s d",
+                "rsync: --append cannot be used with --partial-dir",
+            ),
+            (
+                "--inplace --delay-updates s d",
+                "rsync: --inplace cannot be used with --delay-updates",
+            ),
+            (
+                "--files-from=h:- s d",
+                "rsync: Invalid --files-from remote filename",
+            ),
+            (
+                "--files-from=h:x s d",
+                "--files-from cannot be remote when the transfer is local",
+            ),
+            (
+                "--files-from=i:x h:s d",
+                "--files-from hostname is not the same as the transfer hostname",
+            ),
+            (
+                "--confine-root=x s d",
+                "rsync: --confine-root must be an absolute path",
+            ),
+            (
+                "--confine-root=/x --insecure-links s d",
+                "rsync: --insecure-links cannot be combined with --confine-root",
+            ),
+            (
+                "--password-file=x s d",
+                "The --password-file option may only be used when accessing an rsync daemon.",
+            ),
+            (
+                "--contimeout=3 h:s d",
+                "The --contimeout option may only be used when connecting to an rsync daemon.",
+            ),
+            (
+                "--read-batch=a --write-batch=b s d",
+                "rsync: --write-batch and --read-batch can not be used together",
+            ),
+            (
+                "--read-batch=a --remove-sent-files d",
+                "rsync: --read-batch cannot be used with --remove-sent-files",
+            ),
+            (
+                "--read-batch=a h:d",
+                "remote destination is not allowed with --read-batch",
+            ),
+            (
+                "-s --old-args s d",
+                "rsync: --secluded-args conflicts with --old-args.",
+            ),
+            (
+                "--chmod=zz s d",
+                "rsync: Invalid argument passed to --chmod (zz)",
+            ),
+            (
+                "--stop-at=1999-1-1 s d",
+                "rsync: --stop-at time is not in the future: 1999-1-1",
+            ),
+            ("--cc=foo s d", "unknown checksum name: foo"),
+            ("--zc=foo s d", "unknown compress name: foo"),
+        ] {
+            match meant(line) {
+                Err(Stop::Refuse(text, _)) => assert_eq!(text, told, "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn implications() {
+        let is = |line: &str, holds: fn(&Meant) -> bool| {
+            let meant = meant(line).expect(line);
+            assert!(holds(&meant), "{line}: {meant:?}");
+        };
+        is("-a s d", |m| {
+            m.recursive && m.dirs && m.said.links && m.said.specials && !m.relative
+        });
+        is("-a --no-D s d", |m| !m.said.devices && !m.said.specials);
+        is("--no-p -a s d", |m| m.said.perms);
+        is("-a --files-from=l s d", |m| {
+            !m.recursive && m.dirs && m.relative
+        });
+        is("-r --files-from=l --no-R s d", |m| {
+            m.recursive && !m.relative
+        });
+        is("s", |m| m.listing && m.dirs && !m.recursive);
+        is("-r --del s d", |m| {
+            m.deletes && m.delete_when == Some(transfer::DeleteWhen::During)
+        });
+        is("-r --delete-excluded s d", |m| {
+            m.deletes && m.delete_when.is_none()
+        });
+        is("--old-dirs s d", |m| m.recursive);
+        is("--backup-dir=./x/ s d", |m| {
+            m.backup && m.backup_dir.as_deref() == Some(b"x/") && m.suffix.is_empty()
+        });
+        is("--write-devices s d", |m| m.inplace);
+        is("--append s d", |m| m.inplace && !m.partial);
+        is("--delay-updates s d", |m| {
+            m.partial && m.partial_dir_implied
+        });
+        is("--partial-dir=a/../b/ s d", |m| {
+            m.partial && m.partial_dir.as_deref() == Some(b"b")
+        });
+        is("--partial-dir=. s d", |m| {
+            m.partial && m.partial_dir.is_none()
+        });
+        is("-zz s d", |m| m.compression == Compression::Zlibx);
+        is("-z --zc=none s d", |m| {
+            m.compression == Compression::Named(b"none".to_vec())
+        });
+        is("--zl=3 s d", |m| m.compression == Compression::ByLevel);
+        is("-zz --no-z s d", |m| m.compression == Compression::Off);
+        is("--cc=none s d", |m| m.whole_file == Some(true));
+        is("--cc=auto,auto s d", |m| m.checksum_choice.is_none());
+        is("-yy --link-dest=a --link-dest=b s d", |m| m.fuzzy == 3);
+        is("--usermap=a:b s d", |m| m.owner && !m.group);
+        is("--chown=:g s d", |m| m.group && !m.owner);
+        is("-v s d", |m| {
+            m.out_format.as_deref() == Some(b"%n%L") && m.info.level("NAME") == 1
+        });
+        is("-vi s d", |m| m.out_format.as_deref() == Some(b"%i %n%L"));
+        is("--info=name0 -vv s d", |m| {
+            m.info.level("NAME") == 0 && m.info.level("SKIP") == 1
+        });
+        is("-P s d", |m| {
+            m.info.level("PROGRESS") == 1 && m.info.level("NAME") == 1 && m.info.level("FLIST") == 2
+        });
+        is("-P --info=progress2 s d", |m| m.info.level("PROGRESS") == 2);
+        is("-vv --stats s d", |m| m.info.level("STATS") == 3);
+    }
+
+    #[test]
+    fn the_environment_gives_way_to_options() {
+        let with = |line: &str, env: Env| {
+            let arguments: Vec<Vec<u8>> = line
+                .split(' ')
+                .map(|word| word.as_bytes().to_vec())
+                .collect();
+            let Ok(Invocation::Transfer(given)) = parse(&arguments, &Aliases::default()) else {
+                panic!("{line}")
+            };
+            Meant::new(*given, &env, &now()).expect(line)
+        };
+        assert!(with("s h:d", [("RSYNC_PROTECT_ARGS", "1")].into()).secluded);
+        assert!(!with("s h:d", [("RSYNC_PROTECT_ARGS", "yes")].into()).secluded);
+        assert!(
+            !with(
+                "s h:d",
+                [("RSYNC_PROTECT_ARGS", "1"), ("RSYNC_OLD_ARGS", "0")].into()
+            )
+            .secluded
+        );
+        assert_eq!(
+            with("-s s h:d", [("RSYNC_OLD_ARGS", "2")].into()).old_args,
+            0
+        );
+        let dir = |line: &str| with(line, [("RSYNC_PARTIAL_DIR", "pd")].into()).partial_dir;
+        assert_eq!(dir("--partial s d").as_deref(), Some(&b"pd"[..]));
+        assert_eq!(dir("--partial --inplace s d"), None);
+        assert_eq!(dir("s d"), None);
+        let charset = |line: &str| {
+            with(line, [("RSYNC_ICONV", "u,v")].into())
+                .remote_charset()
+                .map(<[u8]>::to_vec)
+        };
+        assert_eq!(charset("s d").as_deref(), Some(&b"v"[..]));
+        assert_eq!(charset("--no-iconv s d"), None);
+        assert_eq!(charset("--iconv=. s d").as_deref(), Some(&b"."[..]));
+        assert_eq!(
+            with("s d", [("RSYNC_MAX_ALLOC", "1024m")].into()).max_alloc_text,
+            None
+        );
+        assert_eq!(
+            with("s d", [("RSYNC_MAX_ALLOC", "3g")].into()).max_alloc,
+            3 << 30
+        );
+    }
+}

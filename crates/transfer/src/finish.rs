@@ -1,0 +1,292 @@
+//! The last steps for a file whose content has been written: backup, attributes, rename (behaviour.md 7.2 to 7.5).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tree::{Dir, Meta, Root, TempFile, Time};
+
+use crate::Error;
+use crate::attributes::{Attributes, failure_text};
+use crate::backup::Backups;
+use crate::destination::Destination;
+use crate::event::{Class, Role};
+use crate::flist::{Entry, basename, parent};
+use crate::generator::partial_place;
+use crate::options::Options;
+use crate::report::{Reporter, absolute, quoted, sentence};
+use crate::scan::rel;
+
+/// Puts files in place.
+pub(crate) struct Finisher<'a> {
+    options: &'a Options,
+    attributes: &'a Attributes,
+    destination: &'a Destination,
+    backups: Option<&'a Backups>,
+    report: &'a Reporter<'a>,
+    temp_dir: Option<TempDir>,
+    /// Files that wait beside their places for the end of the run.
+    delayed: Vec<Delayed>,
+}
+
+struct TempDir {
+    dir: Arc<Dir>,
+    /// Files cannot be renamed from there to the destination.
+    is_elsewhere: bool,
+}
+
+/// A file to be put in place at the end.
+pub(crate) struct Delayed {
+    pub(crate) number: u32,
+    place: Vec<u8>,
+    parked: Vec<u8>,
+}
+
+impl<'a> Finisher<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        attributes: &'a Attributes,
+        destination: &'a Destination,
+        backups: Option<&'a Backups>,
+        report: &'a Reporter<'a>,
+    ) -> Result<Self, Error> {
+        let temp_dir = match &options.temp_dir {
+            Some(dir) => Some(TempDir::open(dir, destination)?),
+            None => None,
+        };
+        Ok(Self { options, attributes, destination, backups, report, temp_dir, delayed: Vec::new() })
+    }
+
+    /// A new file for the content of `place`. `None`, with its message, if there is none to be had.
+    pub(crate) fn temp_file(&self, place: &[u8]) -> Option<TempFile> {
+        let root = self.destination.root()?;
+        let made = match (&self.temp_dir, self.options.delay_updates) {
+            (Some(temp_dir), _) => root.temp_file_in(&temp_dir.dir, rel(place)),
+            (None, true) => match self.parking(root, place) {
+                Ok(parked) => root.temp_file(rel(&parked)),
+                Err(error) => Err(error),
+            },
+            (None, false) => root.temp_file(rel(place)),
+        };
+        match made {
+            Ok(temp) => Some(temp),
+            Err(error) => {
+                let shown = self.destination.quoted(&template(place));
+                self.report.failed(Role::Receiver, sentence(&[b"mkstemp ", &shown, b" failed"]), error.cause());
+                None
+            }
+        }
+    }
+
+    /// Gives a whole file its attributes and its name. False, with its message, if that fails.
+    pub(crate) fn commit(
+        &mut self,
+        mut temp: TempFile,
+        number: u32,
+        entry: &Entry,
+        place: &[u8],
+        existing: Option<&Meta>,
+    ) -> Result<bool, Error> {
+        let Some(root) = self.destination.root() else { return Ok(false) };
+        if self.options.fsync
+            && let Err(cause) = temp.file().sync_all()
+        {
+            let text = sentence(&[b"fsync failed on ", &self.destination.quoted(place)]);
+            return Err(Error::fatal(11, Role::Receiver, text, Some(cause)));
+        }
+        let existing = existing.filter(|existing| existing.is_file());
+        let (wanted, which) = self.attributes.of_new(entry, existing);
+        if self.options.delay_updates {
+            let parked = partial_place(self.park(), place);
+            let temp = self.bring_near(root, temp, &parked, entry.size)?;
+            return Ok(match temp.commit_unseen(&wanted, which) {
+                Ok(()) => {
+                    self.delayed.push(Delayed { number, place: place.to_vec(), parked });
+                    true
+                }
+                Err(error) => self.not_renamed(&parked, &error),
+            });
+        }
+        if let (Some(backups), Some(existing)) = (self.backups, existing)
+            && !self.options.inplace
+        {
+            self.back_up(backups, place, existing)?;
+        }
+        let temp = self.bring_near(root, temp, place, entry.size)?;
+        Ok(match temp.commit_unseen(&wanted, which) {
+            Ok(()) => true,
+            Err(error) => self.not_renamed(place, &error),
+        })
+    }
+
+    /// Gives a file that was written in place its attributes.
+    pub(crate) fn finish_in_place(&self, entry: &Entry, place: &[u8], existing: Option<&Meta>) {
+        let Some(root) = self.destination.root() else { return };
+        let Ok(Some(now)) = root.lstat(rel(place)) else { return };
+        let existing = existing.filter(|existing| existing.is_file());
+        let (mut wanted, which) = self.attributes.of_new(entry, existing);
+        wanted.kind = now.kind;
+        if let Err(error) = root.set_meta(rel(place), &wanted, which, &now) {
+            let text = failure_text(&error, &self.destination.quoted(place));
+            self.report.failed(Role::Receiver, text, error.cause());
+        }
+    }
+
+    /// Keeps what there is of a file that will not be complete (7.3). Without `--partial` nothing is kept.
+    pub(crate) fn keep_partial(&self, temp: TempFile, entry: &Entry, place: &[u8]) {
+        let Some(root) = self.destination.root() else { return };
+        if !self.options.partial {
+            return;
+        }
+        if let Some(dir) = &self.options.partial_dir {
+            let kept = match dir.is_absolute() {
+                true => Root::create(dir).and_then(|root| temp.keep_as(&root, rel(basename(place)))),
+                false => self.parking(root, place).and_then(|parked| temp.keep_as(root, rel(&parked))),
+            };
+            if kept.is_err() {
+                let text = sentence(&[b"Unable to create partial-dir for ", place, b" -- discarding partial file."]);
+                self.report.say(Class::Warning, Role::Receiver, text);
+            }
+            return;
+        }
+        let (wanted, which) = self.attributes.of_new(entry, None);
+        // A time that no source has: the next run must not take the file for complete.
+        let wanted = Meta { mtime: Time::from_secs(0), ..wanted };
+        if let Err(error) = temp.commit_unseen(&wanted, which) {
+            self.not_renamed(place, &error);
+        }
+    }
+
+    /// Removes the partial file that has served as a basis.
+    pub(crate) fn drop_partial(&self, place: &[u8]) {
+        let (Some(dir), Some(root)) = (&self.options.partial_dir, self.destination.root()) else { return };
+        if self.options.delay_updates {
+            return;
+        }
+        if dir.is_absolute() {
+            if let Ok(root) = Root::open(dir) {
+                let _ = root.remove_file(rel(basename(place)));
+            }
+            return;
+        }
+        let partial = partial_place(dir, place);
+        if root.remove_file(rel(&partial)).is_ok() {
+            // It stays if there are others in it.
+            let _ = root.remove_dir(rel(parent(&partial)));
+        }
+    }
+
+    /// Puts delayed files in place (7.5). Returns those that are.
+    pub(crate) fn install(&mut self) -> Result<Vec<Delayed>, Error> {
+        let Some(root) = self.destination.root() else { return Ok(Vec::new()) };
+        let mut installed = Vec::new();
+        let mut delayed = std::mem::take(&mut self.delayed);
+        delayed.sort_by_key(|delayed| delayed.number);
+        for delayed in delayed {
+            if let (Some(backups), Ok(Some(existing))) = (self.backups, root.lstat(rel(&delayed.place))) {
+                self.back_up(backups, &delayed.place, &existing)?;
+            }
+            if let Err(error) = root.rename(rel(&delayed.parked), rel(&delayed.place)) {
+                let shown = self.destination.quoted(&delayed.place);
+                let text = sentence(&[b"rename failed for ", &shown, b" (from ", &delayed.parked, b")"]);
+                self.report.failed(Role::Receiver, text, error.cause());
+                continue;
+            }
+            let _ = root.remove_dir(rel(parent(&delayed.parked)));
+            installed.push(delayed);
+        }
+        Ok(installed)
+    }
+
+    fn back_up(&self, backups: &Backups, place: &[u8], existing: &Meta) -> Result<(), Error> {
+        backups.keep(self.destination, place, existing, self.report).map(drop).map_err(|error| {
+            let text = sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
+            Error::fatal(11, Role::Receiver, text, Some(error.into_cause()))
+        })
+    }
+
+    /// A file in a temp directory on another file system is copied to where it can be renamed.
+    fn bring_near(&self, root: &Root, mut temp: TempFile, place: &[u8], size: u64) -> Result<TempFile, Error> {
+        use std::io::Seek;
+        if !self.temp_dir.as_ref().is_some_and(|temp_dir| temp_dir.is_elsewhere) && !self.is_parked_elsewhere() {
+            return Ok(temp);
+        }
+        let mut near = root.temp_file(rel(place))?;
+        let failed = |cause| {
+            let text = sentence(&[b"copy failed on ", &self.destination.quoted(place)]);
+            Error::fatal(11, Role::Receiver, text, Some(cause))
+        };
+        temp.file().rewind().map_err(failed)?;
+        tree::copy_contents(temp.file(), near.file(), size, &|| false, &mut |_| {})
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        Ok(near)
+    }
+
+    /// Whether a file's temporary place belongs to its final name although it is parked under another one.
+    fn is_parked_elsewhere(&self) -> bool {
+        self.options.delay_updates && self.temp_dir.is_some()
+    }
+
+    /// The place where a file waits or is kept, whose directory is made if need be.
+    fn parking(&self, root: &Root, place: &[u8]) -> Result<Vec<u8>, tree::Error> {
+        let parked = partial_place(self.park(), place);
+        let dir = rel(parent(&parked));
+        match root.lstat(dir)? {
+            Some(existing) if existing.is_dir() => {}
+            existing => {
+                if existing.is_some() {
+                    root.remove_file(dir)?;
+                }
+                root.mkdir(dir, 0o700)?;
+            }
+        }
+        Ok(parked)
+    }
+
+    fn park(&self) -> &Path {
+        self.options.partial_dir.as_deref().unwrap_or(Path::new(".~tmp~"))
+    }
+
+    fn not_renamed(&self, place: &[u8], error: &tree::Error) -> bool {
+        let shown = self.destination.quoted(place);
+        let text = match error.verb() {
+            "rename" => sentence(&[b"rename ", &self.destination.quoted(&template(place)), b" -> \"", place, b"\""]),
+            _ => failure_text(error, &shown),
+        };
+        self.report.failed(Role::Receiver, text, error.cause());
+        false
+    }
+}
+
+impl TempDir {
+    fn open(dir: &Path, destination: &Destination) -> Result<Self, Error> {
+        let path = destination.shown.join(dir);
+        let usage = |text: String| Error::fatal(1, Role::ReceivingSide, text, None);
+        match std::fs::metadata(&path) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                return Err(usage(format!("The temp-dir does not exist: {}", dir.display())));
+            }
+            Err(cause) => {
+                let text = format!("Failed to stat temp-dir {}", dir.display());
+                return Err(Error::fatal(11, Role::ReceivingSide, text, Some(cause)));
+            }
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(usage(format!("The temp-dir is not a directory: {}", dir.display())));
+            }
+            Ok(_) => {}
+        }
+        let root = Root::open(&path).map_err(|error| {
+            let text = sentence(&[b"change_dir ", &quoted(&absolute(&path), b"."), b" failed"]);
+            Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
+        })?;
+        let own = destination.root().map(Root::identity).transpose()?;
+        let is_elsewhere = own.is_some_and(|own| root.identity().is_ok_and(|other| other.dev != own.dev));
+        Ok(Self { dir: root.dir(rel(b"."))?, is_elsewhere })
+    }
+}
+
+/// The temporary name of a place, as messages show it.
+fn template(place: &[u8]) -> Vec<u8> {
+    let name = basename(place);
+    let dot: &[u8] = if name.starts_with(b".") { b"" } else { b"." };
+    crate::flist::join(parent(place), &[dot, name, b".XXXXXX"].concat())
+}

@@ -1,0 +1,149 @@
+//! Directories (behaviour.md 2.2).
+
+use tree::{Meta, Root, Which};
+use wire::ItemFlags;
+
+use super::{At, Generator, Peer};
+use crate::Error;
+use crate::event::Role;
+use crate::flist::{Entry, parent};
+use crate::options::DeleteWhen;
+use crate::report::sentence;
+use crate::scan::rel;
+
+impl<P: Peer> Generator<'_, P> {
+    pub(super) fn directory(&mut self, at: At<'_>, place: &[u8], now: Option<Meta>) -> Result<(), Error> {
+        let entry = at.entry;
+        if entry.is_implied() && !self.options.implied_dirs {
+            return Ok(());
+        }
+        let now = match now {
+            Some(now) if !now.is_dir() => {
+                if !self.make_way(place, &now, "directory")? {
+                    self.skip_content(entry.path());
+                    return Ok(());
+                }
+                None
+            }
+            now => now,
+        };
+        if now.is_none() && self.options.dry_run {
+            self.absent.push(entry.path().to_vec());
+        }
+        let is_new = now.is_none() || self.destination.is_new && place == b".";
+        let mut flags = match &now {
+            Some(now) if !is_new => self.attributes.differences(entry, now, ItemFlags::empty()),
+            _ => ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW,
+        };
+        if now.is_none()
+            && let Some(differences) = self.alternate_directory(at)
+        {
+            flags = differences;
+        }
+        self.tell(at, flags, None)?;
+        if self.root().is_some() {
+            if now.is_none() && !self.make(entry, place)? {
+                return Ok(());
+            }
+            self.finish_now(entry, place)?;
+        }
+        if matches!(self.options.delete, Some(DeleteWhen::During | DeleteWhen::Delay)) && !self.destination.is_single()
+        {
+            self.delete_in(at.list, entry, at.number)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a directory. False, with its message, if that fails.
+    fn make(&mut self, entry: &Entry, place: &[u8]) -> Result<bool, Error> {
+        let Some(root) = self.root() else { return Ok(true) };
+        let mode = self.attributes.permissions(entry, None);
+        let made = match root.mkdir(rel(place), mode) {
+            Err(error) if error.vanished() && self.options.relative => {
+                self.make_parents(place)?;
+                root.mkdir(rel(place), mode)
+            }
+            made => made,
+        };
+        self.touch(parent(place));
+        self.touch(place);
+        match made {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_existing() => Ok(true),
+            Err(error) => {
+                let text = sentence(&[b"recv_generator: mkdir ", &self.destination.quoted(place), b" failed"]);
+                self.report.failed(Role::Generator, text, error.cause());
+                self.skip_content(entry.path());
+                Ok(false)
+            }
+        }
+    }
+
+    /// Parents that `--relative` without implied directories leaves to us.
+    pub(super) fn make_parents(&mut self, place: &[u8]) -> Result<(), Error> {
+        let Some(root) = self.root() else { return Ok(()) };
+        for (end, _) in place.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
+            match root.mkdir(rel(&place[..end]), 0o777) {
+                Ok(()) => self.touch(parent(&place[..end])),
+                Err(error) if error.is_existing() => {}
+                Err(error) => {
+                    let shown = self.destination.quoted(&place[..end]);
+                    let text = sentence(&[b"recv_generator: mkdir ", &shown, b" failed"]);
+                    self.report.failed(Role::Generator, text, error.cause());
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the attributes of a directory, which stays usable to us until the end.
+    fn finish_now(&mut self, entry: &Entry, place: &[u8]) -> Result<(), Error> {
+        let Some(root) = self.root() else { return Ok(()) };
+        let Ok(Some(mut now)) = stat_dir(root, place) else { return Ok(()) };
+        if !self.attributes.is_privileged && now.mode & 0o700 != 0o700 {
+            let usable = Meta { mode: now.mode | 0o700, ..now };
+            if root.set_meta(rel(place), &usable, Which::MODE, &now).is_ok() {
+                now.mode |= 0o700;
+                self.loosened.insert(place.to_vec());
+            }
+        }
+        self.set_attributes(place, entry, &now, false);
+        let wanted = self.attributes.permissions(entry, Some(&now));
+        if !self.attributes.is_privileged && wanted & 0o700 != 0o700 {
+            let now = Meta { mode: wanted, ..now };
+            let usable = Meta { mode: wanted | 0o700, ..now };
+            match root.set_meta(rel(place), &usable, Which::MODE, &now) {
+                Ok(_) => _ = self.loosened.insert(place.to_vec()),
+                Err(error) => {
+                    let shown = self.destination.quoted(place);
+                    let text = sentence(&[b"failed to modify permissions on ", &shown]);
+                    self.report.failed(Role::Generator, text, error.cause());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The touch-up pass for one directory.
+    pub(super) fn finish_directory(&mut self, entry: &Entry) {
+        let place = entry.path();
+        let is_loosened = self.loosened.contains(place);
+        if !is_loosened && !self.touched.contains(place) || entry.is_implied() && !self.options.implied_dirs {
+            return;
+        }
+        let Some(root) = self.root() else { return };
+        match root.lstat(rel(place)) {
+            Ok(Some(now)) if now.is_dir() => _ = self.set_attributes(place, entry, &now, true),
+            _ => {}
+        }
+    }
+}
+
+/// The stat of a directory, through a link that stands for it.
+fn stat_dir(root: &Root, place: &[u8]) -> Result<Option<Meta>, tree::Error> {
+    match root.lstat(rel(place))? {
+        Some(now) if now.is_symlink() => root.stat(rel(place)),
+        now => Ok(now),
+    }
+}

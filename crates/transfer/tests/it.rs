@@ -1,0 +1,6 @@
+//! The engine against the original program, in each role.
+
+mod it {
+    mod bench;
+    mod local;
+}

@@ -1,0 +1,165 @@
+//! Two sandboxes with the same trees: the original works in one, the engine in the other.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+use testkit::{Aspects, Tree, compare, require_rsync};
+use driftless_transfer::{Direction, Event, Itemized, Options, Skip};
+use wire::{ItemFlags, Side};
+
+/// What a run said and came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    pub lines: Vec<String>,
+    pub code: i32,
+}
+
+/// One scenario: `from/` is brought to `to/`.
+pub struct Scenario<'a> {
+    pub source: &'a str,
+    pub destination: &'a str,
+    /// Options of the original.
+    pub words: &'a str,
+    /// The same for the engine.
+    pub options: &'a dyn Fn(&mut Options),
+    /// Operands; the last one is the destination.
+    pub operands: &'a [&'a str],
+}
+
+impl Scenario<'_> {
+    /// Whether directories that are new at the destination, whose times nobody keeps, are compared.
+    pub fn run(
+        &self,
+        name: &str,
+        engine: impl Fn(Options, &[OsString], &std::path::Path, &(dyn Fn(Event<'_>) + Sync)) -> i32,
+    ) {
+        let (theirs, ours) = (self.sandbox(), self.sandbox());
+        let expected = self.original(&theirs);
+        let said = Mutex::new(Vec::new());
+        let mut options = Options::new(Side::Client);
+        (self.options)(&mut options);
+        options.umask = 0o022;
+        let (target, sources) = self.operands.split_last().expect("a destination");
+        let whole = |operand: &str| {
+            let mut path = ours.path().as_os_str().to_owned();
+            path.push("/");
+            path.push(operand);
+            path
+        };
+        let sources: Vec<OsString> = sources.iter().map(|operand| whole(operand)).collect();
+        let code = engine(options, &sources, whole(target).as_ref(), &|event: Event<'_>| {
+            said.lock().unwrap().extend(line(&event));
+        });
+        let mut said = Said { lines: said.into_inner().unwrap(), code };
+        let mut expected = expected;
+        // Deletions and skips come from another process: their place among the others depends on timing.
+        for said in [&mut said, &mut expected] {
+            said.lines.sort_by_key(|line| line.starts_with("*deleting"));
+        }
+        assert_eq!(said, expected, "{name}: {}", self.words);
+        let mut aspects = Aspects::exact();
+        if !self.keeps_times() {
+            aspects = aspects.without_times();
+        }
+        for dir in ["from", "to"] {
+            if let Err(differences) = compare(&theirs.path().join(dir), &ours.path().join(dir), &aspects) {
+                panic!("{name}: {}: {dir}\n{}", self.words, differences.lines().join("\n"));
+            }
+        }
+    }
+
+    fn keeps_times(&self) -> bool {
+        self.words.split(' ').next().is_some_and(|word| word.contains('a') || word.contains('t'))
+    }
+
+    fn sandbox(&self) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        Tree::build(dir.path().join("from"), self.source);
+        Tree::build(dir.path().join("to"), self.destination);
+        dir
+    }
+
+    fn original(&self, sandbox: &TempDir) -> Said {
+        let mut command = Command::new(require_rsync());
+        command.arg("-i").args(self.words.split(' ')).args(self.operands).current_dir(sandbox.path());
+        let output = command.output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        Said { lines, code: output.status.code().unwrap() }
+    }
+}
+
+/// What `-i` prints for an event.
+fn line(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Itemized(item) if !item.unchanged => Some(itemized(item)),
+        Event::Deleted { path, is_dir } => {
+            let slash = if *is_dir { "/" } else { "" };
+            Some(format!("*deleting   {}{slash}", text(path)))
+        }
+        Event::Skipped { path, why: Skip::NonRegular, .. } => {
+            Some(format!("skipping non-regular file \"{}\"", text(path)))
+        }
+        Event::Skipped { path, why: Skip::NotEmpty, .. } => {
+            Some(format!("cannot delete non-empty directory: {}", text(path)))
+        }
+        Event::Skipped { path, why: Skip::Directory, .. } => Some(format!("skipping directory {}", text(path))),
+        Event::CreatedDestination { path, .. } => {
+            Some(format!("created directory {}", path.file_name()?.to_string_lossy()))
+        }
+        _ => None,
+    }
+}
+
+fn itemized(item: &Itemized<'_>) -> String {
+    let flags = item.flags;
+    let mut letters = String::new();
+    letters.push(match item.direction {
+        _ if flags.contains(ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS) => 'h',
+        _ if flags.contains(ItemFlags::LOCAL_CHANGE) => 'c',
+        _ if !flags.contains(ItemFlags::TRANSFER) => '.',
+        Direction::Sent => '<',
+        Direction::Received => '>',
+    });
+    let kind = item.entry.mode & 0o170_000;
+    letters.push(match kind {
+        0o100_000 => 'f',
+        0o040_000 => 'd',
+        0o120_000 => 'L',
+        0o020_000 | 0o060_000 => 'D',
+        _ => 'S',
+    });
+    let attributes: String = if flags.contains(ItemFlags::IS_NEW) {
+        "+".repeat(9)
+    } else {
+        let bits = [
+            (ItemFlags::REPORT_CHANGE, 'c'),
+            (ItemFlags::REPORT_SIZE, 's'),
+            (ItemFlags::REPORT_TIME, 't'),
+            (ItemFlags::REPORT_PERMS, 'p'),
+            (ItemFlags::REPORT_OWNER, 'o'),
+            (ItemFlags::REPORT_GROUP, 'g'),
+            (ItemFlags::REPORT_ATIME, 'u'),
+            (ItemFlags::REPORT_ACL, 'a'),
+            (ItemFlags::REPORT_XATTR, 'x'),
+        ];
+        let shown = |(bit, letter): (ItemFlags, char)| if flags.contains(bit) { letter } else { '.' };
+        let all: String = bits.into_iter().map(shown).collect();
+        let is_local = letters.starts_with(['.', 'h', 'c']);
+        if is_local && all.bytes().all(|byte| byte == b'.') { " ".repeat(9) } else { all }
+    };
+    letters.push_str(&attributes);
+    let slash = if kind == 0o040_000 && !item.entry.path.ends_with(b"/") { "/" } else { "" };
+    let mut line = format!("{letters} {}{slash}", text(item.entry.path));
+    if let Some(link) = item.link {
+        line.push_str(&format!(" => {}", text(link)));
+    } else if let Some(target) = item.entry.target {
+        line.push_str(&format!(" -> {}", text(target)));
+    }
+    line
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
