@@ -152,6 +152,8 @@ struct Done {
     unreadable: Vec<(PathBuf, String)>,
     /// Inodes with several names whose names have been gathered.
     grouped: HashSet<Identity>,
+    /// Inodes that have lost a name, and whose other names are looked at for that.
+    left: HashSet<Identity>,
     /// Renamed files, by their former names.
     renamed: BTreeMap<PathBuf, Renamed>,
 }
@@ -184,6 +186,12 @@ impl Draft<'_> {
                 return Ok(());
             }
         };
+        if let Some(held) = &held
+            && held.version.kind != Kind::Dir
+            && meta.is_none_or(|meta| meta.identity() != held.version.identity())
+        {
+            self.look_at_other_names(path, held.version.identity(), taken.since, stack)?;
+        }
         match (meta, held) {
             (None, None) => Ok(()),
             (None, Some(_)) => self.removed(path, taken.since, stack),
@@ -196,6 +204,22 @@ impl Draft<'_> {
             (Some(meta), held) if meta.kind == Kind::Dir => self.directory(taken, meta, held, stack),
             (Some(meta), held) => self.leaf(path, meta, held, taken.look.exact),
         }
+    }
+
+    /// What happened to a file under a name that it has no longer concerns its other names too: an event names only
+    /// one of them.
+    fn look_at_other_names(
+        &mut self,
+        path: &Path,
+        file: Identity,
+        since: Instant,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        if self.done.left.insert(file) {
+            let names = self.ledger.names_of(file.dev, file.ino)?.into_iter().map(|(name, _)| name);
+            stack.extend(names.filter(|name| name != path).map(|path| Taken { path, look: Look::AT, since }));
+        }
+        Ok(())
     }
 
     /// A path that the replica holds and the source no longer has.

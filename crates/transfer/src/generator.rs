@@ -162,7 +162,10 @@ impl<'a, P: Peer> Generator<'a, P> {
                 return Err(Error::Cancelled);
             }
             self.entry(At { list, number, entry })?;
-            self.settle(list, false)?;
+            // Links to a file are reported after everything else that was asked for meanwhile, as rsync does.
+            if !self.options.hard_links {
+                self.settle(list, false)?;
+            }
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ impl Stream {
         self.out.clear();
         self.open_frame();
         match sent {
-            Ok(()) => self.take_in(),
+            Ok(()) => self.take_in().and_then(|()| self.leave_if_told()),
             Err(error) => Err(self.hear_out(error)),
         }
     }
@@ -169,9 +169,20 @@ impl Stream {
                 let closed = Error::Closed { received: self.link.received(), words: Vec::new() };
                 Err(self.hear_out(closed))
             }
-            Ok(_) => self.take_in(),
+            Ok(_) => self.take_in().and_then(|()| self.leave_if_told()),
             Err(error) => Err(self.hear_out(error)),
         }
+    }
+
+    /// A peer that has told us why it leaves waits until we have heard it (wire-session.md 4.7).
+    fn leave_if_told(&mut self) -> Result<(), Error> {
+        if !self.heard.is_leaving {
+            return Ok(());
+        }
+        // Whether it still takes this makes no difference any more.
+        let farewell = Code::ErrorExit.header(0);
+        let _ = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
+        Err(self.hear_out(Error::Socket(std::io::ErrorKind::ConnectionAborted.into())))
     }
 
     /// Sorts what has arrived into data and messages.

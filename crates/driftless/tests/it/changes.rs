@@ -149,12 +149,25 @@ for_each_destination! {
     fn hard_linked_file_changes_under_a_name_that_goes(bench: Bench) {
         check(&bench, |tree| {
             // The only event of the change names what is another file, or nothing, when somebody looks.
-            tree.hard_link("dir/more", "dir/inner");
             tree.append("hard", "seen under the other name too");
             tree.write("new", "another file");
             tree.rename("new", "hard");
-            tree.touch("dir/more", UNIX_EPOCH);
-            tree.remove("dir/more");
+        });
+    }
+
+    fn hard_linked_file_changes_under_a_name_that_is_removed(bench: Bench) {
+        check(&bench, |tree| {
+            tree.touch("hard", UNIX_EPOCH);
+            tree.remove("hard");
+        });
+    }
+
+    fn name_that_comes_and_goes(bench: Bench) {
+        check(&bench, |tree| {
+            tree.write("dir/brief", "");
+            tree.remove("dir/brief");
+            tree.directory("void/brief");
+            tree.remove("void/brief");
         });
     }
 

@@ -98,6 +98,16 @@ for_each_destination! {
         assert!(bench.replica.exists("d/file") && !bench.replica.exists("b.tmp"));
     }
 
+    fn left_out_file_changes_the_time_of_its_directory(bench: Bench) {
+        let bench = bench.ignoring(|path| path.extension().is_some_and(|extension| extension == "tmp"));
+        bench.source.write("dir/file", "content");
+        bench.source.write("other/b.tmp", "content");
+        let mirror = bench.live_with(&["--exclude", "*.tmp"]);
+        bench.source.write("dir/a.tmp", "content");
+        bench.source.remove("other/b.tmp");
+        bench.finish(mirror);
+    }
+
     fn filters_that_changed_since_the_last_start(bench: Bench) {
         bench.source.write("a.log", "content");
         bench.source.write("dir/b.log", "content");

@@ -52,7 +52,11 @@ impl Style {
             Some(format) => {
                 // Without a newline, a lone percent sign at the end loses the line (watch.md 4.2).
                 let lost = !newline && ends_in_lone_percent(&format);
-                let pieces = if lost { Vec::new() } else { parse(&format) };
+                let pieces = if lost {
+                    vec![Piece::Text(Vec::new())]
+                } else {
+                    parse(&format)
+                };
                 Style::Format {
                     pieces,
                     newline,

@@ -58,26 +58,30 @@ pub(crate) const ALL: u32 = WatchFlags::ALL_EVENTS.bits();
 pub(crate) const ONESHOT: u32 = WatchFlags::ONESHOT.bits();
 
 /// The union of a comma-separated list; an empty list, or one that ends in a comma, is no list at all
-/// (watch.md 2.1). An error is the name that is none.
-fn parse(list: &str) -> Result<u32, String> {
+/// (watch.md 2.1). `None` if a name is none.
+fn parse(list: &str) -> Option<u32> {
     if list.is_empty() {
-        return Ok(0);
+        return Some(0);
     }
     let mut mask = 0;
     for name in list.split(',') {
         if name.is_empty() && list.ends_with(',') {
-            return Ok(0);
+            return Some(0);
         }
-        mask |= named(name).ok_or(name)?;
+        if !name.is_empty() {
+            mask |= named(name)?;
+        }
     }
-    Ok(mask)
+    Some(mask)
 }
 
 /// The value of a `-e` option; an error is the line for stderr.
 pub(crate) fn parse_argument(list: &OsStr) -> Result<u32, String> {
-    parse(&list.to_string_lossy()).map_err(|name| {
+    let list = list.to_string_lossy();
+    // The original names the whole list, whichever name is wrong.
+    parse(&list).ok_or_else(|| {
         format!(
-            "'{name}' is not a valid event!  Run with the '--help' option to see a list of events.\n"
+            "'{list}' is not a valid event!  Run with the '--help' option to see a list of events.\n"
         )
     })
 }
@@ -117,10 +121,10 @@ mod tests {
 
     #[test]
     fn lists() {
-        assert_eq!(parse("Create,MOVE"), Ok(0x1c0));
-        assert_eq!(parse(""), Ok(0));
-        assert_eq!(parse("create,"), Ok(0));
-        assert_eq!(parse("create,foo"), Err("foo".to_owned()));
+        assert_eq!(parse("Create,,MOVE"), Some(0x1c0));
+        assert_eq!(parse(""), Some(0));
+        assert_eq!(parse("create,"), Some(0));
+        assert_eq!(parse("create,foo"), None);
     }
 
     #[test]

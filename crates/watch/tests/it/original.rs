@@ -267,17 +267,25 @@ fn read(path: &Path) -> String {
         let _ = file.read_to_end(&mut bytes);
     }
     let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
-    without_random_names(&text)
+    without_chance(&text)
 }
 
-/// sed gives its temporary file a random name.
-fn without_random_names(text: &str) -> String {
+/// sed gives its temporary file a random name; and some lines may be there once or twice.
+fn without_chance(text: &str) -> String {
     let word = |word: &str| {
         let random = word.strip_prefix("sed").filter(|rest| rest.len() == 6);
         random.map_or_else(|| word.to_owned(), |_| "sedRANDOM".to_owned())
     };
     let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
-    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = text.split('\n').map(line).collect();
+    // The kernel joins equal events, but only those that nobody has read yet.
+    lines.dedup_by(|a, b| {
+        a == b
+            && ["ATTRIB", "ACCESS", "MODIFY"]
+                .iter()
+                .any(|name| a.contains(name))
+    });
+    lines.join("\n")
 }
 
 impl std::fmt::Display for Outcome {
