@@ -1,7 +1,13 @@
 //! The mirror as a user runs it: the program, a real tree, and a directory or a stock rsync daemon as replica.
 
-#![allow(clippy::disallowed_methods, reason = "works on trees it made itself, apart from the code under test")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too, but clippy knows only marked functions")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "works on trees it made itself, apart from the code under test"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests too, but clippy knows only marked functions"
+)]
 
 #[path = "it/bench.rs"]
 mod bench;

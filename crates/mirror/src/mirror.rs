@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use transfer::{Cancel, Terms};
 use tree::Kind;
 use watch::{Change, Reason, Touch, Watcher};
@@ -22,7 +22,7 @@ use crate::{Error, Event};
 /// How long a file that somebody has open for writing must be left alone before it is brought over as it is.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How often a source that is gone is looked for, and how soon a stop is seen by the thread that takes hints.
+/// How often a source that is gone is looked for.
 const SOURCE_CHECK: Duration = Duration::from_secs(1);
 
 /// How often directories without a watch are looked at.
@@ -43,6 +43,8 @@ pub struct Mirror {
 pub struct Stopper {
     cancel: Cancel,
     queues: Vec<Arc<Queue>>,
+    /// Wakes the thread that takes hints.
+    hints: Sender<()>,
 }
 
 impl Stopper {
@@ -52,6 +54,8 @@ impl Stopper {
         for queue in &self.queues {
             queue.wake();
         }
+        // A full channel has been told already.
+        let _ = self.hints.try_send(());
     }
 }
 
@@ -112,15 +116,16 @@ impl Mirror {
             let text = format!("the state file was not usable and was moved to {}; everything is compared anew", aside.display());
             report(Event::Notice { replica: None, text });
         }
-        let stopper =
-            Stopper { cancel: cancel.clone(), queues: replicas.iter().map(|replica| Arc::clone(&replica.queue)).collect() };
+        let (stop_hints, stop) = bounded(1);
+        let queues = replicas.iter().map(|replica| Arc::clone(&replica.queue)).collect();
+        let stopper = Stopper { cancel, queues, hints: stop_hints };
         let hints = match settings.once {
             true => None,
             false => {
                 let hints = Hints {
                     source: Arc::clone(&source),
                     queues: stopper.queues.clone(),
-                    cancel,
+                    stop,
                     report,
                     max_watches: settings.max_watches,
                 };
@@ -170,7 +175,7 @@ fn spawn<T: Send + 'static>(
 struct Hints {
     source: Arc<Source>,
     queues: Vec<Arc<Queue>>,
-    cancel: Cancel,
+    stop: Receiver<()>,
     report: Report,
     max_watches: Option<u64>,
 }
@@ -191,15 +196,27 @@ impl Hints {
 
     fn run(self, watching: Watching) {
         let mut watching = Some(watching);
-        while !self.cancel.is_cancelled() {
+        let mut is_in_place = true;
+        loop {
             match &watching {
-                Some((_, changes)) => match changes.recv_timeout(SOURCE_CHECK) {
-                    Ok(changes) => self.take(changes),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => watching = None,
+                Some((_, changes)) => select! {
+                    recv(self.stop) -> _ => return,
+                    recv(changes) -> changes => match changes {
+                        Ok(changes) => self.take(changes),
+                        Err(_) => watching = None,
+                    },
+                    // Another file system mounted over the source, or a lazy unmount, is no event of any directory.
+                    default(SOURCE_CHECK) => {
+                        let was_in_place = std::mem::replace(&mut is_in_place, self.source.is_in_place());
+                        if was_in_place != is_in_place {
+                            self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);
+                        }
+                    }
                 },
                 None => {
-                    std::thread::sleep(SOURCE_CHECK);
+                    if self.stop.recv_timeout(SOURCE_CHECK) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
                     if self.source.is_in_place() {
                         watching = self.watch().ok();
                         self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);

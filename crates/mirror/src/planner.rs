@@ -193,7 +193,11 @@ impl Draft<'_> {
             self.look_at_other_names(path, held.version.identity(), taken.since, stack)?;
         }
         match (meta, held) {
-            (None, None) => Ok(()),
+            (None, None) => {
+                // It came and went: what is left of that is the time of its directory.
+                stack.extend(path.parent().map(|parent| Taken { path: parent.to_owned(), look: Look::AT, since: taken.since }));
+                Ok(())
+            }
             (None, Some(_)) => self.removed(path, taken.since, stack),
             (Some(meta), held) if self.source.leaves_out(path, meta.kind == Kind::Dir) => {
                 if held.is_some() {

@@ -240,15 +240,18 @@ impl Replica {
                 Some(stored) => !is_dir && stored.contains(&item.path),
                 None => !applied.failed.contains(&item.path),
             };
+            // The replica holds something of this version, whatever came between: the row makes sure that it is
+            // looked at again, and removed when there is nothing more to look at.
             let is_changed = applied.changed.contains(&item.path);
+            let doubtful = note.doubtful || is_changed;
             if !is_stored && (!is_dir || note.is_update) {
                 let pace = if is_dir { Pace::Settled } else { Pace::Later(pause) };
                 again.push((item.path.clone(), pace));
-            } else if is_changed || note.doubtful {
+            } else if doubtful {
                 again.push((item.path.clone(), Pace::Settled));
             }
-            if is_stored && !is_changed {
-                let held = Held { version: item.meta, doubtful: note.doubtful, whole: is_dir && note.whole && is_clean };
+            if is_stored {
+                let held = Held { version: item.meta, doubtful, whole: is_dir && note.whole && is_clean };
                 confirmed.held.push((item.path.clone(), held));
             }
         }
@@ -285,7 +288,14 @@ impl Replica {
         self.ledger.confirm(&Confirmed { landed, ..Confirmed::default() })?;
         if began {
             self.doubt(touched)?;
-            self.doubt_directories_of(&errand.batch.gone.iter().cloned().collect(), Pace::Now)?;
+            let mut uncertain: HashSet<PathBuf> = errand.batch.gone.iter().cloned().collect();
+            for path in errand.updates() {
+                // The replica may have it by now, and no row would tell when it is gone again.
+                if self.ledger.held(path)?.is_none() {
+                    uncertain.insert(path.to_owned());
+                }
+            }
+            self.doubt_directories_of(&uncertain, Pace::Now)?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod help;
 mod host;
 mod meant;
 mod options;
+mod output;
 mod parse;
 mod server_args;
 mod size;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tree::{Kind, Meta, Mounts, Root, Which};
 use wire::MAX_PATH;
@@ -12,39 +13,44 @@ use crate::destination::Destination;
 use crate::event::{Class, Event, Role};
 use crate::flist::parent;
 use crate::options::Options;
-use crate::report::{Reporter, absolute, quoted, sentence};
+use crate::report::{Reporter, absolute, sentence};
 use crate::scan::{is_unsafe, rel};
 
 /// Where backups of one run go.
 #[derive(Debug)]
 pub(crate) struct Backups {
     suffix: Vec<u8>,
-    /// As it was named, and opened; without one they stay beside the new versions.
-    dir: Option<(PathBuf, Root)>,
+    /// Without one they stay beside the new versions.
+    dir: Option<BackupDir>,
     safe_links: bool,
+}
+
+/// A directory for backups. It is made when the first one is.
+#[derive(Debug)]
+struct BackupDir {
+    given: PathBuf,
+    path: PathBuf,
+    opened: OnceLock<Root>,
 }
 
 impl Backups {
     /// Prepares for backups; `None` if none are asked for.
-    pub(crate) fn prepare(
-        options: &Options,
-        destination: &Destination,
-        report: &Reporter<'_>,
-    ) -> Result<Option<Self>, Error> {
+    ///
+    /// # Errors
+    /// If the directory for them is something else.
+    pub(crate) fn prepare(options: &Options, destination: &Destination) -> Result<Option<Self>, Error> {
         let Some(backup) = &options.backup else { return Ok(None) };
-        let dir = match (&backup.dir, options.dry_run) {
-            (Some(dir), false) => {
-                let path = destination.shown.join(dir);
-                let existing = std::fs::metadata(&path);
-                if existing.as_ref().is_ok_and(|metadata| !metadata.is_dir()) {
+        let dir = match &backup.dir {
+            Some(dir) => {
+                let path = absolute(&destination.shown.join(dir));
+                if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
                     let text = format!("The backup-dir is not a directory: {}", dir.display());
                     return Err(Error::fatal(1, Role::ReceivingSide, text, None));
                 }
-                Some((dir.clone(), Self::open(&path)?))
+                Some(BackupDir { given: dir.clone(), path, opened: OnceLock::new() })
             }
-            _ => None,
+            None => None,
         };
-        let _ = report;
         Ok(Some(Self { suffix: backup.suffix.clone(), dir, safe_links: options.safe_links }))
     }
 
@@ -76,13 +82,7 @@ impl Backups {
                 return Ok(true);
             }
         }
-        let (to, kept_as) = match &self.dir {
-            Some((dir, opened)) => (opened, dir.join(rel(&name))),
-            None => (root, rel(&name).to_owned()),
-        };
-        if self.dir.is_some() {
-            make_parents(root, to, parent(place))?;
-        }
+        let (to, kept_as) = self.target(root, place, &name)?;
         if to.lstat(rel(&name))?.is_some_and(|existing| existing.is_dir()) {
             to.remove_tree(rel(&name), Mounts::Cross, &mut |_, _| false, &mut |_, _| {})?;
         }
@@ -101,36 +101,38 @@ impl Backups {
     ) -> Result<(), tree::Error> {
         let Some(root) = destination.root() else { return Ok(()) };
         let name = [place, &self.suffix].concat();
-        let (to, kept_as) = match &self.dir {
-            Some((dir, opened)) => (opened, dir.join(rel(&name))),
-            None => (root, rel(&name).to_owned()),
-        };
-        if self.dir.is_some() {
-            make_parents(root, to, parent(place))?;
-        }
+        let (to, kept_as) = self.target(root, place, &name)?;
         copy_file(root, place, to, &name, now)?;
         report.event(Event::BackedUp { path: place, kept_as: &kept_as });
         Ok(())
     }
 
-    /// The file that was just kept, as a basis.
-    pub(crate) fn reopen(&self, destination: &Destination, place: &[u8]) -> Option<std::fs::File> {
-        let root = self.dir.as_ref().map(|(_, dir)| dir).or(destination.root())?;
-        root.open_file(rel(&[place, &self.suffix].concat())).ok()
+    /// Where a backup goes, and what that is called.
+    fn target<'r>(
+        &'r self,
+        root: &'r Root,
+        place: &[u8],
+        name: &[u8],
+    ) -> Result<(&'r Root, PathBuf), tree::Error> {
+        let Some(dir) = &self.dir else { return Ok((root, rel(name).to_owned())) };
+        let to = match dir.opened.get() {
+            Some(opened) => opened,
+            None => {
+                let opened = dir.make()?;
+                dir.opened.get_or_init(|| opened)
+            }
+        };
+        make_parents(root, to, parent(place))?;
+        Ok((to, dir.given.join(rel(name))))
     }
+}
 
-    fn open(path: &Path) -> Result<Root, Error> {
-        let path = absolute(path);
-        let missing: Vec<&Path> = path.ancestors().take_while(|dir| std::fs::metadata(dir).is_err()).collect();
-        for dir in missing.iter().rev() {
-            Root::create(dir).map_err(|error| Self::unusable(dir, error))?;
-        }
-        Root::open(&path).map_err(|error| Self::unusable(&path, error))
-    }
-
-    fn unusable(path: &Path, error: tree::Error) -> Error {
-        let text = sentence(&[b"backup mkdir ", &quoted(path, b"."), b" failed"]);
-        Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
+impl BackupDir {
+    fn make(&self) -> Result<Root, tree::Error> {
+        let missing: Vec<&Path> =
+            self.path.ancestors().take_while(|dir| std::fs::metadata(dir).is_err()).collect();
+        missing.iter().rev().try_for_each(|dir| Root::create(dir).map(drop))?;
+        Root::open(&self.path)
     }
 }
 

@@ -57,7 +57,7 @@ pub fn local_copy(
     let arriving = Arriving { entries: list.entries.len(), first_is_dir: list.entries[0].is_dir() };
     let destination = Destination::resolve(path, arriving, &options, &report)?;
     let attributes = Attributes::new(&options);
-    let backups = Backups::prepare(&options, &destination, &report)?;
+    let backups = Backups::prepare(&options, &destination)?;
     let alternates = Alternates::open(&options, &destination, &report);
     let finisher = Finisher::new(&options, &attributes, &destination, backups.as_ref(), &report)?;
     let copier = Copier {
@@ -74,14 +74,13 @@ pub fn local_copy(
     let mut generator = Generator::new(
         &options, rules, &attributes, &destination, backups.as_ref(), &alternates, &report, copier,
     );
-    generator.whole_list(&list)?;
-    generator.settle_all(&list)?;
-    for done in generator.peer.finisher.install()? {
-        let Some(entry) = list.get(done.number) else { continue };
-        generator.installed(At { list: &list, number: done.number, entry })?;
-    }
-    generator.delete_late(&list)?;
-    generator.finish_directories(&list);
+    generator.expect(&list);
+    generator.list(&list, None)?;
+    generator.settle_all()?;
+    let installed = generator.peer.finisher.install()?;
+    generator.installed_all(&installed)?;
+    generator.delete_late()?;
+    generator.finish_directories();
     let Deleter { counts, skipped, .. } = generator.deleter;
     let stats = Stats { deleted: counts, ..generator.peer.stats };
     Ok(outcome(stats, &report, skipped))

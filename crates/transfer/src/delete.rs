@@ -181,9 +181,10 @@ impl<'a> Deleter<'a> {
                 continue;
             }
             let Some(done) = levels.pop() else { break };
-            let gone = self.remove_emptied(root, &done, !levels.is_empty() || extent == Extent::Everything);
+            let is_top = levels.is_empty();
+            let gone = self.remove_emptied(root, &done, is_top, !is_top || extent == Extent::Everything);
             match levels.last_mut() {
-                Some(above) => above.stays |= !gone,
+                Some(above) => above.stays |= !gone || done.stays,
                 None => is_gone = gone,
             }
         }
@@ -281,10 +282,14 @@ impl<'a> Deleter<'a> {
         true
     }
 
-    fn remove_emptied(&mut self, root: &Root, level: &Level, counts: bool) -> bool {
+    fn remove_emptied(&mut self, root: &Root, level: &Level, is_top: bool, counts: bool) -> bool {
         if level.stays {
             self.report.event(Event::Skipped { path: &level.path, is_dir: true, why: Skip::NotEmpty });
-            return false;
+            // Further down rsync tries all the same, which shows: in a second message, in a dry run as a removal,
+            // and in the number of those that a limit prevented.
+            if is_top {
+                return false;
+            }
         }
         if counts && self.is_at_limit() {
             return false;

@@ -35,8 +35,8 @@ struct TempDir {
 }
 
 /// A file to be put in place at the end.
-pub(crate) struct Delayed {
-    pub(crate) number: u32,
+struct Delayed {
+    number: u32,
     place: Vec<u8>,
     parked: Vec<u8>,
 }
@@ -175,8 +175,8 @@ impl<'a> Finisher<'a> {
         }
     }
 
-    /// Puts delayed files in place (7.5). Returns those that are.
-    pub(crate) fn install(&mut self) -> Result<Vec<Delayed>, Error> {
+    /// Puts delayed files in place (7.5). Returns the numbers of those that are.
+    pub(crate) fn install(&mut self) -> Result<Vec<u32>, Error> {
         let Some(root) = self.destination.root() else { return Ok(Vec::new()) };
         let mut installed = Vec::new();
         let mut delayed = std::mem::take(&mut self.delayed);
@@ -192,7 +192,7 @@ impl<'a> Finisher<'a> {
                 continue;
             }
             let _ = root.remove_dir(rel(parent(&delayed.parked)));
-            installed.push(delayed);
+            installed.push(delayed.number);
         }
         Ok(installed)
     }

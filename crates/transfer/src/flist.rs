@@ -202,6 +202,8 @@ impl Entry {
 pub(crate) struct List {
     /// The number of the first entry.
     pub(crate) start: u32,
+    /// It holds one directory's content, and more lists follow; otherwise it is the whole of the transfer.
+    pub(crate) is_partial: bool,
     /// The directory that this is the content of, by its number among directories; the first list has none.
     pub(crate) parent: Option<u32>,
     pub(crate) entries: Vec<Entry>,
@@ -312,7 +314,7 @@ mod tests {
             let mode = if name.ends_with('/') { 0o040_755 } else { 0o100_644 };
             Entry { name: name.trim_end_matches('/').as_bytes().into(), mode, ..Entry::default() }
         };
-        let mut list = List { start: 0, parent: None, entries: names.iter().map(entry).collect() };
+        let mut list = List { entries: names.iter().map(entry).collect(), ..List::default() };
         list.sort(SortOrder::of(Protocol::LATEST));
         list
     }

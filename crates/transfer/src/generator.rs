@@ -3,7 +3,7 @@
 //!
 //! Who brings the data is a [`Peer`]: a sender on the other end of a connection, or the kernel of this machine.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -101,6 +101,10 @@ pub(crate) struct Generator<'a, P> {
     /// Directories that a dry run did not make.
     absent: Vec<Vec<u8>>,
     links: Links,
+    /// Lists that are not finished, the oldest first.
+    lists: VecDeque<Open>,
+    /// Directories that were dealt with, for the end.
+    dirs: Vec<Entry>,
     /// Directories whose times the run has changed.
     touched: HashSet<Vec<u8>>,
     last_touched: Vec<u8>,
@@ -109,6 +113,15 @@ pub(crate) struct Generator<'a, P> {
     /// Files that were written in this run, if similar ones are looked for.
     written: HashSet<Vec<u8>>,
     /// Requests whose fate is not known.
+    open: usize,
+}
+
+/// A list that is not finished.
+struct Open {
+    list: Arc<List>,
+    /// The generator has passed it.
+    is_passed: bool,
+    /// Requests from it whose fate is not known, and names that wait for another one of their group.
     open: usize,
 }
 
@@ -137,6 +150,8 @@ impl<'a, P: Peer> Generator<'a, P> {
             skipped: Vec::new(),
             absent: Vec::new(),
             links: Links::default(),
+            lists: VecDeque::new(),
+            dirs: Vec::new(),
             touched: HashSet::new(),
             last_touched: Vec::new(),
             loosened: HashSet::new(),
@@ -145,37 +160,113 @@ impl<'a, P: Peer> Generator<'a, P> {
         }
     }
 
-    /// Deals with a complete list.
-    pub(crate) fn whole_list(&mut self, list: &Arc<List>) -> Result<(), Error> {
+    /// Learns of a list before its turn comes.
+    pub(crate) fn expect(&mut self, list: &Arc<List>) {
+        self.links.expect(list);
+        self.lists.push_back(Open { list: Arc::clone(list), is_passed: false, open: 0 });
+    }
+
+    /// Deals with a list that is the whole of the transfer, or with the content of one directory; then `dir` is that
+    /// directory.
+    pub(crate) fn list(&mut self, list: &Arc<List>, dir: Option<&Entry>) -> Result<(), Error> {
         if self.options.list_only {
-            for (_, entry) in list.active() {
-                self.report.event(Event::Listed(entry.view()));
-            }
+            self.show(list, dir);
             return Ok(());
         }
-        self.links.expect(list);
         if self.options.delete == Some(DeleteWhen::Before) {
             self.delete_everywhere(list)?;
+        }
+        if let Some(entry) = dir {
+            self.entry(At { list, number: list.start.saturating_sub(1), entry })?;
         }
         for (number, entry) in list.active() {
             if self.options.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
+            // Where lists come by directory, each directory has its turn with its content.
+            if list.is_partial && entry.is_dir() {
+                continue;
+            }
             self.entry(At { list, number, entry })?;
             // Links to a file are reported after everything else that was asked for meanwhile, as rsync does.
             if !self.options.hard_links {
-                self.settle(list, false)?;
+                self.settle(false)?;
+            }
+        }
+        if let Some(open) = self.lists.iter_mut().find(|open| Arc::ptr_eq(&open.list, list)) {
+            open.is_passed = true;
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest list off, if it is finished and not the last one.
+    pub(crate) fn release(&mut self) -> bool {
+        let is_finished = self.lists.len() > 1 && self.lists.front().is_some_and(|open| open.is_passed && open.open == 0);
+        if is_finished {
+            self.lists.pop_front();
+        }
+        is_finished
+    }
+
+    /// Waits until nothing is under way any more.
+    pub(crate) fn settle_all(&mut self) -> Result<(), Error> {
+        while self.open > 0 {
+            self.settle(true)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was left until the end.
+    pub(crate) fn delete_late(&mut self) -> Result<(), Error> {
+        for surplus in std::mem::take(&mut self.delayed) {
+            self.remove(&surplus)?;
+        }
+        if self.options.delete == Some(DeleteWhen::After) {
+            for list in self.lists.iter().map(|open| Arc::clone(&open.list)).collect::<Vec<_>>() {
+                self.delete_everywhere(&list)?;
             }
         }
         Ok(())
     }
 
-    /// Waits until nothing is under way any more.
-    pub(crate) fn settle_all(&mut self, list: &Arc<List>) -> Result<(), Error> {
-        while self.open > 0 {
-            self.settle(list, true)?;
+    /// Gives directories the times and permissions that the run has taken from them (7.12).
+    pub(crate) fn finish_directories(&mut self) {
+        if self.options.dry_run || self.destination.is_single() {
+            return;
+        }
+        for entry in std::mem::take(&mut self.dirs) {
+            self.finish_directory(&entry);
+        }
+    }
+
+    /// Files that were parked are in place now.
+    pub(crate) fn installed_all(&mut self, numbers: &[u32]) -> Result<(), Error> {
+        for &number in numbers {
+            if let Some(list) = self.find(number)
+                && let Some(entry) = list.get(number)
+            {
+                self.installed(At { list: &list, number, entry })?;
+            }
         }
         Ok(())
+    }
+
+    fn show(&self, list: &List, dir: Option<&Entry>) {
+        let is_own = |entry: &&Entry| !(list.is_partial && entry.is_dir());
+        for entry in dir.into_iter().chain(list.active().map(|(_, entry)| entry).filter(is_own)) {
+            self.report.event(Event::Listed(entry.view()));
+        }
+    }
+
+    fn find(&self, number: u32) -> Option<Arc<List>> {
+        self.lists.iter().map(|open| &open.list).find(|list| list.get(number).is_some()).cloned()
+    }
+
+    /// Counts what a list still waits for.
+    fn count(&mut self, number: u32, change: isize) {
+        if let Some(open) = self.lists.iter_mut().find(|open| open.list.get(number).is_some()) {
+            open.open = open.open.saturating_add_signed(change);
+        }
     }
 
     /// A file is in place.
@@ -187,28 +278,6 @@ impl<'a, P: Peer> Generator<'a, P> {
             self.peer.confirm(at)?;
         }
         self.settle_links(at, true)
-    }
-
-    /// Removes what was left until the end.
-    pub(crate) fn delete_late(&mut self, list: &Arc<List>) -> Result<(), Error> {
-        for surplus in std::mem::take(&mut self.delayed) {
-            self.remove(&surplus)?;
-        }
-        if self.options.delete == Some(DeleteWhen::After) {
-            self.delete_everywhere(list)?;
-        }
-        Ok(())
-    }
-
-    /// Gives directories the times and permissions that the run has taken from them (7.12).
-    pub(crate) fn finish_directories(&mut self, list: &Arc<List>) {
-        if self.options.dry_run || self.destination.is_single() {
-            return;
-        }
-        let dirs = list.active().filter(|(_, entry)| entry.is_dir());
-        for (_, entry) in dirs {
-            self.finish_directory(entry);
-        }
     }
 
     fn entry(&mut self, at: At<'_>) -> Result<(), Error> {
@@ -434,20 +503,22 @@ impl<'a, P: Peer> Generator<'a, P> {
     }
 
     /// Learns what became of requests.
-    fn settle(&mut self, list: &Arc<List>, wait: bool) -> Result<(), Error> {
+    pub(crate) fn settle(&mut self, wait: bool) -> Result<(), Error> {
         if self.open == 0 {
             return Ok(());
         }
         for (number, fate) in self.peer.fates(wait)? {
-            self.open -= 1;
+            self.open = self.open.saturating_sub(1);
+            let Some(list) = self.find(number) else { continue };
             let Some(entry) = list.get(number) else { continue };
-            let at = At { list, number, entry };
+            let at = At { list: &list, number, entry };
             match fate {
                 Fate::Redo => self.redo(at)?,
                 Fate::Parked => {}
                 Fate::Done => self.installed(at)?,
                 Fate::Failed => self.settle_links(at, false)?,
             }
+            self.count(number, -1);
         }
         Ok(())
     }
@@ -456,6 +527,10 @@ impl<'a, P: Peer> Generator<'a, P> {
 /// The names in a directory, as far as they are in the list.
 fn names_in(list: &List, number: u32) -> HashSet<&[u8]> {
     let mut names = HashSet::new();
+    if list.is_partial {
+        let active = list.active().map(|(_, entry)| entry.path());
+        return active.filter(|path| *path != b".").map(basename).collect();
+    }
     let first = (number - list.start) as usize;
     let dir = list.entries[first].path();
     let mut at = first + 1;

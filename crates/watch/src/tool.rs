@@ -108,6 +108,10 @@ pub(crate) fn parse_seconds(value: &OsString) -> Result<i64, String> {
     })
 }
 
+/// What a command line says that asks for fanotify: to watch less than was asked for would be worse.
+pub(crate) const NO_FANOTIFY: &str = "Couldn't initialize fanotify: Function not implemented\n\
+     Watch with inotify: use -I, or the program without fs in its name.\n";
+
 /// Why no inotify instance could be had, with what helps.
 pub(crate) fn init_error(error: Errno) -> String {
     let text = error_text(error);

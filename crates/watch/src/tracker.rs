@@ -241,6 +241,15 @@ impl Tracker {
         };
         let is_dir = event.mask.contains(ReadFlags::ISDIR);
         if !event.name.is_empty() && self.pruned(&path, is_dir) {
+            let renames = ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO;
+            if event
+                .mask
+                .intersects(ReadFlags::CREATE | ReadFlags::DELETE | renames)
+            {
+                // The entry is left out, but its coming and going has changed the time of its directory.
+                let dir = path.parent().unwrap_or(Path::new("")).to_owned();
+                self.touched(dir, Touch::Attributes);
+            }
             return;
         }
         match event.mask.difference(ReadFlags::ISDIR) {

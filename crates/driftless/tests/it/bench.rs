@@ -59,12 +59,21 @@ impl Bench {
             let module = RsyncDaemon::module("backup", replica.root());
             set_up(module.auth_user("rsync_backup", "secret")).start()
         });
-        Self { source, replica, daemon, aspects, directory }
+        Self {
+            source,
+            replica,
+            daemon,
+            aspects,
+            directory,
+        }
     }
 
     /// Leaves paths out of every comparison.
     pub(crate) fn ignoring(self, ignored: impl Fn(&Path) -> bool + 'static) -> Self {
-        Self { aspects: self.aspects.ignoring(ignored), ..self }
+        Self {
+            aspects: self.aspects.ignoring(ignored),
+            ..self
+        }
     }
 
     /// The daemon that holds the replica.
@@ -93,7 +102,11 @@ impl Bench {
     /// The options that lead from the source to the replica, with a state file and a line for each session.
     pub(crate) fn options(&self) -> Command {
         let mut command = driftless();
-        command.arg("mirror").arg("-v").arg("--state").arg(self.path("state"));
+        command
+            .arg("mirror")
+            .arg("-v")
+            .arg("--state")
+            .arg(self.path("state"));
         if let Some(daemon) = &self.daemon {
             command.arg("--password-file").arg(daemon.password_file());
         }
@@ -108,8 +121,11 @@ impl Bench {
     /// Starts the mirror with more options.
     pub(crate) fn start_with(&self, options: &[&str]) -> Mirror {
         let mut command = self.options();
-        command.args(options).arg(self.source.root()).arg(self.destination());
-        Mirror { program: Program::start(&mut command) }
+        command
+            .args(options)
+            .arg(self.source.root())
+            .arg(self.destination());
+        Mirror::run(&mut command)
     }
 
     /// Starts the mirror and waits until the replica holds the whole tree.
@@ -147,14 +163,17 @@ impl Bench {
         }
     }
 
-    fn difference(&self, mirror: &Mirror) -> Result<(), String> {
+    /// Where source and replica differ now, and what the mirror said.
+    pub(crate) fn difference(&self, mirror: &Mirror) -> Result<(), String> {
         compare(self.source.root(), self.replica.root(), &self.aspects)
             .map_err(|differences| format!("{differences}\nthe mirror said:\n{}", mirror.said()))
     }
 
     /// The replica's temporary files, of whoever writes there: `.NAME.XXXXXX`.
     pub(crate) fn temporary_files(&self) -> Vec<PathBuf> {
-        let names = std::fs::read_dir(self.replica.root()).unwrap().map(|entry| entry.unwrap().path());
+        let names = std::fs::read_dir(self.replica.root())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         names.filter(|path| is_temporary(path)).collect()
     }
 
@@ -165,17 +184,28 @@ impl Bench {
         // Again, a byte longer, if they were too quick: the size makes that unlikely, not impossible.
         for size in BIG..BIG + 20 {
             self.source.file(name, size);
-            let is_complete = || std::fs::metadata(self.replica.path(name)).is_ok_and(|found| found.len() == size as u64);
-            eventually(SOON, || match self.temporary_files().is_empty() && !is_complete() {
-                true => Err("nothing is being written"),
-                false => Ok(()),
+            let is_complete = || {
+                std::fs::metadata(self.replica.path(name))
+                    .is_ok_and(|found| found.len() == size as u64)
+            };
+            eventually(SOON, || {
+                match self.temporary_files().is_empty() && !is_complete() {
+                    true => Err("nothing is being written"),
+                    false => Ok(()),
+                }
             });
             self.daemon().stop_workers();
             if !self.temporary_files().is_empty() && !is_complete() {
                 return;
             }
             self.daemon().continue_workers();
-            eventually(SOON, || if is_complete() { Ok(()) } else { Err("the content is not complete") });
+            eventually(SOON, || {
+                if is_complete() {
+                    Ok(())
+                } else {
+                    Err("the content is not complete")
+                }
+            });
         }
         panic!("the workers were never caught in the middle of {name}");
     }
@@ -187,13 +217,17 @@ pub(crate) const BIG: usize = 48 << 20;
 fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     let suffix = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
-    name.first() == Some(&b'.') && name.iter().filter(|byte| **byte == b'.').count() >= 2 && suffix.len() == 6
+    name.first() == Some(&b'.')
+        && name.iter().filter(|byte| **byte == b'.').count() >= 2
+        && suffix.len() == 6
 }
 
 /// The program, without what the tester's own environment would tell it.
 pub(crate) fn driftless() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
-    command.env_remove("RSYNC_PASSWORD").env_remove("STATE_DIRECTORY");
+    command
+        .env_remove("RSYNC_PASSWORD")
+        .env_remove("STATE_DIRECTORY");
     command
 }
 
@@ -219,9 +253,21 @@ pub(crate) struct Crossed {
 }
 
 impl Mirror {
+    /// Starts a command line that a test has put together itself.
+    #[track_caller]
+    pub(crate) fn run(command: &mut Command) -> Self {
+        Self {
+            program: Program::start(command),
+        }
+    }
+
     /// Everything it has said.
     pub(crate) fn said(&self) -> String {
-        self.program.lines().iter().map(|line| format!("{}\n", line.text)).collect()
+        self.program
+            .lines()
+            .iter()
+            .map(|line| format!("{}\n", line.text))
+            .collect()
     }
 
     /// Waits until it says that a replica holds the whole tree.
@@ -235,8 +281,15 @@ impl Mirror {
             }
             let said = self.said();
             let is_in_step = IN_STEP.iter().any(|text| said.contains(text));
-            assert!(is_in_step || !has_ended, "it ended before it was in step:\n{said}");
-            if is_in_step { Ok(()) } else { Err(format!("it is not in step; it said:\n{said}")) }
+            assert!(
+                is_in_step || !has_ended,
+                "it ended before it was in step:\n{said}"
+            );
+            if is_in_step {
+                Ok(())
+            } else {
+                Err(format!("it is not in step; it said:\n{said}"))
+            }
         });
     }
 
@@ -289,7 +342,9 @@ impl Mirror {
 impl Crossed {
     /// `...: 3 updated, 1 removed, 12 B sent`, as `-v` says it of each session.
     fn from_line(line: &str) -> Option<Self> {
-        let [.., updated, removed, sent] = line.split(", ").collect::<Vec<_>>()[..] else { return None };
+        let [.., updated, removed, sent] = line.split(", ").collect::<Vec<_>>()[..] else {
+            return None;
+        };
         let updated = updated.strip_suffix(" updated")?.rsplit(' ').next()?;
         let (bytes, unit) = sent.strip_suffix(" sent")?.split_once(' ')?;
         let unit = match unit {

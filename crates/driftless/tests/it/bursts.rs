@@ -105,7 +105,12 @@ struct Writer(std::process::Child);
 impl Writer {
     fn of(bench: &Bench, name: &str) -> Self {
         let file = std::fs::File::create(bench.source.path(name)).unwrap();
-        let child = Command::new("cat").stdin(Stdio::piped()).stdout(file).process_group(0).spawn().unwrap();
+        let child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(file)
+            .process_group(0)
+            .spawn()
+            .unwrap();
         Self(child)
     }
 

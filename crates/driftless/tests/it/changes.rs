@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use testkit::{Tree, content, is_root, skip};
 
-use crate::bench::{Bench, for_each_destination, name};
+use crate::bench::{Bench, Mirror, SOON, for_each_destination, name};
 
 /// Something of each kind, to be changed.
 fn grow(tree: &Tree) {
@@ -317,12 +317,14 @@ fn a_path_below_the_module() {
     bench.replica.write("elsewhere/stays", "");
     bench.replica.directory("below/the");
     let mut command = bench.options();
-    command.arg(bench.source.root()).arg(bench.daemon().url("below/the"));
-    let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+    command
+        .arg(bench.source.root())
+        .arg(bench.daemon().url("below/the"));
+    let mut mirror = Mirror::run(&mut command);
     mirror.wait_in_step();
     bench.source.write("new", "content");
     let below = bench.replica.path("below/the");
-    testkit::eventually(crate::bench::SOON, || {
+    testkit::eventually(SOON, || {
         testkit::compare(bench.source.root(), &below, &testkit::Aspects::exact())
     });
     mirror.stop();

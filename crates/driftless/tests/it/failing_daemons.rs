@@ -1,9 +1,11 @@
 //! Daemons and disks that fail for a while: the mirror says so, tries again, and ends up identical without help.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use testkit::{Aspects, DaemonBuilder, RsyncDaemon, Tmpfs, Tree, compare, content, eventually, skip};
+use testkit::{
+    Aspects, DaemonBuilder, RsyncDaemon, Signal, Tmpfs, Tree, compare, content, eventually, skip,
+};
 
 use crate::bench::{BIG, Bench, Mirror, SOON, for_each_destination};
 
@@ -40,7 +42,9 @@ fn daemon_is_killed_in_the_middle_of_a_burst() {
     writer.join().unwrap();
     // The reason changes when nobody answers any more, and is told.
     mirror.wait_for("Connection refused");
-    bench.source.write("meanwhile", "written while nobody listened");
+    bench
+        .source
+        .write("meanwhile", "written while nobody listened");
     bench.daemon_mut().restart();
     mirror.wait_for("caught up");
     bench.finish(mirror);
@@ -130,8 +134,11 @@ fn daemon_that_never_answers_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = bench.options();
     command.args(["--timeout", "1"]).arg(bench.source.root());
-    command.arg(format!("rsync://127.0.0.1:{}/backup", silent.local_addr().unwrap().port()));
-    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    command.arg(format!(
+        "rsync://127.0.0.1:{}/backup",
+        silent.local_addr().unwrap().port()
+    ));
+    let mut mirror = Mirror::run(&mut command);
     let said = mirror.wait_for("behind");
     assert!(said.contains("no progress"), "{said}");
     mirror.stop();
@@ -144,13 +151,18 @@ fn dead_destination_does_not_stop_the_other() {
     bench.daemon_mut().kill();
     let directory = bench.path("directory");
     let mut command = bench.options();
-    command.arg(bench.source.root()).arg(bench.destination()).arg(&directory);
-    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    command
+        .arg(bench.source.root())
+        .arg(bench.destination())
+        .arg(&directory);
+    let mut mirror = Mirror::run(&mut command);
     mirror.wait_in_step();
     mirror.wait_for("Connection refused");
     bench.source.write("another", "content");
     bench.source.remove("file");
-    eventually(SOON, || compare(bench.source.root(), &directory, &Aspects::exact()));
+    eventually(SOON, || {
+        compare(bench.source.root(), &directory, &Aspects::exact())
+    });
     bench.daemon_mut().restart();
     bench.finish(mirror);
 }
@@ -161,8 +173,11 @@ fn hopeless_destination_does_not_stop_the_other() {
     bench.source.write("file", "content");
     let hopeless = bench.daemon().url("").replace("/backup", "/nothing");
     let mut command = bench.options();
-    command.arg(bench.source.root()).arg(hopeless).arg(bench.destination());
-    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    command
+        .arg(bench.source.root())
+        .arg(hopeless)
+        .arg(bench.destination());
+    let mut mirror = Mirror::run(&mut command);
     mirror.wait_in_step();
     mirror.wait_for("Unknown module 'nothing'");
     bench.source.write("file", "changed");
@@ -179,14 +194,26 @@ fn mirror_that_has_been_live_outlives_a_refusal() {
     // Takes the only place, for as long as it is held.
     let greedy = eventually(SOON, || {
         use std::io::{BufRead, BufReader, Write};
-        let stream = std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
+        let stream =
+            std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
-        stream.read_line(&mut line).map_err(|error| error.to_string())?;
-        stream.get_mut().write_all(format!("{line}backup\n").as_bytes()).map_err(|error| error.to_string())?;
+        stream
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?;
+        stream
+            .get_mut()
+            .write_all(format!("{line}backup\n").as_bytes())
+            .map_err(|error| error.to_string())?;
         line.clear();
-        stream.read_line(&mut line).map_err(|error| error.to_string())?;
-        if line.contains("AUTHREQD") { Ok(stream) } else { Err(line) }
+        stream
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?;
+        if line.contains("AUTHREQD") {
+            Ok(stream)
+        } else {
+            Err(line)
+        }
     });
     bench.source.write("file", "changed");
     let said = mirror.wait_for("behind");
@@ -204,14 +231,16 @@ fn full_disk(bench: &Bench, replica: &Tree, tmpfs: &Tmpfs, destination: std::ffi
     bench.source.file("large", 4 << 20);
     let mut command = bench.options();
     command.arg(bench.source.root()).arg(destination);
-    let mut mirror = Mirror { program: testkit::Program::start(&mut command) };
+    let mut mirror = Mirror::run(&mut command);
     let said = mirror.wait_for("behind");
     assert!(said.contains("No space left on device"), "{said}");
     assert!(!replica.exists("large"));
     std::fs::remove_file(filler).unwrap();
     mirror.wait_in_step();
     bench.source.write("another", "now there is room");
-    eventually(SOON, || compare(bench.source.root(), replica.root(), &Aspects::exact()));
+    eventually(SOON, || {
+        compare(bench.source.root(), replica.root(), &Aspects::exact())
+    });
     let ended = mirror.stop();
     compare(bench.source.root(), replica.root(), &Aspects::exact()).unwrap_or_else(|differences| {
         panic!("{differences}\nthe mirror said:\n{}", ended.said());
@@ -235,7 +264,9 @@ fn full_disk_of_a_daemon() {
     };
     let bench = Bench::with_directory();
     let replica = Tree::at(tmpfs.path().join("replica"));
-    let daemon = RsyncDaemon::module("small", replica.root()).munge_symlinks(false).start();
+    let daemon = RsyncDaemon::module("small", replica.root())
+        .munge_symlinks(false)
+        .start();
     full_disk(&bench, &replica, &tmpfs, daemon.url("").into());
 }
 
@@ -248,16 +279,23 @@ fn full_disk_with_once_ends_with_the_words_of_the_daemon() {
     bench.source.file("large", 4 << 20);
     let daemon = RsyncDaemon::module("small", tmpfs.path()).start();
     let mut command = bench.options();
-    command.arg("--once").arg(bench.source.root()).arg(daemon.url(""));
-    let (code, said) = Mirror { program: testkit::Program::start(&mut command) }.wait_exit();
+    command
+        .arg("--once")
+        .arg(bench.source.root())
+        .arg(daemon.url(""));
+    let (code, said) = Mirror::run(&mut command).wait_exit();
     assert_eq!(code, 11, "{said}");
     assert!(said.contains("No space left on device"), "{said}");
 }
 
 #[test]
 fn name_that_the_module_refuses_is_told_and_stops_nothing_else() {
-    let bench = Bench::with_daemon_as(|daemon: DaemonBuilder| daemon.exclude("*.secret"))
-        .ignoring(|path| path.extension().is_some_and(|extension| extension == "secret"));
+    let bench = Bench::with_daemon_as(|daemon: DaemonBuilder| daemon.exclude("*.secret")).ignoring(
+        |path| {
+            path.extension()
+                .is_some_and(|extension| extension == "secret")
+        },
+    );
     bench.source.write("file", "content");
     let mut mirror = bench.live();
     bench.source.write("refused.secret", "content");
@@ -266,6 +304,66 @@ fn name_that_the_module_refuses_is_told_and_stops_nothing_else() {
     bench.source.remove("file");
     bench.finish(mirror);
     assert!(!bench.replica.exists("refused.secret"));
+}
+
+/// How many sessions a mirror has in a while in which nothing changes.
+fn sessions_without_cause(mirror: &Mirror) -> usize {
+    let count = || mirror.program.lines().iter().filter(|line| line.text.contains(" updated, ")).count();
+    let before = count();
+    thread::sleep(Duration::from_secs(2));
+    count() - before
+}
+
+#[test]
+fn path_that_the_daemon_refuses_is_tried_again_with_growing_pauses() {
+    let bench = Bench::with_daemon_as(|daemon: DaemonBuilder| daemon.exclude("*.secret"));
+    bench.source.write("refused.secret", "content");
+    let mut mirror = bench.start();
+    mirror.wait_for("behind");
+    assert!(sessions_without_cause(&mirror) <= 12, "{}", mirror.said());
+    mirror.stop();
+}
+
+#[test]
+fn path_that_a_directory_has_no_place_for_is_tried_again_with_growing_pauses() {
+    let bench = Bench::with_directory();
+    bench.source.write("dir", "a file");
+    bench.replica.write("dir/kept.bak", "in its way");
+    let mut mirror = bench.start_with(&["--exclude", "*.bak"]);
+    mirror.wait_for("behind");
+    assert!(sessions_without_cause(&mirror) <= 12, "{}", mirror.said());
+    bench.replica.remove("dir");
+    mirror.wait_for("caught up");
+    bench.finish(mirror);
+}
+
+#[test]
+fn name_that_the_module_refuses_makes_once_incomplete() {
+    let bench = Bench::with_daemon_as(|daemon: DaemonBuilder| daemon.exclude("*.secret"));
+    bench.source.write("refused.secret", "content");
+    bench.source.write("dir/other", "content");
+    let (code, said) = bench.start_with(&["--once"]).wait_exit();
+    assert_eq!(code, 23, "{said}");
+    assert!(said.contains("refused.secret"), "{said}");
+    assert!(bench.replica.exists("dir/other"));
+}
+
+#[test]
+fn daemon_that_closes_idle_connections_is_no_outage() {
+    let bench = Bench::with_daemon_as(|daemon| daemon.munge_symlinks(false).timeout(1));
+    bench.source.write("file", "content");
+    let mirror = bench.live();
+    let begin = Instant::now();
+    let mut round = 0;
+    // Longer than the daemon waits, with changes and pauses of many lengths.
+    while begin.elapsed() < Duration::from_secs(4) {
+        round += 1;
+        bench.source.write("file", format!("round {round}"));
+        bench.wait_identical(&mirror);
+        thread::sleep(Duration::from_millis(100) * round);
+    }
+    let ended = mirror.stop();
+    assert!(!ended.said().contains("behind"), "{}", ended.said());
 }
 
 #[test]
@@ -332,6 +430,30 @@ for_each_destination! {
         std::fs::rename(&aside, bench.source.root()).unwrap();
         mirror.wait_for("caught up");
         bench.source.write("dir/file", "changed after that");
+        bench.finish(mirror);
+    }
+}
+
+for_each_destination! {
+    fn kernel_drops_events(bench: Bench) {
+        let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
+        if limit > 100_000 {
+            return skip("the queue for events is too long to be filled");
+        }
+        bench.source.many("old", 2, 10, 10);
+        let mut mirror = bench.live();
+        mirror.program.signal(Signal::STOP);
+        // A file's mode changes in one event, unless it is that of the event before.
+        // The reader may have had its hands on some of them when it was stopped.
+        for change in 0..limit + limit / 4 {
+            let path = format!("old/d{:05}/f{:05}", change % 2, change % 10);
+            bench.source.chmod(path, if change / 10 % 2 == 0 { 0o600 } else { 0o640 });
+        }
+        bench.source.remove("old/d00000/f00003");
+        bench.source.write("new/dir/file", "this event found no place");
+        mirror.program.signal(Signal::CONT);
+        mirror.wait_for("overflow");
         bench.finish(mirror);
     }
 }

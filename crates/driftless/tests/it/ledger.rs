@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::bench::{Bench, Crossed, for_each_destination};
+use crate::bench::{Bench, Crossed, Mirror, for_each_destination};
 
 /// A tree whose changes are long over, so that nothing in it is compared a second time.
 fn grow(bench: &Bench) {
@@ -115,9 +115,17 @@ fn replicas_have_ledgers_of_their_own() {
     grow(&bench);
     settle(&bench);
     let mut command = bench.options();
-    command.arg(bench.source.root()).arg(bench.destination()).arg(bench.path("second"));
-    let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+    command
+        .arg(bench.source.root())
+        .arg(bench.destination())
+        .arg(bench.path("second"));
+    let mut mirror = Mirror::run(&mut command);
     mirror.wait_for("second: first copy complete");
-    testkit::compare(bench.source.root(), &bench.path("second"), &testkit::Aspects::exact()).unwrap();
+    testkit::compare(
+        bench.source.root(),
+        &bench.path("second"),
+        &testkit::Aspects::exact(),
+    )
+    .unwrap();
     bench.finish(mirror);
 }

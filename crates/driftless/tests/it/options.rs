@@ -4,17 +4,19 @@ use std::path::Path;
 
 use testkit::{Tree, eventually};
 
-use crate::bench::{Bench, SOON, driftless, for_each_destination};
+use crate::bench::{Bench, Mirror, SOON, driftless, for_each_destination};
 
 /// The bench without a state file: the options name another one, or none.
-fn start_without_state(bench: &Bench, state: &str, has_daemon: bool) -> crate::bench::Mirror {
+fn start_without_state(bench: &Bench, state: &str, has_daemon: bool) -> Mirror {
     let mut command = driftless();
     command.args(["mirror", "-v", "--state", state]);
     if has_daemon {
-        command.arg("--password-file").arg(bench.daemon().password_file());
+        command
+            .arg("--password-file")
+            .arg(bench.daemon().password_file());
     }
     command.arg(bench.source.root()).arg(bench.destination());
-    let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+    let mut mirror = Mirror::run(&mut command);
     mirror.wait_in_step();
     mirror
 }
@@ -126,7 +128,7 @@ for_each_destination! {
         bench.source.directory("hidden");
         let mut command = bench.options();
         command.arg("--state").arg(bench.source.path("hidden/db")).arg(bench.source.root()).arg(bench.destination());
-        let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+        let mut mirror = Mirror::run(&mut command);
         mirror.wait_in_step();
         bench.source.write("file", "changed");
         bench.source.write("hidden/other", "beside the state file");
@@ -153,7 +155,7 @@ for_each_destination! {
         let mut command = bench.options();
         command.current_dir(bench.path("")).arg("source");
         command.arg(if bench.destination() == *bench.replica.root() { "replica".into() } else { bench.destination() });
-        let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+        let mut mirror = Mirror::run(&mut command);
         mirror.wait_in_step();
         bench.source.write("new", "content");
         bench.finish(mirror);
@@ -185,26 +187,26 @@ for_each_destination! {
     }
 }
 
-fn memory(bench: Bench, has_daemon: bool) {
+fn memory(bench: &Bench, has_daemon: bool) {
     bench.source.write("file", "content");
-    let mirror = start_without_state(&bench, ":memory:", has_daemon);
+    let mirror = start_without_state(bench, ":memory:", has_daemon);
     bench.source.write("file", "changed");
     bench.source.write("new", "content");
     bench.finish(mirror);
     bench.source.remove("new");
-    let mirror = start_without_state(&bench, ":memory:", has_daemon);
+    let mirror = start_without_state(bench, ":memory:", has_daemon);
     bench.finish(mirror);
     assert!(!Tree::at(bench.path("")).exists(":memory:"));
 }
 
 #[test]
 fn state_in_memory_with_a_directory() {
-    memory(Bench::with_directory(), false);
+    memory(&Bench::with_directory(), false);
 }
 
 #[test]
 fn state_in_memory_with_a_daemon() {
-    memory(Bench::with_daemon(), true);
+    memory(&Bench::with_daemon(), true);
 }
 
 #[test]
@@ -212,9 +214,11 @@ fn password_from_the_environment() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let mut command = driftless();
-    command.args(["mirror", "--once", "--state", ":memory:"]).env("RSYNC_PASSWORD", "secret");
+    command
+        .args(["mirror", "--once", "--state", ":memory:"])
+        .env("RSYNC_PASSWORD", "secret");
     command.arg(bench.source.root()).arg(bench.daemon().url(""));
-    let ended = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
+    let ended = Mirror::run(&mut command);
     assert_eq!(ended.wait_exit().0, 0);
     assert_eq!(bench.replica.read("file"), b"content");
 }
@@ -225,11 +229,18 @@ fn two_replicas_of_two_kinds() {
     bench.source.many("tree", 2, 20, 100);
     let second = bench.path("second");
     let mut command = bench.options();
-    command.arg(bench.source.root()).arg(bench.destination()).arg(&second);
-    let mut mirror = crate::bench::Mirror { program: testkit::Program::start(&mut command) };
-    mirror.program.wait_for_nth_line(2, "first copy complete", SOON);
+    command
+        .arg(bench.source.root())
+        .arg(bench.destination())
+        .arg(&second);
+    let mut mirror = Mirror::run(&mut command);
+    mirror
+        .program
+        .wait_for_nth_line(2, "first copy complete", SOON);
     bench.source.rename("tree/d00000", "renamed");
     bench.source.write("new", "content");
-    eventually(SOON, || testkit::compare(bench.source.root(), &second, &testkit::Aspects::exact()));
+    eventually(SOON, || {
+        testkit::compare(bench.source.root(), &second, &testkit::Aspects::exact())
+    });
     bench.finish(mirror);
 }

@@ -1,32 +1,29 @@
 //! Random trees under random changes: after each round the replica is identical.
 
-use testkit::Editor;
+use testkit::{Editor, eventually};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, SOON};
 
 const ROUNDS: usize = 5;
 const STEPS: usize = 40;
 
 fn check(bench: &Bench, seed: u64) {
     let mut editor = Editor::new(bench.source.clone(), seed);
-    let mut edits = editor.grow(30);
+    editor.grow(30);
     let mut mirror = bench.live();
     for round in 0..ROUNDS {
-        edits = editor.steps(STEPS);
-        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.wait_identical(&mirror)));
-        if let Err(panic) = failed {
-            eprintln!("seed {seed}, round {round}, after {edits:#?}");
-            std::panic::resume_unwind(panic);
-        }
+        let edits = editor.steps(STEPS);
+        let told =
+            |difference| format!("{difference}\nseed {seed}, round {round}, after {edits:#?}");
+        eventually(SOON, || bench.difference(&mirror).map_err(told));
         if round == ROUNDS / 2 {
             // What changes while no mirror runs is only known by comparing tree and ledger.
             mirror.stop();
-            edits = editor.steps(STEPS);
+            editor.steps(STEPS);
             mirror = bench.live();
             bench.assert_identical(&mirror);
         }
     }
-    drop(edits);
     bench.finish(mirror);
 }
 

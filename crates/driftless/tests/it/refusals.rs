@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use testkit::{Program, Tree};
+use testkit::Tree;
 
 use crate::bench::{Bench, Mirror, driftless, for_each_destination};
 
 /// Runs the mirror with these arguments to its end.
 #[track_caller]
 fn run(command: &mut Command) -> (i32, String) {
-    Mirror { program: Program::start(command) }.wait_exit()
+    Mirror::run(command).wait_exit()
 }
 
 #[track_caller]
@@ -112,9 +112,15 @@ fn replica_beside_its_source_with_a_name_that_begins_alike() {
     let bench = Bench::with_directory();
     bench.source.write("file", "content");
     let mut command = bench.options();
-    command.arg("--once").arg(bench.source.root()).arg(bench.path("source-replica"));
+    command
+        .arg("--once")
+        .arg(bench.source.root())
+        .arg(bench.path("source-replica"));
     check(run(&mut command), 0, &["first copy complete"]);
-    assert_eq!(Tree::at(bench.path("source-replica")).read("file"), b"content");
+    assert_eq!(
+        Tree::at(bench.path("source-replica")).read("file"),
+        b"content"
+    );
 }
 
 #[test]
@@ -136,7 +142,12 @@ fn arguments_that_make_no_sense() {
     check(run_with(&[]), 1, &["destination is missing"]);
     check(run_with(&["--no-such-option"]), 1, &["--no-such-option"]);
     check(run_with(&["--timeout", "soon"]), 1, &["--timeout", "soon"]);
-    let to = |place: &str| run(driftless().args(["mirror", "--state", ":memory:"]).arg(source).arg(place));
+    let to = |place: &str| {
+        run(driftless()
+            .args(["mirror", "--state", ":memory:"])
+            .arg(source)
+            .arg(place))
+    };
     check(to("host:path"), 1, &["remote shell", "HOST::MODULE"]);
     check(to("host::"), 1, &["module"]);
     check(to("rsync://127.0.0.1:99999/backup"), 1, &["port"]);
@@ -147,7 +158,11 @@ fn arguments_that_make_no_sense() {
 fn refused_by(bench: &Bench, destination: &str, password: &str) -> (i32, String) {
     let source = bench.source.root();
     let mut command = driftless();
-    command.args(["mirror", "--state", ":memory:"]).arg(source).arg(destination).env("RSYNC_PASSWORD", password);
+    command
+        .args(["mirror", "--state", ":memory:"])
+        .arg(source)
+        .arg(destination)
+        .env("RSYNC_PASSWORD", password);
     run(&mut command)
 }
 
@@ -156,7 +171,11 @@ fn wrong_password() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let destination = bench.daemon().url("");
-    check(refused_by(&bench, &destination, "guess"), 5, &["auth failed on module backup"]);
+    check(
+        refused_by(&bench, &destination, "guess"),
+        5,
+        &["auth failed on module backup"],
+    );
     assert!(!bench.replica.exists("file"));
 }
 
@@ -165,8 +184,15 @@ fn no_password() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let mut command = driftless();
-    command.args(["mirror", "--state", ":memory:"]).arg(bench.source.root()).arg(bench.daemon().url(""));
-    check(run(&mut command), 1, &["password", "--password-file", "RSYNC_PASSWORD"]);
+    command
+        .args(["mirror", "--state", ":memory:"])
+        .arg(bench.source.root())
+        .arg(bench.daemon().url(""));
+    check(
+        run(&mut command),
+        1,
+        &["password", "--password-file", "RSYNC_PASSWORD"],
+    );
 }
 
 #[test]
@@ -184,7 +210,11 @@ fn unknown_module() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let destination = bench.daemon().url("").replace("/backup", "/nothing");
-    check(refused_by(&bench, &destination, "secret"), 5, &["Unknown module 'nothing'"]);
+    check(
+        refused_by(&bench, &destination, "secret"),
+        5,
+        &["Unknown module 'nothing'"],
+    );
 }
 
 #[test]
@@ -202,5 +232,58 @@ fn nothing_listens_and_once_is_asked_for() {
     let mut bench = Bench::with_daemon();
     bench.source.write("file", "content");
     bench.daemon_mut().kill();
-    check(bench.start_with(&["--once"]).wait_exit(), 10, &["failed to connect to 127.0.0.1", "Connection refused"]);
+    check(
+        bench.start_with(&["--once"]).wait_exit(),
+        10,
+        &["failed to connect to 127.0.0.1", "Connection refused"],
+    );
+}
+
+/// A file system mounted on a directory, until it is dropped.
+struct Mounted<'a>(&'a std::path::Path);
+
+impl Mounted<'_> {
+    /// `None` where mounting is not permitted.
+    fn on(path: &std::path::Path) -> Option<Mounted<'_>> {
+        use rustix::mount::{MountFlags, mount};
+        mount(
+            "driftless-test",
+            path,
+            "tmpfs",
+            MountFlags::empty(),
+            c"size=1m",
+        )
+        .ok()?;
+        Some(Mounted(path))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        // Lazily, as the mirror holds it open.
+        let unmounted = rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH);
+        assert!(
+            unmounted.is_ok() || std::thread::panicking(),
+            "cannot unmount: {unmounted:?}"
+        );
+    }
+}
+
+for_each_destination! {
+    fn source_is_unmounted(bench: Bench) {
+        let root = bench.source.root().to_owned();
+        let Some(mounted) = Mounted::on(&root) else {
+            return testkit::skip("mounting is not permitted");
+        };
+        bench.source.write("dir/precious", "content");
+        let mut mirror = bench.live();
+        bench.wait_identical(&mirror);
+        drop(mounted);
+        mirror.wait_for("unmounted");
+        mirror.stop();
+        assert!(bench.replica.exists("dir/precious"));
+        // Nor does a start without it delete anything.
+        check(bench.start().wait_exit(), 1, &["is empty", "is it mounted?"]);
+        assert!(bench.replica.exists("dir/precious"));
+    }
 }

@@ -7,13 +7,15 @@ use testkit::{Signal, eventually};
 use crate::bench::{BIG, Bench, Mirror, SOON, for_each_destination};
 
 /// Ends the mirror while it writes a large file; the replica has no temporary file when everything has ended.
-fn check(bench: Bench, signal: Signal, has_daemon: bool) {
+fn check(bench: &Bench, signal: Signal, has_daemon: bool) {
     bench.source.write("small", "content");
     bench.source.file("large", BIG);
     let mut mirror = bench.start();
-    eventually(SOON, || match bench.temporary_files().is_empty() && !bench.replica.exists("large") {
-        true => Err("the large file is not being written"),
-        false => Ok(()),
+    eventually(SOON, || {
+        match bench.temporary_files().is_empty() && !bench.replica.exists("large") {
+            true => Err("the large file is not being written"),
+            false => Ok(()),
+        }
     });
     mirror.program.signal(signal);
     let (code, said) = mirror.wait_exit();
@@ -35,17 +37,17 @@ fn check(bench: Bench, signal: Signal, has_daemon: bool) {
 
 #[test]
 fn sigterm_with_a_directory() {
-    check(Bench::with_directory(), Signal::TERM, false);
+    check(&Bench::with_directory(), Signal::TERM, false);
 }
 
 #[test]
 fn sigterm_with_a_daemon() {
-    check(Bench::with_daemon(), Signal::TERM, true);
+    check(&Bench::with_daemon(), Signal::TERM, true);
 }
 
 #[test]
 fn sigint_with_a_daemon() {
-    check(Bench::with_daemon(), Signal::INT, true);
+    check(&Bench::with_daemon(), Signal::INT, true);
 }
 
 for_each_destination! {

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::bench::{Bench, Crossed, for_each_destination, name};
+use testkit::Tree;
+
+use crate::bench::{Bench, Crossed, SOON, for_each_destination, name};
 
 for_each_destination! {
     fn same_size_rewrite_within_one_second(bench: Bench) {
@@ -135,7 +137,7 @@ for_each_destination! {
         bench.source.remove("dir");
         bench.source.write("other", "changed");
         bench.wait_identical(&mirror);
-        testkit::eventually(crate::bench::SOON, || {
+        testkit::eventually(SOON, || {
             match ["dir/file", "dir/deep/file"].iter().find(|path| bench.replica.exists(path)) {
                 None => Ok(()),
                 Some(left) => Err(format!("{left} is still there; the mirror said:\n{}", mirror.said())),
@@ -148,6 +150,20 @@ for_each_destination! {
         assert!(!ended.said().contains("behind"), "{}", ended.said());
     }
 
+    fn link_in_the_replica_is_not_followed(bench: Bench) {
+        let outside = Tree::build(bench.path("outside"), "f file 10");
+        bench.replica.symlink("dir", outside.root());
+        bench.replica.symlink("file", outside.path("file"));
+        bench.source.write("dir/file", "content");
+        bench.source.write("file", "content");
+        let mirror = bench.live();
+        bench.source.write("dir/new", "content");
+        bench.source.remove("dir/file");
+        bench.finish(mirror);
+        assert_eq!(outside.read("file").len(), 10);
+        assert!(!outside.exists("new"));
+    }
+
     fn excluded_files_stay_in_a_directory_that_becomes_a_file(bench: Bench) {
         // There is no place for both: the replica keeps what it has and the mirror says what it could not do.
         bench.replica.write("dir/kept.bak", "only the replica has this");
@@ -158,23 +174,24 @@ for_each_destination! {
         bench.source.write("dir", "is a file now");
         mirror.wait_for("behind");
         bench.source.write("other", "goes on");
-        bench.finish(mirror);
+        bench.wait_identical(&mirror);
+        mirror.stop();
         assert!(bench.replica.exists("dir/kept.bak"));
     }
 }
 
 #[test]
 fn munged_link_is_not_sent_again() {
-    links_are_sent_once(Bench::with_munging_daemon());
+    links_are_sent_once(&Bench::with_munging_daemon());
 }
 
 #[test]
 fn sanitised_link_is_not_sent_again() {
     // Without its leading slash: the difference that is known and told.
-    links_are_sent_once(Bench::with_daemon().ignoring(|path| path == Path::new("dir/link")));
+    links_are_sent_once(&Bench::with_daemon().ignoring(|path| path == Path::new("dir/link")));
 }
 
-fn links_are_sent_once(bench: Bench) {
+fn links_are_sent_once(bench: &Bench) {
     bench.source.symlink("link", "target");
     bench.source.symlink("dir/link", "/absolute");
     bench.source.write("dir/file", "content");
@@ -191,5 +208,9 @@ fn links_are_sent_once(bench: Bench) {
     bench.wait_identical(&mirror);
     let ended = mirror.stop();
     let crossed = ended.crossed();
-    assert!(crossed.updated <= 3, "the file, once more because it was young, and its directory:\n{}", ended.said());
+    assert!(
+        crossed.updated <= 3,
+        "the file, once more because it was young, and its directory:\n{}",
+        ended.said()
+    );
 }

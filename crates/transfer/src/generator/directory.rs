@@ -46,6 +46,7 @@ impl<P: Peer> Generator<'_, P> {
                 return Ok(());
             }
             self.finish_now(entry, place)?;
+            self.dirs.push(entry.clone());
         }
         if matches!(self.options.delete, Some(DeleteWhen::During | DeleteWhen::Delay)) && !self.destination.is_single()
         {

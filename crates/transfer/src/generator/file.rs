@@ -155,6 +155,7 @@ impl<P: Peer> Generator<'_, P> {
             }
         }
         self.open += 1;
+        self.count(at.number, 1);
         self.lead_soon(at);
         self.peer.request(at, wanted)
     }

@@ -62,6 +62,7 @@ impl<P: Peer> Generator<'_, P> {
             Leader::None => Ok(false),
             Leader::UnderWay(_) => {
                 group.waiting.push((Arc::clone(at.list), at.number));
+                self.count(at.number, 1);
                 Ok(true)
             }
             Leader::Ready { place: leading, name } => {
@@ -78,6 +79,7 @@ impl<P: Peer> Generator<'_, P> {
         let waits = group.last > at.number;
         if waits {
             group.waiting.push((Arc::clone(at.list), at.number));
+            self.count(at.number, 1);
         }
         waits
     }
@@ -100,6 +102,7 @@ impl<P: Peer> Generator<'_, P> {
             let place = self.destination.place(entry.path());
             let now = self.look(entry, place).unwrap_or_default();
             self.link(At { list: &list, number, entry }, place, now.as_ref(), &leading, &name)?;
+            self.count(number, -1);
         }
         Ok(())
     }
@@ -124,10 +127,11 @@ impl<P: Peer> Generator<'_, P> {
         let Some((list, number)) = group.waiting.pop_if(|_| is_last) else { return Ok(()) };
         // It leads now whatever else there may be.
         group.last = number;
-        match list.get(number) {
-            Some(entry) => self.entry(At { list: &list, number, entry }),
-            None => Ok(()),
+        if let Some(entry) = list.get(number) {
+            self.entry(At { list: &list, number, entry })?;
         }
+        self.count(number, -1);
+        Ok(())
     }
 
     fn link(

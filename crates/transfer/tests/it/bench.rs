@@ -130,7 +130,7 @@ fn line(event: &Event<'_>) -> Option<String> {
         }
         Event::Skipped { path, why: Skip::Directory, .. } => Some(format!("skipping directory {}", text(path))),
         Event::CreatedDestination { path, .. } => {
-            Some(format!("created directory {}", path.file_name()?.to_string_lossy()))
+            Some(format!("created directory to/{}", path.file_name()?.to_string_lossy()))
         }
         _ => None,
     }

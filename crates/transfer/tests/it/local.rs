@@ -92,6 +92,16 @@ fn deletion() {
         options.delete = Some(DeleteWhen::During);
         options.dry_run = true;
     });
+    let deep = "f gone/f\nf gone/g/h\nf gone/g/k/h\nf gone/g/k/z";
+    for words in ["-a --delete --exclude=h", "-an --delete --exclude=h", "-a --delete --max-delete=1 --exclude=h"] {
+        check("deep", "f a mtime=4", deep, words, &|options| {
+            *options = Options::archive(Side::Client);
+            options.delete = Some(DeleteWhen::During);
+            options.dry_run = words.starts_with("-an");
+            options.max_delete = words.contains("max").then_some(1);
+            options.rules.exclude(b"h").unwrap();
+        });
+    }
     check("backups", SOURCE, DESTINATION, "-ab --delete --backup-dir=../to/kept --suffix=.1", &|options| {
         *options = Options::archive(Side::Client);
         options.delete = Some(DeleteWhen::During);

@@ -8,7 +8,7 @@ use crate::tool::events;
 use crate::tool::getopt::{Getopt, Opt};
 use crate::tool::operands::Operands;
 use crate::tool::pattern::{self, Pattern};
-use crate::tool::{Io, Refusal, base_name, parse_seconds};
+use crate::tool::{Io, NO_FANOTIFY, Refusal, base_name, parse_seconds};
 
 use super::output::Style;
 
@@ -58,7 +58,9 @@ enum Key {
     Timeout,
     Event,
     FileName,
-    BackEnd,
+    Inotify,
+    Fanotify,
+    Filesystem,
     Synthetic,
 }
 
@@ -66,10 +68,10 @@ enum Key {
 const TABLE: &[Opt<Key>] = &[
     Opt::flag(Key::Help, Some(b'h'), "help"),
     Opt::value(Key::Event, Some(b'e'), "event"),
-    Opt::flag(Key::BackEnd, Some(b'I'), "inotify"),
+    Opt::flag(Key::Inotify, Some(b'I'), "inotify"),
     Opt::flag(Key::FileName, Some(b'f'), "filename"),
-    Opt::flag(Key::BackEnd, Some(b'F'), "fanotify"),
-    Opt::flag(Key::BackEnd, Some(b'S'), "filesystem"),
+    Opt::flag(Key::Fanotify, Some(b'F'), "fanotify"),
+    Opt::flag(Key::Filesystem, Some(b'S'), "filesystem"),
     Opt::value(Key::Format, None, "format"),
     Opt::flag(Key::Monitor, Some(b'm'), "monitor"),
     Opt::flag(Key::Daemon, Some(b'd'), "daemon"),
@@ -114,6 +116,7 @@ struct Given {
     outfile: Option<PathBuf>,
     timeout: i64,
     no_synthetic: bool,
+    inotify: bool,
     warnings: String,
 }
 
@@ -177,8 +180,10 @@ impl Given {
                      versions of inotifywait is now turned on by default.\n",
                 );
             }
-            // inotify serves all of these.
-            Key::BackEnd => {}
+            Key::Inotify => self.inotify = true,
+            // As in 3.22.6, the inotify programs take it and stay with inotify.
+            Key::Fanotify => {}
+            Key::Filesystem => return error(NO_FANOTIFY),
             Key::Synthetic => self.no_synthetic = value == "no",
         }
         Ok(())
@@ -216,6 +221,9 @@ impl Given {
         if self.operands.watched.is_empty() {
             let text = self.warnings + "No files specified to watch!\n";
             return Err(Refusal::Error(text));
+        }
+        if name.starts_with("fsnotify") && !self.inotify {
+            return Err(Refusal::Error(NO_FANOTIFY.to_owned()));
         }
         Ok(Options {
             name,

@@ -8,7 +8,7 @@ use crate::tool::events;
 use crate::tool::getopt::{Getopt, Opt};
 use crate::tool::operands::Operands;
 use crate::tool::pattern::Pattern;
-use crate::tool::{Io, Refusal, base_name, parse_seconds};
+use crate::tool::{Io, NO_FANOTIFY, Refusal, base_name, parse_seconds};
 
 use super::table::{Order, Sort};
 
@@ -44,16 +44,18 @@ enum Key {
     Event,
     Ascending,
     Descending,
-    BackEnd,
+    Inotify,
+    Fanotify,
+    Filesystem,
 }
 
 /// In the order in which ambiguous abbreviations are listed.
 const TABLE: &[Opt<Key>] = &[
     Opt::flag(Key::Help, Some(b'h'), "help"),
     Opt::value(Key::Event, Some(b'e'), "event"),
-    Opt::flag(Key::BackEnd, Some(b'I'), "inotify"),
-    Opt::flag(Key::BackEnd, Some(b'F'), "fanotify"),
-    Opt::flag(Key::BackEnd, Some(b'S'), "filesystem"),
+    Opt::flag(Key::Inotify, Some(b'I'), "inotify"),
+    Opt::flag(Key::Fanotify, Some(b'F'), "fanotify"),
+    Opt::flag(Key::Filesystem, Some(b'S'), "filesystem"),
     Opt::flag(Key::Verbose, Some(b'v'), "verbose"),
     Opt::value(Key::Timeout, Some(b't'), "timeout"),
     Opt::flag(Key::NoDereference, Some(b'P'), "no-dereference"),
@@ -92,6 +94,7 @@ pub(super) fn parse(
         warnings: String::new(),
     };
     let mut patterns = crate::tool::pattern::Given::default();
+    let mut inotify = false;
     let mut from_file = false;
     let mut sorted_ascending = false;
     while let Some((key, value)) = getopt.next().map_err(Refusal::Error)? {
@@ -126,7 +129,10 @@ pub(super) fn parse(
                 options.order = parse_key(&value, Sort::Ascending)?;
             }
             Key::Descending => options.order = parse_key(&value, Sort::Descending)?,
-            Key::BackEnd => {}
+            Key::Inotify => inotify = true,
+            // As in 3.22.6, the inotify programs take it and stay with inotify.
+            Key::Fanotify => {}
+            Key::Filesystem => return error(NO_FANOTIFY),
         }
     }
     options.operands.add_all(getopt.into_operands());
@@ -135,6 +141,9 @@ pub(super) fn parse(
         return Err(Refusal::Error(
             options.warnings + "No files specified to watch!\n",
         ));
+    }
+    if name.starts_with("fsnotify") && !inotify {
+        return error(NO_FANOTIFY);
     }
     if options.events == 0 {
         options.events = events::ALL;

@@ -33,11 +33,15 @@ impl Late {
 
     fn with(directories: &[&str], max_watches: Option<u64>, prune: Option<Prune>) -> Late {
         let base = tempfile::tempdir().unwrap();
-        fs::create_dir(base.path().join("in")).unwrap();
-        fs::create_dir(base.path().join("out")).unwrap();
         for directory in directories {
             fs::create_dir_all(base.path().join("in").join(directory)).unwrap();
         }
+        Late::in_base(base, max_watches, prune)
+    }
+
+    fn in_base(base: TempDir, max_watches: Option<u64>, prune: Option<Prune>) -> Late {
+        fs::create_dir_all(base.path().join("in")).unwrap();
+        fs::create_dir(base.path().join("out")).unwrap();
         let inotify = Arc::new(Inotify::new().unwrap());
         let (sink, changes) = unbounded();
         let tracker = Tracker::start(Setup {
@@ -488,6 +492,71 @@ fn what_is_pruned_is_neither_watched_nor_reported() {
         [touched("b/kept", Touch::Removed { is_dir: true })]
     );
     assert_eq!(late.tracker.names.watched(), 3);
+}
+
+/// A mount that ends with the test; needs privileges.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(target: PathBuf) -> Option<Mounted> {
+        let flags = rustix::mount::MountFlags::empty();
+        let mounted = rustix::mount::mount("tmpfs", &target, "tmpfs", flags, None);
+        Mounted::or_skip(mounted, target)
+    }
+
+    fn bind(source: &Path, target: PathBuf) -> Option<Mounted> {
+        Mounted::or_skip(rustix::mount::mount_bind(source, &target), target)
+    }
+
+    fn or_skip(mounted: Result<(), Errno>, target: PathBuf) -> Option<Mounted> {
+        if mounted.is_err() {
+            eprintln!("skipped: may not mount");
+        }
+        mounted.ok().map(|()| Mounted(target))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn an_unmounted_directory_is_looked_at_and_watched_again() {
+    let base = tempfile::tempdir().unwrap();
+    fs::create_dir_all(base.path().join("in/m/below")).unwrap();
+    let Some(mounted) = Mounted::tmpfs(base.path().join("in/m")) else {
+        return;
+    };
+    fs::create_dir(base.path().join("in/m/above")).unwrap();
+    let mut late = Late::in_base(base, None, None);
+    rustix::mount::unmount(&mounted.0, rustix::mount::UnmountFlags::empty()).unwrap();
+    let changes = late.drain();
+    assert!(
+        changes.contains(&rescan("m", Reason::Unmounted)),
+        "{changes:?}"
+    );
+    late.assert_true();
+    late.write("m/below/f");
+    assert_eq!(late.drain()[0], created("m/below/f", false));
+}
+
+#[test]
+fn a_directory_at_two_places_is_seen_at_both() {
+    let base = tempfile::tempdir().unwrap();
+    fs::create_dir_all(base.path().join("in/a/s")).unwrap();
+    fs::create_dir_all(base.path().join("in/b")).unwrap();
+    let bound = Mounted::bind(&base.path().join("in/a"), base.path().join("in/b"));
+    let Some(_bound) = bound else {
+        return;
+    };
+    let mut late = Late::in_base(base, None, None);
+    late.write("a/s/f");
+    std::thread::sleep(Duration::from_millis(15));
+    let changes = late.drain();
+    assert!(changes.contains(&created("a/s/f", false)), "{changes:?}");
+    assert!(changes.contains(&created("b/s/f", false)), "{changes:?}");
 }
 
 #[derive(Clone, Debug)]

@@ -5,3 +5,4 @@
 
 mod live;
 mod original;
+mod tools;

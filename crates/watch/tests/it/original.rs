@@ -115,7 +115,7 @@ fn same_as_the_original() {
 }
 
 /// A directory with our programs under the names of the original.
-fn our_programs(base: &Path) -> PathBuf {
+pub(crate) fn our_programs(base: &Path) -> PathBuf {
     // Examples are built with the tests and lie beside them.
     let tests = std::env::current_exe().unwrap();
     let program = tests

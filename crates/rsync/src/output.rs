@@ -1,0 +1,516 @@
+//! rsync's lines: what the engine reports, as text on standard output, standard error and in a log file.
+//!
+//! The modules below are pure: a value in, a text out. [`Printer`] decides which of the lines are wanted and where they
+//! go.
+
+mod escape;
+mod format;
+mod itemize;
+mod listing;
+mod log_file;
+mod number;
+mod progress;
+mod stats;
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use transfer::{Class, Event, Itemized, Notice, Outcome, Role, Skip, Stats};
+use wire::{ItemFlags, Severity};
+
+pub(crate) use escape::Passes;
+pub(crate) use format::{Facts, Format};
+use format::{Subject, is_dir, leads_to, with_slash};
+pub(crate) use listing::Columns;
+pub(crate) use log_file::LogFile;
+pub(crate) use number::Human;
+use progress::ProgressLine;
+
+use crate::exit::Exit;
+use crate::flags::Levels;
+
+/// Which lines are wanted, and how they look.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Nothing but errors (`--quiet`).
+    pub(crate) quiet: bool,
+    pub(crate) info: Levels,
+    pub(crate) debug: Levels,
+    /// The line of a changed item.
+    pub(crate) format: Option<Format>,
+    /// Show unchanged items too (`-ii`).
+    pub(crate) all_items: bool,
+    /// The line of a changed item in the log file.
+    pub(crate) log_format: Format,
+    pub(crate) facts: Facts,
+    pub(crate) columns: Columns,
+    pub(crate) human: Human,
+    pub(crate) passes: Passes,
+    /// Directories are listed at all: without them there is no list to be announced.
+    pub(crate) lists_dirs: bool,
+    /// Content is sent whole.
+    pub(crate) whole_files: bool,
+    pub(crate) is_dry_run: bool,
+    /// The destination is left alone for the sake of a batch (`--only-write-batch`).
+    pub(crate) is_batch_only: bool,
+    pub(crate) protocol: i32,
+}
+
+/// When something happened: for durations, and for the calendar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) timestamp: Timestamp,
+}
+
+impl Now {
+    pub(crate) fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            timestamp: Timestamp::now(),
+        }
+    }
+}
+
+/// Writes the lines of one run.
+#[derive(Debug)]
+pub(crate) struct Printer<O, E> {
+    out: O,
+    err: E,
+    settings: Settings,
+    log: Option<LogFile>,
+    progress: Option<ProgressLine>,
+    /// Standard output stands in the middle of a line.
+    is_mid_line: bool,
+    /// Standard output cannot be written any more.
+    is_broken: bool,
+    is_delta_told: bool,
+}
+
+impl<O: Write, E: Write> Printer<O, E> {
+    pub(crate) fn new(out: O, err: E, settings: Settings, log: Option<LogFile>) -> Self {
+        let level = settings.info.level("PROGRESS");
+        let progress =
+            (level > 0 && !settings.quiet).then(|| ProgressLine::new(settings.human, level > 1));
+        Self {
+            out,
+            err,
+            settings,
+            log,
+            progress,
+            is_mid_line: false,
+            is_broken: false,
+            is_delta_told: false,
+        }
+    }
+
+    /// One event of the engine.
+    pub(crate) fn event(&mut self, event: &Event<'_>, now: Now) {
+        match event {
+            Event::ListStarted {
+                incremental,
+                sending,
+            } => self.list_started(*incremental, *sending, now),
+            Event::ListProgress { entries } => self.list_progress(*entries),
+            Event::ListFinished { entries } => self.list_finished(*entries),
+            Event::Listed(entry) => {
+                let line = listing::line(entry, &self.settings.columns);
+                self.info(&line, now);
+            }
+            Event::CreatedDestination { path, directories } => {
+                if self.level("NAME") > 0 || self.has_any(b"i") {
+                    let path = path.display();
+                    let line = match directories {
+                        None => format!("created directory {path}"),
+                        Some(1) => format!("created 1 directory for {path}"),
+                        Some(number) => format!("created {number} directories for {path}"),
+                    };
+                    self.info(line.as_bytes(), now);
+                }
+            }
+            Event::Itemized(item) => self.itemized(item, now),
+            Event::Deleted { path, is_dir } => self.deleted(path, *is_dir, now),
+            Event::Skipped { path, is_dir, why } => {
+                if let Some(line) = self.skipped(path, *is_dir, *why) {
+                    self.info(&line, now);
+                }
+            }
+            Event::BackedUp { path, kept_as } => {
+                if self.level("BACKUP") > 0 {
+                    let kept_as = kept_as.as_os_str().as_encoded_bytes();
+                    self.info(&[b"backed up ", *path, b" to ", kept_as].concat(), now);
+                }
+            }
+            Event::RemovedSource { path } => {
+                if self.level("REMOVE") > 0 {
+                    self.info(&[b"sender removed ", *path].concat(), now);
+                }
+            }
+            Event::Progress(progress) => {
+                let line = self
+                    .progress
+                    .as_mut()
+                    .and_then(|line| line.update(progress, now.instant));
+                if let Some(line) = line {
+                    self.is_mid_line = !line.ends_with(b"\n");
+                    self.write(&line);
+                    self.flush();
+                }
+            }
+            Event::Message(notice) => self.message(notice, now),
+            Event::Peer { severity, text } => {
+                let text = text.strip_suffix(b"\n").unwrap_or(text);
+                match severity {
+                    Severity::Info => self.info(text, now),
+                    Severity::Error | Severity::ErrorXfer | Severity::Warning => {
+                        self.error(text, now)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The closing lines of a transfer that came to its end.
+    pub(crate) fn finished(&mut self, outcome: &Outcome, elapsed: Duration, now: Now) {
+        self.delta_told(now);
+        if self.settings.debug.level("DELTASUM") > 0 {
+            self.info(deltas(&outcome.stats).as_bytes(), now);
+        }
+        self.end_progress();
+        let settings = &self.settings;
+        let human = settings.human;
+        let mut text = String::new();
+        if self.level("STATS") > 1 {
+            text += &stats::block(&outcome.stats, human, settings.protocol);
+        }
+        if self.level("STATS") > 0 {
+            let suffix = match (settings.is_batch_only, settings.is_dry_run) {
+                (true, _) => " (BATCH ONLY)",
+                (false, true) => " (DRY RUN)",
+                (false, false) => "",
+            };
+            text += &stats::summary(&outcome.stats, human, elapsed, suffix);
+        }
+        for line in text.lines() {
+            self.info(line.as_bytes(), now);
+        }
+        if self.level("STATS") == 0 || outcome.exit_code() != 0 {
+            self.log(stats::logged(&outcome.stats).as_bytes(), now);
+        }
+    }
+
+    /// The last line, and all that is still held back.
+    pub(crate) fn last_line(&mut self, line: Option<&str>, now: Now) {
+        if let Some(line) = line {
+            self.error(line.as_bytes(), now);
+        }
+        self.end_line();
+        self.flush();
+    }
+
+    /// The exit code in place of `exit` if our own messages could not be written.
+    pub(crate) fn broken(&self, exit: Exit) -> Exit {
+        if self.is_broken { Exit::Messages } else { exit }
+    }
+
+    /// A line for standard output, and the log.
+    pub(crate) fn info(&mut self, line: &[u8], now: Now) {
+        self.log(line, now);
+        self.say(line);
+    }
+
+    /// A line for standard error, and the log.
+    pub(crate) fn error(&mut self, line: &[u8], now: Now) {
+        self.log(line, now);
+        self.end_line();
+        self.flush();
+        let mut text = self.settings.passes.escape(line);
+        text.push(b'\n');
+        // There is nobody left to tell of an error on standard error.
+        let _ = self.err.write_all(&text).and_then(|()| self.err.flush());
+    }
+
+    fn list_started(&mut self, incremental: bool, sending: bool, now: Now) {
+        self.log(
+            if sending {
+                b"building file list"
+            } else {
+                b"receiving file list"
+            },
+            now,
+        );
+        if self.level("FLIST") == 0 || self.settings.columns_only() {
+            return;
+        }
+        let verb = match (sending, incremental) {
+            (true, true) => "sending incremental",
+            (true, false) => "building",
+            (false, _) if incremental => "receiving incremental",
+            (false, _) => "receiving",
+        };
+        if incremental {
+            self.say(format!("{verb} file list").as_bytes());
+        } else if self.settings.lists_dirs && !self.settings.quiet {
+            self.write(format!("{verb} file list ... ").as_bytes());
+            if self.level("FLIST") > 1 {
+                self.write(b"\n 0 files...\r");
+            }
+            self.is_mid_line = true;
+            self.flush();
+        }
+    }
+
+    fn list_progress(&mut self, entries: u64) {
+        if self.is_mid_line && self.level("FLIST") > 1 {
+            self.write(format!(" {entries} files...\r").as_bytes());
+            self.flush();
+        }
+    }
+
+    fn list_finished(&mut self, entries: u64) {
+        if !self.is_mid_line {
+            return;
+        }
+        self.is_mid_line = false;
+        match (self.level("FLIST"), entries) {
+            (..2, _) => self.write(b"done\n"),
+            (_, 1) => self.write(b"1 file to consider\n"),
+            (..) => self.write(format!("{entries} files to consider\n").as_bytes()),
+        }
+    }
+
+    /// What `-vv` says before the first item.
+    fn delta_told(&mut self, now: Now) {
+        if self.is_delta_told || self.settings.debug.level("FLIST") == 0 {
+            return;
+        }
+        self.is_delta_told = true;
+        let line: &[u8] = if self.settings.whole_files {
+            b"delta-transmission disabled for local transfer or --whole-file"
+        } else {
+            b"delta-transmission enabled"
+        };
+        self.info(line, now);
+    }
+
+    fn itemized(&mut self, item: &Itemized<'_>, now: Now) {
+        self.delta_told(now);
+        let markers =
+            ItemFlags::LOCAL_CHANGE | ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS;
+        let is_significant =
+            !item.unchanged && (!(item.flags - markers).is_empty() || item.link.is_some());
+        let shows_attributes = self.has_any(b"i");
+        let names_all = self.level("NAME") > 1;
+        let name = || with_slash(item.entry.path, is_dir(item.entry.mode));
+        if is_significant {
+            let log_line = self.settings.log_format.render(
+                Subject::Item(item),
+                &self.settings.facts,
+                now.timestamp,
+            );
+            self.log(&log_line, now);
+        }
+        // Without `%i` a change of attributes alone is told of directories only.
+        let is_told = item
+            .flags
+            .intersects(ItemFlags::TRANSFER | ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE)
+            || item.link.is_some()
+            || is_dir(item.entry.mode);
+        let wants_line = if shows_attributes {
+            is_significant || self.settings.all_items || names_all
+        } else {
+            is_significant && is_told
+        };
+        if let Some(format) = self.settings.format.as_ref().filter(|_| wants_line) {
+            let line = format.render(Subject::Item(item), &self.settings.facts, now.timestamp);
+            self.say(&line);
+        } else if names_all && !shows_attributes && !is_dir(item.entry.mode) {
+            let tail: &[u8] = if item.unchanged { b" is uptodate" } else { b"" };
+            self.info(&[&name()[..], tail].concat(), now);
+        }
+    }
+
+    fn deleted(&mut self, path: &[u8], is_dir: bool, now: Now) {
+        let subject = Subject::Deleted { path, is_dir };
+        let plain = [b"deleting ", &with_slash(path, is_dir)[..]].concat();
+        let render = |format: &Format| match format.has_any(b"io") {
+            true => format.render(subject, &self.settings.facts, now.timestamp),
+            false => plain.clone(),
+        };
+        let logged = render(&self.settings.log_format);
+        let shown = self.settings.format.as_ref().map(render);
+        self.log(&logged, now);
+        match shown {
+            Some(line) => self.say(&line),
+            None if self.level("DEL") > 0 => self.say(&plain),
+            None => {}
+        }
+    }
+
+    fn skipped(&mut self, path: &[u8], is_dir: bool, why: Skip<'_>) -> Option<Vec<u8>> {
+        let skip = self.level("SKIP");
+        let name = with_slash(path, false);
+        let quoted = |before: &[u8]| [before, b" \"", &name, b"\""].concat();
+        let after = |words: &[u8]| [&name[..], words].concat();
+        let (is_wanted, line) = match why {
+            Skip::NotExisting if is_dir => (skip > 0, quoted(b"not creating new directory")),
+            Skip::NotExisting => (skip > 0, quoted(b"not creating new file")),
+            Skip::Exists(Some(difference)) if skip > 1 => {
+                (true, after(format!(" exists ({difference})").as_bytes()))
+            }
+            Skip::Exists(_) => (skip > 0, after(b" exists")),
+            Skip::Newer => (skip > 0, after(b" is newer")),
+            Skip::TooLarge => (skip > 0, after(b" is over max-size")),
+            Skip::TooSmall => (skip > 0, after(b" is under min-size")),
+            Skip::NonRegular => (
+                self.level("NONREG") > 0,
+                quoted(b"skipping non-regular file"),
+            ),
+            Skip::UnsafeLink(target) => {
+                let line = [
+                    &quoted(b"ignoring unsafe symlink")[..],
+                    b" -> \"",
+                    target,
+                    b"\"",
+                ]
+                .concat();
+                (self.level("NAME") > 0, line)
+            }
+            Skip::Directory => (true, [b"skipping directory ", &name[..]].concat()),
+            Skip::MountPoint => (
+                self.level("MOUNT") > 0,
+                [b"[sender] skipping mount-point dir ", &name[..]].concat(),
+            ),
+            Skip::UndeletableMountPoint => (
+                self.level("MOUNT") > 0,
+                [b"cannot delete mount point: ", &name[..]].concat(),
+            ),
+            Skip::NotEmpty => (
+                true,
+                [b"cannot delete non-empty directory: ", &name[..]].concat(),
+            ),
+        };
+        is_wanted.then_some(line)
+    }
+
+    fn message(&mut self, notice: &Notice<'_>, now: Now) {
+        let line = notice_line(notice);
+        match notice.class {
+            Class::Info => self.info(&line, now),
+            Class::Warning | Class::Error | Class::Transfer => self.error(&line, now),
+        }
+    }
+
+    /// A line for standard output alone.
+    fn say(&mut self, line: &[u8]) {
+        if self.settings.quiet {
+            return;
+        }
+        self.end_line();
+        let mut text = self.settings.passes.escape(line);
+        text.push(b'\n');
+        self.write(&text);
+    }
+
+    fn log(&mut self, line: &[u8], now: Now) {
+        if let Some(log) = self.log.as_mut().filter(|_| !line.is_empty()) {
+            log.line(line, now.timestamp);
+        }
+    }
+
+    /// Ends what a progress line left open.
+    fn end_line(&mut self) {
+        if self.is_mid_line {
+            self.is_mid_line = false;
+            self.write(b"\n");
+        }
+    }
+
+    fn end_progress(&mut self) {
+        if self.progress.is_some() {
+            self.end_line();
+        }
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        let result = self.out.write_all(text);
+        self.note(&result);
+    }
+
+    fn flush(&mut self) {
+        let result = self.out.flush();
+        self.note(&result);
+    }
+
+    fn note(&mut self, result: &io::Result<()>) {
+        self.is_broken |= result.is_err();
+    }
+
+    fn level(&self, word: &str) -> u8 {
+        self.settings.info.level(word)
+    }
+
+    fn has_any(&self, letters: &[u8]) -> bool {
+        self.settings
+            .format
+            .as_ref()
+            .is_some_and(|format| format.has_any(letters))
+    }
+}
+
+impl Settings {
+    /// A listing announces nothing.
+    fn columns_only(&self) -> bool {
+        self.quiet
+    }
+}
+
+/// A message of the engine as rsync writes it: with a cause it also tells who speaks.
+pub(crate) fn notice_line(notice: &Notice<'_>) -> Vec<u8> {
+    match notice.cause {
+        None => notice.text.to_vec(),
+        Some(cause) => {
+            let role = role_name(notice.role);
+            [
+                format!("rsync: [{role}] ").as_bytes(),
+                notice.text,
+                format!(": {}", strerror(cause)).as_bytes(),
+            ]
+            .concat()
+        }
+    }
+}
+
+/// The name of a role in messages.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Sender => "sender",
+        Role::Generator => "generator",
+        Role::Receiver => "receiver",
+        Role::ReceivingSide => "Receiver",
+    }
+}
+
+/// The system's words and number.
+pub(crate) fn strerror(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    match cause.raw_os_error() {
+        Some(number) => {
+            let words = text
+                .strip_suffix(&format!(" (os error {number})"))
+                .unwrap_or(&text)
+                .to_owned();
+            format!("{words} ({number})")
+        }
+        None => text,
+    }
+}
+
+/// What `-vv` says of the delta transfers at the end.
+fn deltas(stats: &Stats) -> String {
+    format!(
+        "total: matches=0  hash_hits=0  false_alarms=0 data={}",
+        stats.literal
+    )
+}

@@ -1,0 +1,69 @@
+//! The log file of a client (behaviour.md 3.11).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::escape::Passes;
+
+/// A log file that lines are appended to.
+#[derive(Debug)]
+pub(crate) struct LogFile<W = File> {
+    file: W,
+    pid: u32,
+    zone: TimeZone,
+}
+
+impl LogFile {
+    /// Opens or creates the file; group and others may only read it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open(path: &[u8], pid: u32, zone: TimeZone) -> io::Result<Self> {
+        let path = std::ffi::OsStr::from_bytes(path);
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .open(path)?;
+        Ok(Self { file, pid, zone })
+    }
+}
+
+impl<W: Write> LogFile<W> {
+    /// One line, with the time and the process.
+    pub(crate) fn line(&mut self, text: &[u8], now: Timestamp) {
+        let time = now
+            .to_zoned(self.zone.clone())
+            .strftime("%Y/%m/%d %H:%M:%S")
+            .to_string();
+        let mut line = format!("{time} [{}] ", self.pid).into_bytes();
+        line.extend(Passes::Log.escape(text));
+        line.push(b'\n');
+        // A log that cannot be written must not stop the transfer it tells of.
+        let _ = self.file.write_all(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line() {
+        let mut log = LogFile {
+            file: Vec::new(),
+            pid: 7,
+            zone: TimeZone::UTC,
+        };
+        log.line(
+            b">f+++++++++ a\nb",
+            Timestamp::from_second(1_000_000_000).expect("in range"),
+        );
+        assert_eq!(log.file, b"2001/09/09 01:46:40 [7] >f+++++++++ a\\#012b\n");
+    }
+}
