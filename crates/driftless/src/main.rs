@@ -1,8 +1,10 @@
-//! `driftless SUBCOMMAND`: picks the face that was asked for and maps its result to an exit code.
+//! `driftless SUBCOMMAND`, or by the name it is called as: picks the face that was asked for and maps its result to an
+//! exit code.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the user's terminal")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -12,13 +14,34 @@ Usage: driftless COMMAND [ARGUMENT...]
 
 Commands:
   mirror SRC DEST...   mirror a directory in real time to local paths and rsync daemons
+  inotifywait          wait for file system events, as inotify-tools does
+  inotifywatch         count file system events, as inotify-tools does
 
+A link to driftless that is named inotifywait or inotifywatch is that command.
 driftless COMMAND --help says more; driftless --version prints the version.
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+    let mut arguments = std::env::args_os();
+    let called_as = arguments.next().unwrap_or_default();
+    let name = Path::new(&called_as).file_name().unwrap_or_default().to_owned();
+    if let Some(code) = watch_tool(&name, arguments.by_ref()) {
+        return code;
+    }
+    match arguments.next() {
+        None => {
+            eprint!("{USAGE}");
+            ExitCode::from(1)
+        }
+        Some(command) => run(&command, arguments),
+    }
+}
+
+fn run(command: &OsStr, mut arguments: std::env::ArgsOs) -> ExitCode {
+    if let Some(code) = watch_tool(command, arguments.by_ref()) {
+        return code;
+    }
+    match command.to_str() {
         Some("mirror") => driftless::mirror_command::main(arguments.collect()),
         Some("--help" | "-h" | "help") => {
             print!("{USAGE}");
@@ -28,14 +51,20 @@ fn main() -> ExitCode {
             println!("driftless {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        None => {
-            eprint!("{USAGE}");
-            ExitCode::from(1)
-        }
-        Some(other) => {
-            let other: OsString = other.into();
-            eprintln!("driftless: no command {other:?}; driftless --help lists them");
+        _ => {
+            eprintln!("driftless: no command {command:?}; driftless --help lists them");
             ExitCode::from(1)
         }
     }
+}
+
+/// Runs one of the inotify tools, if that is what `name` means.
+fn watch_tool(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let arguments = std::iter::once(name.to_owned()).chain(arguments);
+    let code = match name.to_str()? {
+        "inotifywait" | "fsnotifywait" => watch::inotifywait::run(arguments, watch::Io::standard()),
+        "inotifywatch" | "fsnotifywatch" => watch::inotifywatch::run(arguments, watch::Io::standard()),
+        _ => return None,
+    };
+    Some(ExitCode::from(code))
 }

@@ -28,6 +28,12 @@ pub(crate) trait Destination: Send {
     /// Lets go of what [`Destination::prepare`] made ready: nothing is to be done for now.
     fn rest(&mut self);
 
+    /// Whether the last failure has taught the destination something about itself, so that another plan will do
+    /// better at once.
+    fn has_learned(&mut self) -> bool {
+        false
+    }
+
     /// Something about this replica that the operator should know, once.
     fn notice(&mut self) -> Option<String>;
 }

@@ -4,9 +4,11 @@
 //! the set once, whatever happened to it, and a look that was taken out is put back when it did not lead to
 //! a confirmed replica. A path that is hinted at again while its session runs is simply in the set again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use tree::Identity;
 
 /// More waiting paths than this are replaced by one look at the whole tree: that is what so many looks amount
 /// to, and it bounds the memory of a replica that is away for long.
@@ -55,6 +57,8 @@ pub enum Pace {
 #[derive(Debug)]
 pub struct DirtySet {
     waiting: BTreeMap<PathBuf, Waiting>,
+    /// Files with several names, all of which are to be looked at.
+    files: HashSet<Identity>,
     settle: Duration,
     quiet: Duration,
 }
@@ -72,7 +76,7 @@ impl DirtySet {
     /// that somebody still has open.
     #[must_use]
     pub fn new(settle: Duration, quiet: Duration) -> Self {
-        Self { waiting: BTreeMap::new(), settle, quiet }
+        Self { waiting: BTreeMap::new(), files: HashSet::new(), settle, quiet }
     }
 
     /// Adds a look at `path`, or joins it with the one that waits there.
@@ -106,6 +110,21 @@ impl DirtySet {
                 waiting.due = if pace == Pace::Writing { due } else { waiting.due.min(due) };
             })
             .or_insert_with(|| Waiting { look, since, due: due_after(since) });
+    }
+
+    /// Adds a look at every name of a file.
+    pub fn add_file(&mut self, file: Identity) {
+        if self.files.len() >= LIMIT {
+            self.files.clear();
+            self.collapse(Instant::now());
+        } else {
+            self.files.insert(file);
+        }
+    }
+
+    /// Takes out the files whose names are to be looked at.
+    pub fn take_files(&mut self) -> HashSet<Identity> {
+        std::mem::take(&mut self.files)
     }
 
     /// When the next look is due.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use transfer::{Cancel, Terms};
-use tree::Kind;
+use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
 use wire::Protocol;
 
@@ -228,10 +228,17 @@ impl Hints {
 
     fn take(&self, changes: Vec<Change>) {
         let mut looks = Vec::with_capacity(changes.len());
+        let mut files = Vec::new();
         for change in changes {
             match change {
                 Change::Touched { path, touch } => {
-                    let (look, pace) = self.look_for(&path, touch);
+                    let meta = match touch {
+                        Touch::Removed { .. } => None,
+                        _ => self.source.lstat(&path).ok().flatten(),
+                    };
+                    // By the time of the look this name may be another file's.
+                    files.extend(meta.and_then(|meta| meta.link_group()));
+                    let (look, pace) = look_for(touch, meta);
                     looks.push((path, look, pace));
                 }
                 Change::Moved { from, to, is_dir } => {
@@ -248,24 +255,9 @@ impl Hints {
             }
         }
         self.add(looks);
-    }
-
-    fn look_for(&self, path: &Path, touch: Touch) -> (Look, Pace) {
-        match touch {
-            Touch::Created { is_dir: true } => (Look::BELOW, Pace::Settled),
-            Touch::Created { is_dir: false } if self.will_be_closed(path) => (Look::AT, Pace::Writing),
-            Touch::Written => (Look::AT, Pace::Writing),
-            Touch::Created { .. } | Touch::Closed | Touch::Attributes | Touch::Removed { .. } => {
-                (Look::AT, Pace::Settled)
-            }
+        for queue in self.queues.iter().filter(|_| !files.is_empty()) {
+            queue.add(|dirty| files.iter().for_each(|file| dirty.add_file(*file)));
         }
-    }
-
-    /// Whether the creation of a name is the beginning of writing a file, so that its end will be seen too. A link or a
-    /// special file is complete at once.
-    fn will_be_closed(&self, path: &Path) -> bool {
-        let meta = self.source.root().lstat(path).ok().flatten();
-        meta.is_some_and(|meta| meta.kind == Kind::File && meta.nlink == 1)
     }
 
     fn add(&self, looks: impl IntoIterator<Item = (PathBuf, Look, Pace)>) {
@@ -282,6 +274,19 @@ impl Hints {
 
     fn notice(&self, text: String) {
         (self.report)(Event::Notice { replica: None, text });
+    }
+}
+
+/// How, and how soon, to look at a path that was touched and now is what `meta` says.
+fn look_for(touch: Touch, meta: Option<Meta>) -> (Look, Pace) {
+    // The creation of a name may be the beginning of writing a file, whose end will be seen too. A link or a special
+    // file is complete at once.
+    let will_be_closed = || meta.is_some_and(|meta| meta.kind == Kind::File && meta.nlink == 1);
+    match touch {
+        Touch::Created { is_dir: true } => (Look::BELOW, Pace::Settled),
+        Touch::Created { is_dir: false } if will_be_closed() => (Look::AT, Pace::Writing),
+        Touch::Written => (Look::AT, Pace::Writing),
+        Touch::Created { .. } | Touch::Closed | Touch::Attributes | Touch::Removed { .. } => (Look::AT, Pace::Settled),
     }
 }
 

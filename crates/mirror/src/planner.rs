@@ -179,7 +179,7 @@ impl Draft<'_> {
     fn examine(&mut self, taken: &Taken, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
         let path = &taken.path;
         let held = self.ledger.held(path)?;
-        let meta = match self.source.root().lstat(path) {
+        let meta = match self.source.lstat(path) {
             Ok(meta) => meta,
             Err(error) => {
                 self.done.unreadable.push((path.clone(), error.to_string()));
@@ -246,7 +246,7 @@ impl Draft<'_> {
     fn topmost_missing<'p>(&self, path: &'p Path) -> Result<&'p Path, PlanError> {
         let mut topmost = path;
         while let Some(parent) = topmost.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            match self.source.root().lstat(parent)? {
+            match self.source.lstat(parent)? {
                 Some(meta) if meta.kind == Kind::Dir => break,
                 // A directory that became a file is replaced together with its content.
                 Some(_) | None => topmost = parent,
@@ -288,7 +288,7 @@ impl Draft<'_> {
         if self.done.whole.contains(dir) && !recursive {
             return Ok(());
         }
-        let Some(meta) = self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) else {
+        let Some(meta) = self.source.lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) else {
             return Ok(());
         };
         let children = self.source.children(dir);
@@ -361,7 +361,7 @@ impl Draft<'_> {
         for name in missing.into_keys() {
             let path = dir.join(OsString::from_vec(name));
             // It may have come into being, or be left out, since the directory was read.
-            match self.source.root().lstat(&path)? {
+            match self.source.lstat(&path)? {
                 None => self.removed(&path, taken.since, stack)?,
                 Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => self.done.forgotten.push(path),
                 Some(_) => below.push(Taken { path, look: Look::BELOW, since: taken.since }),
@@ -396,7 +396,7 @@ impl Draft<'_> {
                 && held.version.file_id() == meta.file_id()
                 && (held.version.size, held.version.mtime) == (meta.size, meta.mtime)
                 && !self.source.leaves_out(&former, false)
-                && self.source.root().lstat(&former)?.is_none();
+                && self.source.lstat(&former)?.is_none();
             if is_it {
                 let old = Item { path: former.clone(), meta: held.version, target: None };
                 self.done.renamed.insert(former, Renamed { old, new: path.to_owned() });
@@ -418,7 +418,7 @@ impl Draft<'_> {
     /// Adds the other names of a file: a receiver links only what it sees in one session.
     fn add_names(&mut self, group: Identity, exact: bool) -> Result<(), PlanError> {
         for (path, _) in self.ledger.names_of(group.dev, group.ino)? {
-            let meta = self.source.root().lstat(&path)?.filter(|meta| meta.link_group() == Some(group));
+            let meta = self.source.lstat(&path)?.filter(|meta| meta.link_group() == Some(group));
             if let Some(meta) = meta
                 && !self.source.leaves_out(&path, false)
                 && let Some(item) = self.item(&path, meta)
@@ -489,7 +489,7 @@ impl Draft<'_> {
             let mut above = Vec::new();
             let mut is_known = batch.item(&renamed.new).is_some();
             for dir in renamed.old.path.ancestors().skip(1) {
-                match (batch.item(dir), self.source.root().lstat(dir)?, self.ledger.held(dir)?) {
+                match (batch.item(dir), self.source.lstat(dir)?, self.ledger.held(dir)?) {
                     (Some(item), _, _) => is_known &= item.meta.kind == Kind::Dir,
                     (None, Some(meta), _) if meta.kind == Kind::Dir => {
                         above.push(Item { path: dir.to_owned(), meta, target: None });
@@ -583,7 +583,7 @@ impl Parents<'_> {
         if let Some(known) = self.seen.get(dir) {
             return Ok(*known);
         }
-        let above = match self.source.root().lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) {
+        let above = match self.source.lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) {
             Some(meta) => Some(Above { meta, whole: self.ledger.held(dir)?.is_some_and(|held| held.whole) }),
             None => None,
         };

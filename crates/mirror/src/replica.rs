@@ -151,12 +151,22 @@ impl Replica {
 
     /// One plan, carried out.
     fn round(&mut self, state: &mut State) -> Result<(), Failed> {
-        let taken = self.queue.lock().take_due(Instant::now());
+        let (mut taken, files) = {
+            let mut dirty = self.queue.lock();
+            (dirty.take_due(Instant::now()), dirty.take_files())
+        };
+        for file in files {
+            for (path, _) in self.ledger.names_of(file.dev, file.ino)? {
+                taken.push(Taken { path, look: Look::AT, since: Instant::now() });
+            }
+        }
         match self.try_round(state, &taken) {
             Ok(()) => Ok(()),
+            // What failed waits for its own pause, and the rest is done.
+            Err(failed @ Failed::Paths(_)) => Err(failed),
             Err(failed) => {
                 self.put_back(&taken);
-                Err(failed)
+                if self.destination.has_learned() { Ok(()) } else { Err(failed) }
             }
         }
     }
@@ -236,7 +246,7 @@ impl Replica {
         for (item, note) in batch.items.iter().zip(notes).filter(|(_, note)| !note.is_elsewhere) {
             let is_dir = item.meta.is_dir();
             let is_stored = match &applied.acknowledged {
-                // Directories are not acknowledged: they are looked at again, without what failed.
+                // Directories are not acknowledged.
                 Some(stored) => !is_dir && stored.contains(&item.path),
                 None => !applied.failed.contains(&item.path),
             };
@@ -245,8 +255,7 @@ impl Replica {
             let is_changed = applied.changed.contains(&item.path);
             let doubtful = note.doubtful || is_changed;
             if !is_stored && (!is_dir || note.is_update) {
-                let pace = if is_dir { Pace::Settled } else { Pace::Later(pause) };
-                again.push((item.path.clone(), pace));
+                again.push((item.path.clone(), Pace::Later(pause)));
             } else if doubtful {
                 again.push((item.path.clone(), Pace::Settled));
             }

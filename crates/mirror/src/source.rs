@@ -72,6 +72,17 @@ impl Source {
             || self.rules.excluded_with_parents(path.as_os_str().as_bytes(), is_dir, filter::Side::Sender)
     }
 
+    /// The stat of `path`; `None` if there is no such path, be it that a link stands where a directory was.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn lstat(&self, path: &Path) -> Result<Option<Meta>, tree::Error> {
+        match self.root.lstat(path) {
+            Err(error) if error.is_confined() => Ok(None),
+            found => found,
+        }
+    }
+
     /// What is directly in the directory `dir` and not left out, in byte order of the names. A name that vanishes
     /// meanwhile is not among them.
     ///

@@ -141,7 +141,7 @@ pub const DEBUG: Words = Words {
     last: 5,
     words: &[
         debug("ACL", "Debug extra ACL info", &[3]),
-        debug("BACKUP", "Debug backup actions (levels 1-2)", &[]),
+        debug("BACKUP", "Debug backup actions (levels 1-2)", &[3]),
         debug("BIND", "Debug socket bind actions", &[2]),
         debug("CHDIR", "Debug when the current directory changes", &[5]),
         debug("CONNECT", "Debug connection events (levels 1-2)", &[2, 3]),

@@ -121,8 +121,7 @@ pub struct Given {
     // What is deleted.
     pub(crate) delete: bool,
     pub(crate) delete_before: bool,
-    pub(crate) delete_during: bool,
-    pub(crate) delete_delay: bool,
+    pub(crate) delete_during: Option<During>,
     pub(crate) delete_after: bool,
     pub(crate) delete_excluded: bool,
     pub(crate) remove_source_files: Option<SourceRemoval>,
@@ -264,8 +263,7 @@ impl Given {
             skip_compress: None,
             delete: false,
             delete_before: false,
-            delete_during: false,
-            delete_delay: false,
+            delete_during: None,
             delete_after: false,
             delete_excluded: false,
             remove_source_files: None,
@@ -359,6 +357,13 @@ impl BasisKind {
             Self::Link => "--link-dest",
         }
     }
+}
+
+/// `--delete-during` and `--delete-delay` share one setting; the last one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum During {
+    AtOnce,
+    Delayed,
 }
 
 /// What the sender removes once the receiver has it.

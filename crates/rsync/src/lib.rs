@@ -4,15 +4,16 @@
 //! and standard error, and rsync's exit code.
 //!
 //! - [`table`] holds one row for every option; the parser, the help and the words for a server follow from it.
-//! - [`parse`] reads arguments into `Given`, what was said; `Meant` is what that means, or the fault in rsync's words.
+//! - [`command_line`] reads arguments into `Given`, what was said; `Meant` is what that means, or the fault in rsync's words.
 //! - `server_args` writes the words that start the other side; `remote_shell` starts it.
-//! - [`output`] turns the engine's events into rsync's lines; [`Exit`] knows codes and the final line.
+//! - `output` turns the engine's events into rsync's lines; [`Exit`] knows codes and the final line.
 //! - [`main`] joins all of it.
 //!
 //! What this crate must never know: how files are compared, sent and written, and what is in `rsyncd.conf`.
 
 mod alias;
 mod daemon_options;
+mod engine;
 mod env;
 mod exit;
 mod flags;
@@ -20,9 +21,13 @@ mod given;
 mod help;
 mod host;
 mod meant;
+mod name_list;
 mod options;
 mod output;
 mod parse;
+mod remote_shell;
+mod rules;
+mod run;
 mod server_args;
 mod size;
 mod stop;
@@ -34,5 +39,6 @@ pub use daemon_options::DaemonGiven;
 pub use env::Env;
 pub use exit::{Exit, Place};
 pub use given::Given;
-pub use parse::{Invocation, parse};
+pub use parse::Invocation;
+pub use run::{command_line, main, run};
 pub use stop::Stop;

@@ -8,7 +8,7 @@ use transfer::Chmod;
 use crate::env::Env;
 use crate::exit::Exit;
 use crate::flags::Levels;
-use crate::given::{Dirs, Given, Recursion, StopTime, Super};
+use crate::given::{self, Dirs, Given, Recursion, StopTime, Super};
 use crate::host::{self, Access, Route, Spec};
 use crate::options::max_alloc;
 use crate::stop::{Stop, shown};
@@ -339,16 +339,16 @@ fn allocation(said: &Given, env: &Env) -> Result<(Option<Vec<u8>>, u64), Stop> {
 
 fn deletion(said: &Given) -> Result<(Option<transfer::DeleteWhen>, bool), Stop> {
     use transfer::DeleteWhen::{After, Before, Delay, During};
+    let during = said.delete_during.map(|during| match during {
+        given::During::AtOnce => During,
+        given::During::Delayed => Delay,
+    });
     let moments = [
-        (said.delete_before, Before),
-        (said.delete_during, During),
-        (said.delete_delay, Delay),
-        (said.delete_after, After),
+        said.delete_before.then_some(Before),
+        during,
+        said.delete_after.then_some(After),
     ];
-    let mut asked = moments
-        .into_iter()
-        .filter(|(asked, _)| *asked)
-        .map(|(_, when)| when);
+    let mut asked = moments.into_iter().flatten();
     let when = asked.next();
     if asked.next().is_some() {
         return Err(Stop::option(
@@ -372,7 +372,7 @@ impl Backup {
             dir.to_vec()
         });
         let dir = dir.filter(|dir| !dir.is_empty() && dir != b".");
-        let default: &[u8] = if dir.is_some() { b"" } else { b"~" };
+        let default: &[u8] = if said.backup_dir.is_some() { b"" } else { b"~" };
         let suffix = said.suffix.as_deref().unwrap_or(default).to_vec();
         if suffix.contains(&b'/') {
             return Err(Stop::option(format!(
@@ -473,10 +473,7 @@ fn checksums(said: &Given) -> Result<(Option<Vec<u8>>, wire::ChecksumChoice), St
     let choice =
         wire::ChecksumChoice::parse(text).map_err(|error| unsupported(error.to_string()))?;
     if said.checksum && choice.file == Some(wire::Checksum::None) {
-        return Err(unsupported(format!(
-            "Invalid checksum-choice for --checksum: {}",
-            shown(text)
-        )));
+        return Err(unsupported("Invalid checksum-choice for --checksum: none (0)".to_owned()));
     }
     let is_auto = choice == wire::ChecksumChoice::default();
     Ok(((!is_auto).then(|| text.to_vec()), choice))
@@ -652,6 +649,10 @@ mod tests {
                 "rsync: --suffix cannot be empty without a --backup-dir",
             ),
             (
+                "-b --backup-dir= s d",
+                "rsync: --suffix cannot be empty when --backup-dir is the same as the dest dir",
+            ),
+            (
                 "--suffix= --backup-dir=./ s d",
                 "rsync: --suffix cannot be empty when --backup-dir is the same as the dest dir",
             ),
@@ -754,6 +755,9 @@ mod tests {
             m.deletes && m.delete_when.is_none()
         });
         is("--old-dirs s d", |m| m.recursive);
+        is("-r --del --delete-delay s d", |m| {
+            m.delete_when == Some(transfer::DeleteWhen::Delay)
+        });
         is("--backup-dir=./x/ s d", |m| {
             m.backup && m.backup_dir.as_deref() == Some(b"x/") && m.suffix.is_empty()
         });

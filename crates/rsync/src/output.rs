@@ -21,7 +21,7 @@ use wire::{ItemFlags, Severity};
 
 pub(crate) use escape::Passes;
 pub(crate) use format::{Facts, Format};
-use format::{Subject, is_dir, leads_to, with_slash};
+use format::{Subject, is_dir, with_slash};
 pub(crate) use listing::Columns;
 pub(crate) use log_file::LogFile;
 pub(crate) use number::Human;
@@ -83,6 +83,8 @@ pub(crate) struct Printer<O, E> {
     progress: Option<ProgressLine>,
     /// Standard output stands in the middle of a line.
     is_mid_line: bool,
+    /// The list was announced by a line that its end completes.
+    is_list_open: bool,
     /// Standard output cannot be written any more.
     is_broken: bool,
     is_delta_told: bool,
@@ -100,6 +102,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             log,
             progress,
             is_mid_line: false,
+            is_list_open: false,
             is_broken: false,
             is_delta_told: false,
         }
@@ -177,7 +180,17 @@ impl<O: Write, E: Write> Printer<O, E> {
         if self.settings.debug.level("DELTASUM") > 0 {
             self.info(deltas(&outcome.stats).as_bytes(), now);
         }
-        self.end_progress();
+        if let Some(line) = self
+            .progress
+            .as_mut()
+            .and_then(|progress| progress.end(now.instant))
+        {
+            self.write(&line);
+            self.is_mid_line = true;
+        }
+        if self.progress.is_some() {
+            self.end_line();
+        }
         let settings = &self.settings;
         let human = settings.human;
         let mut text = String::new();
@@ -223,9 +236,10 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// A line for standard error, and the log.
     pub(crate) fn error(&mut self, line: &[u8], now: Now) {
         self.log(line, now);
-        self.end_line();
         self.flush();
-        let mut text = self.settings.passes.escape(line);
+        // What ends an open line goes where the next line goes.
+        let mut text = if std::mem::take(&mut self.is_mid_line) { b"\n".to_vec() } else { Vec::new() };
+        text.extend(self.settings.passes.escape(line));
         text.push(b'\n');
         // There is nobody left to tell of an error on standard error.
         let _ = self.err.write_all(&text).and_then(|()| self.err.flush());
@@ -240,7 +254,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             },
             now,
         );
-        if self.level("FLIST") == 0 || self.settings.columns_only() {
+        if self.level("FLIST") == 0 || self.settings.quiet {
             return;
         }
         let verb = match (sending, incremental) {
@@ -251,25 +265,26 @@ impl<O: Write, E: Write> Printer<O, E> {
         };
         if incremental {
             self.say(format!("{verb} file list").as_bytes());
-        } else if self.settings.lists_dirs && !self.settings.quiet {
+        } else if self.settings.lists_dirs {
             self.write(format!("{verb} file list ... ").as_bytes());
             if self.level("FLIST") > 1 {
                 self.write(b"\n 0 files...\r");
             }
             self.is_mid_line = true;
+            self.is_list_open = true;
             self.flush();
         }
     }
 
     fn list_progress(&mut self, entries: u64) {
-        if self.is_mid_line && self.level("FLIST") > 1 {
+        if self.is_list_open && self.level("FLIST") > 1 {
             self.write(format!(" {entries} files...\r").as_bytes());
             self.flush();
         }
     }
 
     fn list_finished(&mut self, entries: u64) {
-        if !self.is_mid_line {
+        if !std::mem::take(&mut self.is_list_open) {
             return;
         }
         self.is_mid_line = false;
@@ -303,25 +318,22 @@ impl<O: Write, E: Write> Printer<O, E> {
         let shows_attributes = self.has_any(b"i");
         let names_all = self.level("NAME") > 1;
         let name = || with_slash(item.entry.path, is_dir(item.entry.mode));
-        if is_significant {
-            let log_line = self.settings.log_format.render(
-                Subject::Item(item),
-                &self.settings.facts,
-                now.timestamp,
-            );
-            self.log(&log_line, now);
-        }
         // Without `%i` a change of attributes alone is told of directories only.
         let is_told = item
             .flags
             .intersects(ItemFlags::TRANSFER | ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE)
             || item.link.is_some()
             || is_dir(item.entry.mode);
-        let wants_line = if shows_attributes {
-            is_significant || self.settings.all_items || names_all
-        } else {
-            is_significant && is_told
-        };
+        let is_noted = is_significant && (shows_attributes || is_told);
+        if is_noted {
+            let settings = &self.settings;
+            let line =
+                settings
+                    .log_format
+                    .render(Subject::Item(item), &settings.facts, now.timestamp);
+            self.log(&line, now);
+        }
+        let wants_line = is_noted || (shows_attributes && (self.settings.all_items || names_all));
         if let Some(format) = self.settings.format.as_ref().filter(|_| wants_line) {
             let line = format.render(Subject::Item(item), &self.settings.facts, now.timestamp);
             self.say(&line);
@@ -427,12 +439,6 @@ impl<O: Write, E: Write> Printer<O, E> {
         }
     }
 
-    fn end_progress(&mut self) {
-        if self.progress.is_some() {
-            self.end_line();
-        }
-    }
-
     fn write(&mut self, text: &[u8]) {
         let result = self.out.write_all(text);
         self.note(&result);
@@ -456,13 +462,6 @@ impl<O: Write, E: Write> Printer<O, E> {
             .format
             .as_ref()
             .is_some_and(|format| format.has_any(letters))
-    }
-}
-
-impl Settings {
-    /// A listing announces nothing.
-    fn columns_only(&self) -> bool {
-        self.quiet
     }
 }
 

@@ -48,6 +48,16 @@ pub fn parse(arguments: &[Vec<u8>], aliases: &Aliases) -> Result<Invocation, Sto
     Ok(Invocation::Transfer(Box::new(reader.given)))
 }
 
+/// Adds the options of `--remote-option` to what was given.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn more(given: Given, options: &[Vec<u8>]) -> Result<Given, Stop> {
+    let mut reader = Reader::new(options, Aliases::default(), given);
+    reader.run()?;
+    Ok(reader.given)
+}
+
 /// `-h` is help only on its own.
 fn is_only_h(argument: &[u8]) -> bool {
     argument

@@ -107,6 +107,12 @@ impl Backups {
         Ok(())
     }
 
+    /// A file that was just kept, as a basis.
+    pub(crate) fn reopen(&self, destination: &Destination, place: &[u8]) -> Option<std::fs::File> {
+        let kept = self.dir.as_ref().and_then(|dir| dir.opened.get()).or(destination.root())?;
+        kept.open_file(rel(&[place, &self.suffix].concat())).ok()
+    }
+
     /// Where a backup goes, and what that is called.
     fn target<'r>(
         &'r self,

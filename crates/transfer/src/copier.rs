@@ -12,6 +12,7 @@ use wire::{IoErrors, Item, ItemFlags, Protocol, SortOrder};
 use crate::Error;
 use crate::attributes::Attributes;
 use crate::backup::Backups;
+use crate::client::settle_defaults;
 use crate::delete::Deleter;
 use crate::destination::{Arriving, Destination};
 use crate::event::{Class, Direction, Event, Events, Itemized, Outcome, Progress, Role, Stats};
@@ -39,6 +40,7 @@ pub fn local_copy(
 ) -> Result<Outcome, Error> {
     refuse_unsupported(&options)?;
     let report = Reporter::new(events);
+    settle_defaults(&mut options, Protocol::LATEST);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let options = options;
     let mut stats = Stats::default();

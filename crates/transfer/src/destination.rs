@@ -77,6 +77,11 @@ impl Destination {
         Self::single(path, options)
     }
 
+    /// No destination: only a list is wanted.
+    pub(crate) fn none() -> Self {
+        Self { root: None, shown: PathBuf::new(), single: None, is_new: true }
+    }
+
     /// A directory that is there.
     pub(crate) fn open(path: &Path, options: &Options, is_new: bool) -> Result<Self, Error> {
         let links = match (options.insecure_links, options.keep_dirlinks) {

@@ -9,6 +9,8 @@ use wire::{HardLink, Rdev, SortOrder, XattrItem};
 
 use crate::event::EntryView;
 
+pub(crate) mod receiving;
+
 /// An entry of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Entry {

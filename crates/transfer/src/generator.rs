@@ -208,6 +208,11 @@ impl<'a, P: Peer> Generator<'a, P> {
         is_finished
     }
 
+    /// Whether requests are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.open > 0
+    }
+
     /// Waits until nothing is under way any more.
     pub(crate) fn settle_all(&mut self) -> Result<(), Error> {
         while self.open > 0 {

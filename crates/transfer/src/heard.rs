@@ -44,6 +44,15 @@ impl Heard {
         self.entries = entries;
     }
 
+    /// Takes note of a peer that leaves.
+    pub(crate) fn note_exit(&mut self, message: &Message) {
+        self.count += 1;
+        if let Message::ErrorExit(code) = message {
+            self.exit = self.exit.or(*code);
+            self.is_leaving = true;
+        }
+    }
+
     /// Takes note of one message.
     pub(crate) fn note(&mut self, message: Message) {
         self.count += 1;

@@ -7,8 +7,8 @@
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -50,9 +50,14 @@ pub struct Link {
     /// The descriptor to write to, where it is not the one to read from.
     writer: Option<OwnedFd>,
     is_tcp: bool,
+    /// Another [`Link`] reads: while this one cannot write, it waits for nothing else.
+    only_writes: bool,
     cancel: Cancel,
+    /// Ends the waits of both halves of a link that was split.
+    stop: Cancel,
     received: u64,
     sent: u64,
+    last_sent: Arc<Mutex<Instant>>,
 }
 
 impl Link {
@@ -80,7 +85,7 @@ impl Link {
         // Without this Nagle's algorithm and the peer's delayed acknowledgement stall each small exchange by 44 ms.
         stream.set_nodelay(true).map_err(Error::Socket)?;
         stream.set_nonblocking(true).map_err(Error::Socket)?;
-        Ok(Self { reader: stream.into(), writer: None, is_tcp: true, cancel, received: 0, sent: 0 })
+        Ok(Self::new(stream.into(), None, true, cancel))
     }
 
     /// A link over two descriptors, such as the pipes of a remote shell.
@@ -91,7 +96,54 @@ impl Link {
         for descriptor in [&reader, &writer] {
             rustix::io::ioctl_fionbio(descriptor, true).map_err(|cause| Error::Socket(cause.into()))?;
         }
-        Ok(Self { reader, writer: Some(writer), is_tcp: false, cancel, received: 0, sent: 0 })
+        Ok(Self::new(reader, Some(writer), false, cancel))
+    }
+
+    fn new(reader: OwnedFd, writer: Option<OwnedFd>, is_tcp: bool, cancel: Cancel) -> Self {
+        Self {
+            reader,
+            writer,
+            is_tcp,
+            only_writes: false,
+            cancel,
+            stop: Cancel::default(),
+            received: 0,
+            sent: 0,
+            last_sent: Arc::new(Mutex::new(Instant::now())),
+        }
+    }
+
+    /// The two directions apart, for two threads: the first link is for reading, the second one for writing.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub(crate) fn split(self) -> Result<(Self, Self), Error> {
+        let writer = match &self.writer {
+            Some(writer) => writer.try_clone(),
+            None => self.reader.try_clone(),
+        };
+        let writing = Self {
+            reader: writer.map_err(Error::Socket)?,
+            writer: None,
+            is_tcp: self.is_tcp,
+            only_writes: true,
+            cancel: self.cancel.clone(),
+            stop: self.stop.clone(),
+            received: 0,
+            sent: self.sent,
+            last_sent: Arc::clone(&self.last_sent),
+        };
+        Ok((Self { writer: None, ..self }, writing))
+    }
+
+    /// Ends whatever either half is waiting for.
+    pub(crate) fn stop(&self) -> Cancel {
+        self.stop.clone()
+    }
+
+    /// When something was written the last time, by either half.
+    pub(crate) fn last_sent(&self) -> Instant {
+        *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes read so far.
@@ -143,12 +195,13 @@ impl Link {
                 Ok(count) => {
                     output = &output[count..];
                     self.sent += count as u64;
+                    *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                     deadline = patience.map(|patience| Instant::now() + patience);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => {
                     let (readable, _) = self.wait(true, deadline)?;
-                    if readable && input.len() < HELD_INPUT && self.read_available(input)? == Some(0) {
+                    if readable && !self.only_writes && input.len() < HELD_INPUT && self.read_available(input)? == Some(0) {
                         return Err(Error::Socket(io::ErrorKind::BrokenPipe.into()));
                     }
                 }
@@ -187,7 +240,7 @@ impl Link {
     /// Waits until the link is readable or, if `writing`, writable. Returns which.
     fn wait(&self, writing: bool, deadline: Option<Instant>) -> Result<(bool, bool), Error> {
         loop {
-            if self.cancel.is_cancelled() {
+            if self.cancel.is_cancelled() || self.stop.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -198,7 +251,9 @@ impl Link {
             let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos().max(1)) };
             let (readable, writable) = match &self.writer {
                 None => {
-                    let wanted = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+                    let wanted = if self.only_writes {
+                        PollFlags::OUT
+                    } else if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
                     let mut polled = [PollFd::from_borrowed_fd(self.reader.as_fd(), wanted)];
                     poll_once(&mut polled, &pause)?;
                     let seen = polled[0].revents();

@@ -327,6 +327,8 @@ pub enum RemoveSource {
 /// When the receiving side removes what the sender does not have (behaviour.md 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteWhen {
+    /// At the moment that suits the protocol: during the transfer, but before it with old peers.
+    Auto,
     /// Before anything is transferred.
     Before,
     /// In each directory before it is dealt with.

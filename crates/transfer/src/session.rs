@@ -1,8 +1,12 @@
-//! What two ends agree on before the first file: the handshake of a client (wire-session.md 3).
+//! What two ends agree on before the first file: versions, abilities, checksums and compressors (wire-session.md 3).
 
-use wire::{Checksum, ClientInfo, CompatFlags, Offer, Protocol, Side, put_vstring};
+use wire::{
+    Algorithm, Checksum, ChecksumChoice, ClientInfo, CompatFlags, Compression, EntryFormat, ItemFormat, Offer, PeerVersion,
+    Protocol, Side, put_int, put_vstring,
+};
 
 use crate::Error;
+use crate::options::{Compress, DeleteWhen, MissingArgs, Options, RemoveSource};
 use crate::stream::Stream;
 
 /// The facts of a session, which both ends know alike.
@@ -12,33 +16,211 @@ pub(crate) struct Session {
     pub(crate) flags: CompatFlags,
     /// Of blocks and whole files in transfer.
     pub(crate) checksum: Checksum,
+    /// Of whole files before it (`--checksum`).
+    pub(crate) file_checksum: Checksum,
+    pub(crate) compression: Compression,
+    pub(crate) level: Option<i32>,
     /// Of block sums.
     pub(crate) seed: i32,
+}
+
+/// What an end has to say about algorithms.
+struct Wishes<'a> {
+    checksum: ChecksumChoice,
+    checksums: &'a Offer<Checksum>,
+    compress: Option<&'a Compress>,
+    compressors: &'a Offer<Compression>,
 }
 
 impl Session {
     /// The client's half of the handshake, after its arguments have been sent. From here on both directions are
     /// multiplexed as the protocol says.
     pub(crate) fn agree(stream: &mut Stream, protocol: Protocol, client: &ClientInfo) -> Result<Self, Error> {
+        Self::of_client(stream, protocol, client, &Options::new(Side::Client), true)
+    }
+
+    /// The client's half, for a transfer with these options. `sends` tells whether the client is the sender.
+    pub(crate) fn of_client(
+        stream: &mut Stream,
+        protocol: Protocol,
+        client: &ClientInfo,
+        options: &Options,
+        sends: bool,
+    ) -> Result<Self, Error> {
         let flags = match protocol.has_compat_flags() {
             true => stream.read(CompatFlags::decode)?,
             false => CompatFlags::empty(),
         };
-        client.accept(flags).map_err(|error| Error::Forbidden(error.to_string()))?;
-        let checksum = match flags.contains(CompatFlags::VARINT_FLIST_FLAGS) {
-            true => {
-                let offer = Offer::<Checksum>::all(Side::Client);
-                put_vstring(stream.out(), offer.to_text().as_bytes());
-                let theirs = stream.read(|cursor| cursor.vstring(Offer::<Checksum>::LENGTH_MAX).map(<[u8]>::to_vec))?;
-                offer.choose(Side::Client, &theirs).map_err(|error| Error::NoCommon(error.to_string()))?
-            }
-            false => Checksum::default_for(protocol),
-        };
+        client.accept(flags).map_err(|error| Error::Usage(error.to_string()))?;
+        let wishes = Wishes::of(options);
+        let agreed = wishes.settle(stream, protocol, flags, Side::Client)?;
         let seed = stream.read(|cursor| cursor.int())?;
         stream.start_demultiplexing();
-        if protocol.multiplexes_client() {
+        if protocol.multiplexes_client() || !sends && options.remove_source != RemoveSource::No {
             stream.start_multiplexing()?;
         }
-        Ok(Self { protocol, flags, checksum, seed })
+        Ok(Self { protocol, flags, seed, ..agreed })
     }
+
+    /// The server's half.
+    pub(crate) fn of_server(
+        stream: &mut Stream,
+        protocol: Protocol,
+        client: &ClientInfo,
+        options: &Options,
+        sends: bool,
+    ) -> Result<Self, Error> {
+        let mut flags = CompatFlags::empty();
+        if protocol.has_compat_flags() {
+            let mut offered = CompatFlags::all();
+            offered.set(CompatFlags::INC_RECURSE, options.recurses_by_directory(!sends));
+            // Symlink targets are not converted here.
+            offered.remove(CompatFlags::SYMLINK_ICONV);
+            flags = client.answer(offered);
+            flags.encode(client, stream.out());
+        }
+        let agreed = Wishes::of(options).settle(stream, protocol, flags, Side::Server)?;
+        let seed = options.checksum_seed.filter(|&seed| seed != 0).unwrap_or_else(any_seed);
+        put_int(stream.out(), seed);
+        stream.start_multiplexing()?;
+        if protocol.multiplexes_client() || sends && options.remove_source != RemoveSource::No {
+            stream.start_demultiplexing();
+        }
+        Ok(Self { protocol, flags, seed, ..agreed })
+    }
+
+    pub(crate) fn is_incremental(&self) -> bool {
+        self.flags.contains(CompatFlags::INC_RECURSE)
+    }
+
+    /// What of an entry travels.
+    pub(crate) fn entry_format(&self, options: &Options) -> EntryFormat {
+        EntryFormat {
+            varint_flags: self.flags.contains(CompatFlags::VARINT_FLIST_FLAGS),
+            incremental: self.is_incremental(),
+            safe_list_end: self.flags.contains(CompatFlags::SAFE_FLIST) || self.protocol.has_safe_list_end(),
+            id0_names: self.flags.contains(CompatFlags::ID0_NAMES),
+            owner: options.owner,
+            group: options.group,
+            numeric_ids: options.numeric_ids,
+            links: options.links,
+            devices: options.devices,
+            specials: options.specials,
+            hard_links: options.hard_links,
+            checksum_length: if options.checksum { self.file_checksum.digest_length() } else { 0 },
+            acls: options.acls,
+            xattrs: options.xattrs > 0,
+            atimes: options.atimes,
+            crtimes: options.crtimes,
+            relative: options.relative,
+            recursive: options.recursive,
+            missing_args: options.missing_args == MissingArgs::Delete,
+            ..EntryFormat::minimal(self.protocol)
+        }
+    }
+
+    /// The form of requests and answers.
+    pub(crate) fn item_format(&self, options: &Options) -> ItemFormat {
+        ItemFormat {
+            protocol: self.protocol,
+            xattrs: options.xattrs > 0,
+            dry_run: options.dry_run,
+            xattr_optimization: !self.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
+        }
+    }
+}
+
+impl Options {
+    /// What the client tells its server it can do; `sends` tells whether the client is the sender.
+    #[must_use]
+    pub fn client_info(&self, sends: bool) -> ClientInfo {
+        ClientInfo::own(self.recurses_by_directory(!sends), false)
+    }
+
+    /// Whether these options permit lists by directory (behaviour.md 1.12); `receives` is whether they are those of the
+    /// receiving side.
+    pub(crate) fn recurses_by_directory(&self, receives: bool) -> bool {
+        let vetoes = receives
+            && (matches!(self.delete, Some(DeleteWhen::Before | DeleteWhen::After))
+                || self.delay_updates
+                || self.prune_empty_dirs);
+        self.recursive && self.inc_recursive && !vetoes
+    }
+}
+
+/// Exchanges versions with a server that was started by a remote shell, or with its client.
+pub(crate) fn exchange_versions(stream: &mut Stream, newest: Protocol, client_sub: i32) -> Result<Protocol, Error> {
+    put_int(stream.out(), i32::from(newest.number()));
+    stream.flush()?;
+    let number = stream.read(|cursor| cursor.int())?;
+    newest.agree(PeerVersion { number, sub: client_sub }).map_err(|error| Error::fatal(2, crate::Role::Sender, error.to_string(), None))
+}
+
+impl<'a> Wishes<'a> {
+    fn of(options: &'a Options) -> Self {
+        Self {
+            checksum: options.checksum_choice,
+            checksums: &options.checksum_offer,
+            compress: options.compress.as_ref(),
+            compressors: &options.compress_offer,
+        }
+    }
+
+    /// Settles on algorithms. Both ends write before they read.
+    fn settle(
+        &self,
+        stream: &mut Stream,
+        protocol: Protocol,
+        flags: CompatFlags,
+        side: Side,
+    ) -> Result<Session, Error> {
+        let negotiates = flags.contains(CompatFlags::VARINT_FLIST_FLAGS);
+        let has_choice = self.checksum.transfer.is_some() || self.checksum.file.is_some();
+        let open_compressor = self.compress.filter(|compress| compress.choice.is_none());
+        if negotiates && !has_choice {
+            put_vstring(stream.out(), self.checksums.to_text().as_bytes());
+        }
+        if negotiates && open_compressor.is_some() {
+            put_vstring(stream.out(), self.compressors.to_text().as_bytes());
+        }
+        let default = Checksum::default_for(protocol);
+        let (checksum, file_checksum) = match (negotiates, has_choice) {
+            (_, true) => (self.checksum.transfer.unwrap_or(default), self.checksum.file.unwrap_or(default)),
+            (true, false) => {
+                let chosen = negotiated(stream, self.checksums, side)?;
+                (chosen, chosen)
+            }
+            (false, false) => {
+                let chosen = self.checksums.accept_default(side, default).map_err(no_common)?;
+                (chosen, chosen)
+            }
+        };
+        let mut compression = match self.compress {
+            None => Compression::None,
+            Some(Compress { choice: Some(choice), .. }) => *choice,
+            Some(_) if negotiates => negotiated(stream, self.compressors, side)?,
+            Some(_) => self.compressors.accept_default(side, Compression::DEFAULT).map_err(no_common)?,
+        };
+        let level = self.compress.and_then(|compress| compress.level);
+        if level == Some(0) && matches!(compression, Compression::Zlib | Compression::Zlibx) {
+            compression = Compression::None;
+        }
+        Ok(Session { protocol, flags, checksum, file_checksum, compression, level, seed: 0 })
+    }
+}
+
+fn negotiated<A: Algorithm>(stream: &mut Stream, offer: &Offer<A>, side: Side) -> Result<A, Error> {
+    let theirs = stream.read(|cursor| cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec))?;
+    offer.choose(side, &theirs).map_err(no_common)
+}
+
+fn no_common(error: wire::NegotiationError) -> Error {
+    Error::NoCommon(error.to_string())
+}
+
+/// A seed that differs from run to run, so that nobody can prepare files whose blocks collide.
+fn any_seed() -> i32 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let seed = RandomState::new().build_hasher().finish();
+    (seed as i32) | 1
 }

@@ -30,6 +30,8 @@ pub(crate) struct Stream {
     /// How much of `data` has been decoded.
     decoded: usize,
     heard: Heard,
+    /// What the peer says beside the data, for roles that take it themselves.
+    inbox: Option<Vec<Message>>,
     out: Vec<u8>,
     multiplexes: bool,
 }
@@ -44,6 +46,7 @@ impl Stream {
             data: Vec::new(),
             decoded: 0,
             heard: Heard::default(),
+            inbox: None,
             out: Vec::new(),
             multiplexes: false,
         }
@@ -51,6 +54,60 @@ impl Stream {
 
     pub(crate) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// The two directions apart, for two threads: what the peer says, and what is said to it.
+    pub(crate) fn split(mut self) -> Result<(Self, Self), Error> {
+        self.flush()?;
+        let (reading, writing) = self.link.split()?;
+        let mut speaking = Self::new(writing, self.patience);
+        speaking.multiplexes = self.multiplexes;
+        speaking.open_frame();
+        let hearing = Self { link: reading, out: Vec::new(), multiplexes: false, ..self };
+        Ok((hearing, speaking))
+    }
+
+    /// From here on what the peer says beside the data is kept for [`Stream::messages`].
+    pub(crate) fn listen(&mut self) {
+        self.inbox.get_or_insert_default();
+    }
+
+    /// What the peer has said beside the data since the last call.
+    pub(crate) fn messages(&mut self) -> Vec<Message> {
+        self.inbox.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Like [`Stream::read`], and `hear` learns of each message as soon as it has come.
+    pub(crate) fn read_hearing<T>(
+        &mut self,
+        hear: &mut dyn FnMut(Message) -> Result<(), Error>,
+        mut decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Error> {
+        let mut deadline = self.deadline();
+        loop {
+            let mut value = self.decode(&mut decode)?;
+            if value.is_none() {
+                self.flush()?;
+                value = self.decode(&mut decode)?;
+            }
+            self.messages().into_iter().try_for_each(&mut *hear)?;
+            if let Some(value) = value {
+                return Ok(value);
+            }
+            let received = match self.receive(deadline) {
+                // The other half of a split link has made progress: nobody waits in vain.
+                Err(Error::Stalled) if self.patience.is_some_and(|patience| self.link.last_sent().elapsed() < patience) => {
+                    Ok(())
+                }
+                received => received,
+            };
+            deadline = self.deadline();
+            if let Err(error) = received {
+                // What was said before the end may be the reason for it.
+                self.messages().into_iter().try_for_each(&mut *hear)?;
+                return Err(error);
+            }
+        }
     }
 
     /// From here on the peer sends frames. What it sent already and we have not decoded is the first of them.
@@ -105,6 +162,16 @@ impl Stream {
         let mut frame = Vec::new();
         message.encode(protocol, &mut frame);
         let sent = self.link.send(&frame, &mut self.raw, self.patience);
+        sent.map_err(|error| self.hear_out(error))
+    }
+
+    /// Sends nothing, to show that we live. Only a multiplexed direction can say that.
+    pub(crate) fn send_empty_frame(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        if !self.multiplexes {
+            return Ok(());
+        }
+        let sent = self.link.send(&wire::KEEPALIVE, &mut self.raw, self.patience);
         sent.map_err(|error| self.hear_out(error))
     }
 
@@ -199,7 +266,13 @@ impl Stream {
         while let Some(incoming) = demux.next(&mut cursor)? {
             match incoming {
                 Incoming::Data(data) => self.data.extend_from_slice(data),
-                Incoming::Message(message) => self.heard.note(message),
+                Incoming::Message(message) => match &mut self.inbox {
+                    Some(inbox) => {
+                        self.heard.note_exit(&message);
+                        inbox.push(message);
+                    }
+                    None => self.heard.note(message),
+                },
             }
         }
         let consumed = cursor.position();

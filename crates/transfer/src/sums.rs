@@ -32,7 +32,7 @@ impl Session {
 
     /// The sum over a whole file that is compared before anything is transferred.
     pub(crate) fn content_sum(&self) -> FileSum {
-        FileSum::new(algorithm(self.checksum))
+        FileSum::new(algorithm(self.file_checksum))
     }
 }
 

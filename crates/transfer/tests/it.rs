@@ -3,4 +3,5 @@
 mod it {
     mod bench;
     mod local;
+    mod pull;
 }

@@ -18,6 +18,10 @@
 //! path, and mended by events that must then still be in the queue (see `tracker`).
 //! Directories that get no watch are polled.
 //!
+//! [`inotifywait`] and [`inotifywatch`] are the command lines of those names as functions: arguments and
+//! standard streams in, exit status out. They use the same watches, names and queue, and print the kernel's
+//! events rather than changes.
+//!
 //! This crate must never know what the changes are used for: no rules of transfers, no replicas.
 //! It reads directories and file metadata, never file contents, and changes nothing on disk.
 

@@ -32,7 +32,8 @@ pub struct Settings {
     /// Pause between two looks at directories that are polled; longer when a look takes long, so that
     /// polling never takes more than a tenth of the time.
     pub poll_every: Duration,
-    /// Tells what is neither reported nor looked into.
+    /// Tells what is neither reported nor looked into. That such an entry comes or goes is still told
+    /// as a change of its directory's attributes.
     pub prune: Option<Prune>,
     /// Watches to use at most, when fewer than the kernel allows; the other directories are polled.
     pub max_watches: Option<u64>,

@@ -201,6 +201,32 @@ for_each_destination! {
         });
     }
 
+    fn directory_becomes_a_link(bench: Bench) {
+        check(&bench, |tree| {
+            // What the directory had is not to be found through the link.
+            tree.write("void/inner", "another file of that name");
+            tree.rename("dir/deep", "deep");
+            tree.append("dir/inner", "changed just before");
+            tree.remove("dir");
+            tree.symlink("dir", "void");
+            tree.write("file", "goes on");
+        });
+    }
+
+    fn file_in_the_place_of_a_directory_stays(bench: Bench) {
+        grow(&bench.source);
+        let mirror = bench.live();
+        bench.source.rename("dir/inner", "moved");
+        bench.source.remove("dir");
+        bench.source.write("dir", "is a file");
+        bench.wait_identical(&mirror);
+        // The same file that was below the directory: nothing that is known of its former name matters any more.
+        bench.source.remove("moved");
+        bench.wait_identical(&mirror);
+        bench.source.write("file", "changed");
+        bench.finish(mirror);
+    }
+
     fn delete(bench: Bench) {
         check(&bench, |tree| {
             for path in ["file", "dir/deep", "dangling", "pipe", "void"] {

@@ -333,7 +333,7 @@ fn path_that_a_directory_has_no_place_for_is_tried_again_with_growing_pauses() {
     mirror.wait_for("behind");
     assert!(sessions_without_cause(&mirror) <= 12, "{}", mirror.said());
     bench.replica.remove("dir");
-    mirror.wait_for("caught up");
+    mirror.wait_in_step();
     bench.finish(mirror);
 }
 

@@ -1,6 +1,6 @@
 //! Random trees under random changes: after each round the replica is identical.
 
-use testkit::{Editor, eventually};
+use testkit::{Editor, Random, content, eventually};
 
 use crate::bench::{Bench, SOON};
 
@@ -23,6 +23,44 @@ fn check(bench: &Bench, seed: u64) {
             mirror = bench.live();
             bench.assert_identical(&mirror);
         }
+    }
+    bench.finish(mirror);
+}
+
+/// Random changes while daemon, workers and mirror are killed at random: what each of them left behind is repaired.
+fn check_with_crashes(bench: &mut Bench, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut editor = Editor::new(bench.source.clone(), seed);
+    editor.grow(30);
+    let mut mirror = bench.live();
+    for round in 0..2 * ROUNDS {
+        let source = bench.source.clone();
+        let mut edits = editor.clone();
+        let (done, is_done) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            for number in 0..10 {
+                edits.steps(STEPS / 10);
+                source.write(format!("large{}", number % 3), content(round as u64, 300_000));
+            }
+            done.send(()).unwrap();
+            edits
+        });
+        let mut crashes = Vec::new();
+        while is_done.try_recv().is_err() {
+            let crash = random.below(3);
+            match crash {
+                0 => drop(bench.daemon().kill_workers()),
+                1 => bench.daemon_mut().restart(),
+                _ => {
+                    mirror.kill();
+                    mirror = bench.start();
+                }
+            }
+            crashes.push(["workers", "daemon", "mirror"][crash]);
+        }
+        editor = writer.join().unwrap();
+        let told = |difference| format!("{difference}\nseed {seed}, round {round}, crashes {crashes:?}");
+        eventually(SOON, || bench.difference(&mirror).map_err(told));
     }
     bench.finish(mirror);
 }
@@ -63,5 +101,15 @@ mod daemon {
     #[test]
     fn seed_6() {
         check(&Bench::with_munging_daemon(), 6);
+    }
+
+    #[test]
+    fn crashes_with_seed_7() {
+        check_with_crashes(&mut Bench::with_munging_daemon(), 7);
+    }
+
+    #[test]
+    fn crashes_with_seed_8() {
+        check_with_crashes(&mut Bench::with_munging_daemon(), 8);
     }
 }

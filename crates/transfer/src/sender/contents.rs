@@ -1,7 +1,7 @@
 //! One file's content as a token stream (wire-files.md 12 and 13).
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::os::unix::fs::FileExt;
 
 use delta::{FileSum, Index, Signature, Sink};
@@ -13,8 +13,13 @@ use crate::Error;
 use crate::batch::{Item, Progress};
 use crate::stream::Stream;
 
-/// What is read, and sent as one literal, at a time: a receiver takes any length.
-const READ_SIZE: usize = 128 << 10;
+/// The longest literal in one plain token. Receivers up to 3.2.7 refuse more (`invalid uncompressed token length`).
+const LITERAL_MAX: usize = wire::PLAIN_LITERAL_MAX;
+
+/// How many such literals are read with one system call, with room for their headers between them.
+const LITERALS_AT_ONCE: usize = 4;
+
+const READ_SIZE: usize = LITERALS_AT_ONCE * LITERAL_MAX;
 
 impl Sender<'_> {
     /// Sends a file as literal data and references to the receiver's `basis`, and the checksum that proves it.
@@ -100,26 +105,25 @@ impl Answer<'_> {
     /// Reads up to `want` bytes straight into the frame they leave in. Returns how many there were.
     fn read_into_frame(&mut self, file: &mut impl Read, want: usize) -> io::Result<usize> {
         let out = self.stream.out();
-        let header = out.len();
-        out.extend_from_slice(&[0; LITERAL_HEADER]);
         let start = out.len();
-        out.resize(start + want, 0);
-        let read = read_some(file, &mut out[start..]);
+        out.resize(start + want + want.div_ceil(LITERAL_MAX) * LITERAL_HEADER, 0);
+        let literals = out[start..].chunks_mut(LITERAL_HEADER + LITERAL_MAX);
+        let mut slices: Vec<_> = literals.map(|literal| IoSliceMut::new(&mut literal[LITERAL_HEADER..])).collect();
+        let read = uninterrupted(|| file.read_vectored(&mut slices));
         let count = *read.as_ref().unwrap_or(&0);
-        if count == 0 {
-            out.truncate(header);
-            return read;
+        out.truncate(start + count + count.div_ceil(LITERAL_MAX) * LITERAL_HEADER);
+        for literal in out[start..].chunks_mut(LITERAL_HEADER + LITERAL_MAX) {
+            let (header, data) = literal.split_at_mut(LITERAL_HEADER);
+            header.copy_from_slice(&(data.len() as u32).to_le_bytes());
+            self.sum.update(data);
         }
-        out.truncate(start + count);
-        out[header..start].copy_from_slice(&(count as u32).to_le_bytes());
-        self.sum.update(&out[start..]);
         self.note_sent(count);
-        Ok(count)
+        read
     }
 
     fn read_and_encode(&mut self, file: &mut impl Read, want: usize) -> io::Result<usize> {
         let mut data = vec![0; want];
-        let count = read_some(file, &mut data)?;
+        let count = uninterrupted(|| file.read(&mut data))?;
         self.sum.update(&data[..count]);
         self.tokens.literal(&data[..count], self.stream.out());
         self.note_sent(count);
@@ -152,9 +156,9 @@ impl Sink for Answer<'_> {
 /// The length in front of a plain literal.
 const LITERAL_HEADER: usize = 4;
 
-fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
-        match file.read(buffer) {
+        match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             read => return read,
         }

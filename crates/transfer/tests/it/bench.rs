@@ -46,7 +46,7 @@ impl Scenario<'_> {
         let whole = |operand: &str| {
             let mut path = ours.path().as_os_str().to_owned();
             path.push("/");
-            path.push(operand);
+            path.push(operand.trim_start_matches("host:"));
             path
         };
         let sources: Vec<OsString> = sources.iter().map(|operand| whole(operand)).collect();
@@ -72,6 +72,16 @@ impl Scenario<'_> {
         }
     }
 
+    /// The same for a source that a remote shell reaches: `host:from/`. The shell stays on this machine.
+    pub fn run_remote(
+        &self,
+        name: &str,
+        engine: impl Fn(Options, &[OsString], &std::path::Path, &(dyn Fn(Event<'_>) + Sync)) -> i32,
+    ) {
+        let words = format!("{} --rsync-path={}", self.words, require_rsync().display());
+        Scenario { words: &words, ..*self }.run(name, engine);
+    }
+
     fn keeps_times(&self) -> bool {
         self.words.split(' ').next().is_some_and(|word| word.contains('a') || word.contains('t'))
     }
@@ -91,10 +101,26 @@ impl Scenario<'_> {
     fn original(&self, sandbox: &TempDir) -> Said {
         let mut command = Command::new(require_rsync());
         command.arg("-i").args(self.words.split(' ')).args(self.operands).current_dir(sandbox.path());
+        // A remote shell that drops the host and starts in the same directory.
+        let shell = sandbox.path().parent().unwrap().join(format!("driftless-shell-{}", std::process::id()));
+        if self.operands.iter().any(|operand| operand.contains(':')) {
+            SHELL.call_once(|| write_shell(&shell));
+            command.env("RSYNC_RSH", &shell);
+        }
         let output = command.output().unwrap();
         let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
         Said { lines, code: output.status.code().unwrap() }
     }
+}
+
+static SHELL: std::sync::Once = std::sync::Once::new();
+
+fn write_shell(path: &std::path::Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o755).open(path).unwrap();
+    file.write_all(b"#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
 }
 
 /// Lines that come from another process of the original.

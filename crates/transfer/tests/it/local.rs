@@ -7,7 +7,7 @@ use wire::Side;
 
 use super::bench::Scenario;
 
-const SOURCE: &str = "
+pub const SOURCE: &str = "
     f a 100 mtime=1000
     f d/b 20000 mode=0600 mtime=1001
     f d/e/c mtime=1002
@@ -18,7 +18,7 @@ const SOURCE: &str = "
     d empty mode=0700 mtime=900
 ";
 
-const DESTINATION: &str = "
+pub const DESTINATION: &str = "
     f a 50 mtime=500
     f d/e/same 10 mtime=1003
     f d/old 3 mtime=800

@@ -1,0 +1,414 @@
+//! One run of the program, from its arguments to its exit code.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use rustix::fs::Mode;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use transfer::{Cancel, Event, Events, Outcome};
+
+use crate::alias::Aliases;
+use crate::env::Env;
+use crate::exit::{Exit, Place};
+use crate::given::{Buffering, Given, Stderr as Messages};
+use crate::host::{Access, Route};
+use crate::meant::Meant;
+use crate::output::{
+    Columns, Facts, Format, Human, LogFile, Now, Passes, Printer, Settings, role_name, strerror,
+};
+use crate::parse::{self, Invocation, parse};
+use crate::server_args::ServerArgs;
+use crate::stop::Stop;
+use crate::{engine, help, remote_shell};
+
+/// The place in a final line.
+macro_rules! place {
+    ($role:expr) => {
+        Place {
+            file: file!().rsplit_once('/').map_or(file!(), |(_, file)| file),
+            line: line!(),
+            role: $role,
+        }
+    };
+}
+
+/// Runs `rsync` with these arguments (without the program's name) in this environment, and tells its exit code.
+///
+/// A daemon is not started here: a program that has one asks [`command_line`] first.
+#[must_use]
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> u8 {
+    let env = Env::new(environment);
+    match command_line(arguments, &env) {
+        Err(code) => code,
+        Ok(Invocation::Transfer(given)) => run(*given, &env),
+        Ok(Invocation::Daemon(_)) => {
+            let text = "rsync: this program has no daemon".to_owned();
+            stopped(Stop::Refuse(text, Exit::Unsupported), &place!("client"))
+        }
+    }
+}
+
+/// Reads a command line.
+///
+/// # Errors
+/// The exit code, after help was shown or the fault was told.
+pub fn command_line(
+    arguments: impl IntoIterator<Item = OsString>,
+    env: &Env,
+) -> Result<Invocation, u8> {
+    let words: Vec<Vec<u8>> = arguments.into_iter().map(OsString::into_vec).collect();
+    parse(&words, &aliases(env)).map_err(|stop| {
+        let is_server = words.iter().any(|word| word == b"--server");
+        stopped(stop, &place!(if is_server { "server" } else { "client" }))
+    })
+}
+
+/// Carries out a command line that is not a daemon's, and tells the exit code.
+#[must_use]
+pub fn run(given: Given, env: &Env) -> u8 {
+    match given.version {
+        0 => {}
+        1 => return stopped(Stop::Show(help::version()), &place!("client")),
+        _ => return stopped(Stop::Show(help::version_json()), &place!("client")),
+    }
+    let first_role = if given.server { "server" } else { "client" };
+    let run = match Run::new(given, env) {
+        Ok(run) => run,
+        Err(stop) => return stopped(stop, &place!(first_role)),
+    };
+    match run.go() {
+        Ok(exit) => exit.code(),
+        Err(stop) => stopped(stop, &place!(run.role())),
+    }
+}
+
+/// The alias files that exist.
+fn aliases(env: &Env) -> Aliases {
+    let mut aliases = Aliases::default();
+    let home = env.set("HOME").map(|home| [home, b"/.popt"].concat());
+    for file in [Some(b"/etc/popt".to_vec()), home].into_iter().flatten() {
+        aliases.read(&std::fs::read(engine::path(&file)).unwrap_or_default());
+    }
+    aliases
+}
+
+/// Tells why there is no run; the exit code.
+fn stopped(stop: Stop, place: &Place) -> u8 {
+    let (text, exit) = match stop {
+        Stop::Show(text) => {
+            let shown = io::stdout()
+                .write_all(text.as_bytes())
+                .and_then(|()| io::stdout().flush());
+            return if shown.is_ok() {
+                Exit::Success.code()
+            } else {
+                Exit::Messages.code()
+            };
+        }
+        Stop::Usage => (help::usage(), Exit::Syntax),
+        Stop::Refuse(text, exit) => (text + "\n", exit),
+    };
+    let last = exit.line(place).map_or(String::new(), |line| line + "\n");
+    // There is nobody left to tell of an error on standard error.
+    let _ = io::stderr().write_all((text + &last).as_bytes());
+    exit.code()
+}
+
+/// A command line that makes sense, about to be carried out.
+struct Run<'a> {
+    meant: Meant,
+    env: &'a Env,
+    cancel: Cancel,
+}
+
+/// Where a run's lines go.
+type Lines = Printer<Box<dyn Write + Send>, Stderr>;
+
+/// The engine's threads report through one printer.
+struct Sink<'a>(&'a Mutex<Lines>);
+
+impl Events for Sink<'_> {
+    fn event(&self, event: Event<'_>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .event(&event, Now::read());
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(given: Given, env: &'a Env) -> Result<Self, Stop> {
+        let mut meant = Meant::new(given, env, &Zoned::now())?;
+        if meant.route.host().is_none() && !meant.said.remote_options.is_empty() {
+            // The receiving half of a local copy is the other side.
+            let options = std::mem::take(&mut meant.said.remote_options);
+            meant = Meant::new(parse::more(meant.said, &options)?, env, &Zoned::now())?;
+        }
+        Ok(Self {
+            meant,
+            env,
+            cancel: Cancel::default(),
+        })
+    }
+
+    /// How rsync calls this side.
+    fn role(&self) -> &'static str {
+        if self.we_receive() {
+            "Receiver"
+        } else {
+            "sender"
+        }
+    }
+
+    fn we_receive(&self) -> bool {
+        self.meant.route.is_pull() || (self.meant.said.server && !self.meant.said.sender)
+    }
+
+    fn go(&self) -> Result<Exit, Stop> {
+        match &self.meant.route {
+            _ if self.meant.said.server => Err(missing("server mode")),
+            Route::Local {
+                sources,
+                destination,
+            } => self.local(sources, destination.as_deref()),
+            Route::Push { host, .. } | Route::Pull { host, .. } => {
+                let server = ServerArgs::new(&self.meant);
+                let is_socket = host.access != Access::Shell && self.meant.said.rsh.is_none();
+                if is_socket {
+                    return Err(missing("a transfer with a daemon"));
+                }
+                let words = remote_shell::command(&self.meant, host, &server.words, self.env)?;
+                drop(words);
+                Err(missing("a transfer through a remote shell"))
+            }
+        }
+    }
+
+    fn local(&self, sources: &[Vec<u8>], destination: Option<&[u8]>) -> Result<Exit, Stop> {
+        let start = Instant::now();
+        engine::check_local_protocol(self.meant.protocol)?;
+        let options = engine::options(&self.meant, self.env, false, umask(), &self.cancel)?;
+        let mut lines = self.printer();
+        if self.meant.debug.level("NSTR") > 0 && self.meant.checksum_choice.is_none() {
+            lines.info(b"Client negotiated checksum: xxh128", Now::read());
+        }
+        let lines = Mutex::new(lines);
+        self.heed_signals();
+        let sources: Vec<OsString> = sources.iter().cloned().map(OsString::from_vec).collect();
+        let destination = destination.map(engine::path);
+        let result = transfer::local_copy(options, &sources, destination.as_deref(), &Sink(&lines));
+        let result = result.map(|mut outcome| {
+            // rsync counts the millisecond that it has begun.
+            outcome.stats.list_build_ms += 1;
+            outcome
+        });
+        Ok(self.close(lines, result, start))
+    }
+
+    /// The last lines of a run that came to an end, and its exit code.
+    fn close(
+        &self,
+        lines: Mutex<Lines>,
+        result: Result<Outcome, transfer::Error>,
+        start: Instant,
+    ) -> Exit {
+        let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let now = Now::read();
+        let (exit, role) = match result {
+            Ok(outcome) => {
+                lines.finished(&outcome, now.instant.duration_since(start), now);
+                if outcome.deletions_skipped > 0 {
+                    let number = outcome.deletions_skipped;
+                    let line =
+                        format!("Deletions stopped due to --max-delete limit ({number} skipped)");
+                    lines.error(line.as_bytes(), now);
+                }
+                (Exit::of(outcome.exit_code()), self.role())
+            }
+            Err(error) => {
+                if let Some(line) = told(&error, self.role()) {
+                    lines.error(line.as_bytes(), now);
+                }
+                let role = match &error {
+                    transfer::Error::Fatal { role, .. } => role_name(*role),
+                    _ => self.role(),
+                };
+                (Exit::of(error.exit_code()), role)
+            }
+        };
+        lines.last_line(exit.line(&place!(role)).as_deref(), now);
+        lines.broken(exit)
+    }
+
+    fn printer(&self) -> Lines {
+        let said = &self.meant.said;
+        let settings = self.settings();
+        let (pid, zone) = (settings.facts.pid, settings.facts.zone.clone());
+        let log = said
+            .log_file
+            .as_deref()
+            .map(|path| LogFile::open(path, pid, zone));
+        let (log, failed) = match log {
+            None => (None, None),
+            Some(Ok(log)) => (Some(log), None),
+            Some(Err(cause)) => (None, Some(cause)),
+        };
+        let mut lines = Printer::new(self.stdout(), io::stderr(), settings, log);
+        if let Some(cause) = failed {
+            let path = String::from_utf8_lossy(said.log_file.as_deref().unwrap_or_default());
+            let cause = strerror(&cause);
+            let line = format!("rsync: [client] failed to open log-file {path}: {cause}");
+            lines.error(line.as_bytes(), Now::read());
+            lines.info(b"Ignoring \"log file\" setting.", Now::read());
+        }
+        lines
+    }
+
+    /// Where the lines go that are no errors.
+    fn stdout(&self) -> Box<dyn Write + Send> {
+        let said = &self.meant.said;
+        if said.stderr == Some(Messages::All) {
+            return Box::new(io::stderr());
+        }
+        // A terminal sees each line at once, a pipe whole blocks.
+        let is_line_wise = io::stdout().is_terminal();
+        let default = if is_line_wise {
+            Buffering::Line
+        } else {
+            Buffering::Block
+        };
+        match said.outbuf.unwrap_or(default) {
+            Buffering::None | Buffering::Line => Box::new(io::stdout()),
+            Buffering::Block => Box::new(BufWriter::with_capacity(OUTPUT_BLOCK, io::stdout())),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let meant = &self.meant;
+        let said = &meant.said;
+        let zone = TimeZone::system();
+        let human = Human(said.human);
+        let is_local = meant.route.host().is_none();
+        let log_format = said.log_file_format.as_deref().unwrap_or(b"%i %n%L");
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|variable| self.env.get(variable));
+        Settings {
+            quiet: said.quiet,
+            info: meant.info.clone(),
+            debug: meant.debug.clone(),
+            format: meant.out_format.as_deref().map(Format::parse),
+            all_items: said.itemize > 1,
+            log_format: Format::parse(log_format),
+            facts: Facts {
+                sends: !self.we_receive(),
+                keeps_times: said.times,
+                keeps_owners: meant.owner,
+                keeps_groups: meant.group,
+                checksum_width: checksum_width(meant),
+                pid: std::process::id(),
+                zone: zone.clone(),
+            },
+            columns: Columns {
+                human,
+                targets: said.links,
+                atimes: said.atimes > 0,
+                zone,
+            },
+            human,
+            passes: if said.eight_bit {
+                Passes::EightBit
+            } else {
+                Passes::of_locale(locale)
+            },
+            lists_dirs: meant.dirs,
+            whole_files: meant
+                .whole_file
+                .unwrap_or(is_local && said.write_batch.is_none()),
+            is_dry_run: said.dry_run,
+            is_batch_only: said.only_write_batch,
+            protocol: meant.protocol,
+        }
+    }
+
+    /// The first signal asks the engine to stop in order, the second ends the process.
+    fn heed_signals(&self) {
+        let cancel = self.cancel.clone();
+        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
+            return;
+        };
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                if cancel.is_cancelled() {
+                    // Without effect only for signals that cannot be registered either.
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+                cancel.cancel();
+            }
+        });
+    }
+}
+
+/// What is gathered for a pipe before it is written.
+const OUTPUT_BLOCK: usize = 64 << 10;
+
+fn missing(what: &str) -> Stop {
+    Stop::Refuse(
+        format!("rsync: this driftless does not support {what}"),
+        Exit::Unsupported,
+    )
+}
+
+/// The mask of the process, which the system tells only when it is set.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
+}
+
+/// The digits of a checksum that a line without one leaves blank.
+fn checksum_width(meant: &Meant) -> usize {
+    let chosen = if meant.said.checksum {
+        meant.checksums.file
+    } else {
+        meant.checksums.transfer
+    };
+    2 * chosen.unwrap_or(wire::Checksum::Xxh128).digest_length()
+}
+
+/// The engine's error as a line; `None` if the final line says it all.
+fn told(error: &transfer::Error, role: &str) -> Option<String> {
+    match error {
+        transfer::Error::Cancelled | transfer::Error::PeerExit { .. } => None,
+        transfer::Error::Fatal {
+            text, cause: None, ..
+        } => Some(text.clone()),
+        transfer::Error::Fatal {
+            text,
+            cause: Some(cause),
+            role,
+            ..
+        } => Some(format!(
+            "rsync: [{}] {text}: {}",
+            role_name(*role),
+            strerror(cause)
+        )),
+        transfer::Error::Tree(error) => {
+            let (verb, path, cause) = (
+                error.verb(),
+                error.path().display(),
+                strerror(error.cause()),
+            );
+            Some(format!("rsync: [{role}] {verb} \"{path}\" failed: {cause}"))
+        }
+        transfer::Error::Usage(_) | transfer::Error::Filter(_) => Some(error.to_string()),
+        other => Some(format!("rsync: {other}")),
+    }
+}

@@ -1,0 +1,8 @@
+//! The example program beside the installed rsync.
+
+#![allow(clippy::disallowed_methods, reason = "tests make and inspect trees of their own")]
+
+#[path = "it/same_words.rs"]
+mod same_words;
+#[path = "it/server_words.rs"]
+mod server_words;

@@ -1,0 +1,154 @@
+//! The end that the user started: agrees with a server, then sends to it or receives from it.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use filter::{Dialect, Side};
+use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end};
+
+use crate::copier::refuse_unsupported;
+use crate::event::{Events, Outcome};
+use crate::options::{Append, DeleteWhen, FilesFrom, Options};
+use crate::outgoing::Outgoing;
+use crate::receiving::Receiving;
+use crate::report::Reporter;
+use crate::requested::Requested;
+use crate::session::{Session, exchange_versions};
+use crate::stream::Stream;
+use crate::{Connection, Error, Link};
+
+/// A session with a server, before the first file list.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream,
+    session: Session,
+}
+
+impl Client {
+    /// Agrees with a server that a remote shell has started with arguments for these options; `info` is what they say
+    /// that we can do ([`Options::client_info`]), and `sends` tells whether we are the sender.
+    ///
+    /// # Errors
+    /// What the ends have not in common, and those of a broken connection.
+    pub fn over_shell(link: Link, options: &Options, info: &ClientInfo, sends: bool) -> Result<Self, Error> {
+        refuse_unsupported(options)?;
+        let mut stream = Stream::new(link, options.timeout);
+        let protocol = exchange_versions(&mut stream, options.newest, 0)?;
+        Self::agree(stream, protocol, options, info, sends)
+    }
+
+    /// Agrees with the daemon of a [`Connection`], which gets these arguments first.
+    ///
+    /// # Errors
+    /// As [`Client::over_shell`].
+    pub fn of_daemon(
+        connection: Connection,
+        arguments: &[Vec<u8>],
+        options: &Options,
+        info: &ClientInfo,
+        sends: bool,
+    ) -> Result<Self, Error> {
+        refuse_unsupported(options)?;
+        let Connection { mut stream, protocol, .. } = connection;
+        put_arguments(stream.out(), protocol, arguments).map_err(|error| Error::NoCommon(error.to_string()))?;
+        stream.flush()?;
+        Self::agree(stream, protocol, options, info, sends)
+    }
+
+    /// The protocol both ends speak.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.session.protocol
+    }
+
+    /// Receives what the server sends into `destination`; without one only a listing is made. `asked` are the names as
+    /// the server was given them: others are refused.
+    ///
+    /// # Errors
+    /// What ends the run before its end.
+    pub fn receive(
+        mut self,
+        mut options: Options,
+        asked: &[Vec<u8>],
+        destination: Option<&Path>,
+        events: &dyn Events,
+    ) -> Result<Outcome, Error> {
+        settle_defaults(&mut options, self.session.protocol);
+        let report = Reporter::new(events);
+        let requested = Requested::of(asked, &options)?;
+        self.send_rules(&options, Side::Receiver)?;
+        if let Some(FilesFrom::Names(names)) = &options.files_from {
+            self.send_names(names)?;
+        }
+        let rules = Arc::new(std::mem::take(&mut options.rules));
+        let Self { stream, session } = self;
+        let (hearing, speaking) = stream.split()?;
+        let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
+        let receiving = Receiving {
+            session: &session,
+            options: &options,
+            rules,
+            report: &report,
+            destination,
+            requested,
+            is_client: true,
+        };
+        receiving.run(hearing, &outgoing)
+    }
+
+    /// Sends `sources` to the server.
+    ///
+    /// # Errors
+    /// What ends the run before its end.
+    pub fn send(self, options: Options, sources: &[OsString], events: &dyn Events) -> Result<Outcome, Error> {
+        let _ = (options, sources, events);
+        Err(Error::Unsupported("sending to a server"))
+    }
+
+    fn agree(
+        mut stream: Stream,
+        protocol: Protocol,
+        options: &Options,
+        info: &ClientInfo,
+        sends: bool,
+    ) -> Result<Self, Error> {
+        let session = Session::of_client(&mut stream, protocol, info, options, sends)?;
+        Ok(Self { stream, session })
+    }
+
+    /// Sends the filter rules that count at the other end (wire-session.md 6.1).
+    fn send_rules(&mut self, options: &Options, we: Side) -> Result<(), Error> {
+        let dialect = Dialect::of_protocol(self.session.protocol.number().into());
+        for rule in options.rules.for_wire(we, dialect)? {
+            put_rule(self.stream.out(), &rule).map_err(|error| Error::NoCommon(error.to_string()))?;
+        }
+        put_rules_end(self.stream.out());
+        self.stream.flush()
+    }
+
+    /// Sends the names of `--files-from` to a sender that wants them.
+    fn send_names(&mut self, names: &[Vec<u8>]) -> Result<(), Error> {
+        if !self.session.protocol.frames_files_from() && self.session.protocol.multiplexes_client() {
+            return Err(Error::Unsupported("--files-from with an old server"));
+        }
+        for name in names.iter().filter(|name| !name.is_empty()) {
+            self.stream.out().extend_from_slice(name);
+            self.stream.out().push(0);
+            self.stream.flush_if_large()?;
+        }
+        self.stream.out().push(0);
+        self.stream.flush()
+    }
+}
+
+/// What the protocol decides where the options leave it open.
+pub(crate) fn settle_defaults(options: &mut Options, protocol: Protocol) {
+    if options.append.is_some() && !protocol.has_append_without_verify() {
+        options.append = Some(Append::Verified);
+    }
+    if options.delete == Some(DeleteWhen::Auto) {
+        let during = protocol.deletes_during_by_default();
+        options.delete = Some(if during { DeleteWhen::During } else { DeleteWhen::Before });
+    }
+}

@@ -1,0 +1,244 @@
+//! A file list as it comes over the wire, checked before anybody acts on it (behaviour.md 5.7 and 9.7, wire-files.md
+//! 15.4).
+
+use std::collections::HashSet;
+
+use wire::{Decoded, EntryDecoder, EntryFormat, IdListItem, IoErrors, SortOrder};
+
+use super::{Entry, List, is_below, parent};
+use crate::Error;
+use crate::event::{Class, Counts, Role};
+use crate::ids::IdMap;
+use crate::incoming::Incoming;
+use crate::options::Options;
+use crate::report::{Reporter, sentence};
+use crate::requested::Requested;
+use crate::scan::MUNGED;
+
+/// Receives lists, and knows the directories of all of them.
+pub(crate) struct ListReader<'a> {
+    options: &'a Options,
+    report: &'a Reporter<'a>,
+    decoder: EntryDecoder,
+    format: EntryFormat,
+    order: SortOrder,
+    ids: IdMap,
+    requested: Requested,
+    dirs: Vec<KnownDir>,
+    pub(crate) counts: Counts,
+    pub(crate) total_size: u64,
+    pub(crate) entries: u64,
+}
+
+/// A directory whose content may come as a list of its own.
+struct KnownDir {
+    entry: Entry,
+    has_list: bool,
+}
+
+impl<'a> ListReader<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        report: &'a Reporter<'a>,
+        format: EntryFormat,
+        ids: IdMap,
+        requested: Requested,
+    ) -> Self {
+        Self {
+            options,
+            report,
+            decoder: EntryDecoder::new(format.clone()),
+            order: SortOrder::of(format.protocol),
+            format,
+            ids,
+            requested,
+            dirs: Vec::new(),
+            counts: Counts::default(),
+            total_size: 0,
+            entries: 0,
+        }
+    }
+
+    /// Receives the first list.
+    pub(crate) fn first(&mut self, incoming: &mut Incoming<'_>) -> Result<List, Error> {
+        let mut list = self.entries(incoming, None)?;
+        if !self.format.incremental {
+            self.id_lists(incoming)?;
+            for entry in &mut list.entries {
+                self.ids.map(&mut entry.uid, &mut entry.gid);
+            }
+            if !self.format.protocol.ends_list_with_errors() {
+                let errors = incoming.read(|cursor| cursor.int())?;
+                self.report.io_error(IoErrors::from_wire(errors));
+            }
+        }
+        self.complete(&mut list)?;
+        if !self.format.incremental {
+            self.check_parents(&list)?;
+        }
+        Ok(list)
+    }
+
+    /// Receives the content of directory `number`, which comes with it.
+    pub(crate) fn content_of(&mut self, incoming: &mut Incoming<'_>, number: u32) -> Result<(List, Entry), Error> {
+        let count = self.dirs.len();
+        let Some(dir) = self.dirs.get_mut(number as usize) else {
+            return Err(protocol(format!("rsync: refusing invalid dir_ndx {number} >= {count}")));
+        };
+        if dir.entry.is_cleared {
+            return Err(protocol(format!("rsync: refusing flist for cleared dir_ndx {number}")));
+        }
+        if std::mem::replace(&mut dir.has_list, true) {
+            return Err(protocol(format!("rsync: refusing malicious duplicate flist for dir {number}")));
+        }
+        let entry = dir.entry.clone();
+        let mut list = self.entries(incoming, Some(&entry))?;
+        list.parent = Some(number);
+        self.complete(&mut list)?;
+        Ok((list, entry))
+    }
+
+    /// The directory that a list is the content of: of the first one that is the root, if it is listed.
+    pub(crate) fn dir_of<'l>(&'l self, list: &'l List) -> Option<&'l Entry> {
+        match list.parent {
+            Some(number) => self.dirs.get(number as usize).map(|dir| &dir.entry),
+            None => list.entries.first().filter(|entry| list.is_partial && entry.path() == b"."),
+        }
+    }
+
+    fn entries(&mut self, incoming: &mut Incoming<'_>, dir: Option<&Entry>) -> Result<List, Error> {
+        let is_partial = self.format.incremental;
+        let mut list = List { start: self.decoder.list_start(), is_partial, ..List::default() };
+        loop {
+            let decoder = &mut self.decoder;
+            match incoming.read(|cursor| decoder.decode(cursor))? {
+                Decoded::Entry(entry) => list.entries.push(self.accept(entry, dir)?),
+                Decoded::End { io_errors } => {
+                    if !self.options.ignore_errors {
+                        self.report.io_error(io_errors);
+                    }
+                    return Ok(list);
+                }
+            }
+        }
+    }
+
+    /// Checks an entry, and makes it one of ours.
+    fn accept(&mut self, entry: wire::Entry, dir: Option<&Entry>) -> Result<Entry, Error> {
+        self.ids.learn(&entry);
+        let mut entry = Entry::from_wire(entry);
+        let path = entry.path();
+        if path == b"." && !entry.is_dir() {
+            let shown = String::from_utf8_lossy(path).into_owned();
+            return Err(protocol(format!("ERROR: rejecting non-directory transfer-root entry: {shown}")));
+        }
+        if self.format.incremental {
+            let expected = dir.map_or(b".".as_slice(), Entry::path);
+            let is_root = dir.is_none() && (path == b"." || self.format.relative && entry.name.starts_with(b"/"));
+            if !is_root && (parent(path) != expected || path == b".") {
+                return Err(unsafe_name(b"invalid path", path));
+            }
+            self.ids.map(&mut entry.uid, &mut entry.gid);
+        }
+        if let Some(error) = self.requested.refusal(&entry) {
+            return Err(error);
+        }
+        if entry.has_content() && self.requested.is_only_implied(entry.path()) {
+            entry.no_content = true;
+            entry.top_dir = true;
+        }
+        if !self.options.chmod.is_empty() && !entry.is_symlink() && !entry.is_missing_arg() {
+            let mode = self.options.chmod.apply(entry.mode, entry.is_dir(), self.options.umask);
+            entry.mode = entry.file_type() | mode;
+        }
+        if self.options.munge_links && entry.is_symlink() {
+            let target = [MUNGED, entry.target()].concat();
+            entry.extra_mut().target = target.into();
+        }
+        self.entries += 1;
+        if !entry.is_missing_arg() {
+            self.counts.note(entry.mode);
+            self.total_size += entry.counted_size();
+        }
+        Ok(entry)
+    }
+
+    fn id_lists(&mut self, incoming: &mut Incoming<'_>) -> Result<(), Error> {
+        let (ids, has_users, has_groups) = self.format.id_lists();
+        for (is_present, of_users) in [(has_users, true), (has_groups, false)] {
+            let mut left = ID_LIST_MAX;
+            while is_present {
+                match incoming.read(|cursor| ids.decode(cursor))? {
+                    IdListItem::Name { id, name } => self.ids.name(of_users, id, &name),
+                    IdListItem::End { zero } => {
+                        if let Some(name) = zero {
+                            self.ids.name(of_users, 0, &name);
+                        }
+                        break;
+                    }
+                }
+                left -= 1;
+                if left == 0 {
+                    return Err(protocol("too many names of owners".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts a list and registers its directories.
+    fn complete(&mut self, list: &mut List) -> Result<(), Error> {
+        list.sort(self.order);
+        list.clear_duplicates(self.order);
+        if self.options.prune_empty_dirs && !self.format.incremental {
+            list.prune_empty_dirs(|_| false);
+        }
+        if self.format.incremental {
+            let dirs = list.entries.iter().filter(|entry| entry.is_dir());
+            self.dirs.extend(dirs.map(|entry| KnownDir { entry: entry.clone(), has_list: entry.path() == b"." }));
+        }
+        Ok(())
+    }
+
+    /// Every entry's directory must be in the list, or nobody would have checked it.
+    fn check_parents(&self, list: &List) -> Result<(), Error> {
+        let mut known: HashSet<&[u8]> = HashSet::new();
+        let mut above: Vec<&[u8]> = Vec::new();
+        for (_, entry) in list.active() {
+            let path = entry.path();
+            while above.last().is_some_and(|dir| !is_below(path, dir)) {
+                above.pop();
+            }
+            let dir = parent(path);
+            let is_known = dir == b"." || above.last() == Some(&dir) || known.contains(dir);
+            if !is_known && !(self.options.relative && !self.options.implied_dirs) {
+                if entry.is_missing_arg() {
+                    let text = sentence(&[b"WARNING: parent dir is absent in the file list: ", dir]);
+                    self.report.say(Class::Warning, Role::Generator, text);
+                } else {
+                    let shown = String::from_utf8_lossy(path).into_owned();
+                    return Err(protocol(format!("ABORTING due to invalid path from sender: {shown}")));
+                }
+            }
+            if entry.is_dir() {
+                above.push(path);
+                if !self.format.protocol.sorts_files_first() {
+                    known.insert(path);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn protocol(text: String) -> Error {
+    Error::fatal(2, Role::Receiver, text, None)
+}
+
+fn unsafe_name(what: &[u8], path: &[u8]) -> Error {
+    let text = sentence(&[b"ABORTING due to ", what, b" from sender: ", path]);
+    Error::fatal(4, Role::Receiver, text, None)
+}
+
+/// More owners than this do not share one tree.
+const ID_LIST_MAX: u32 = 1 << 20;

@@ -1,0 +1,50 @@
+//! What the sender says, as the receiving side hears it: values in the data, messages beside it.
+
+use wire::{Cursor, Message, Stop};
+
+use crate::Error;
+use crate::event::Event;
+use crate::report::Reporter;
+use crate::stream::Stream;
+
+/// The way from the sender.
+pub(crate) struct Incoming<'a> {
+    pub(crate) stream: Stream,
+    report: &'a Reporter<'a>,
+    /// Learns which requests will not be answered.
+    refused: Box<dyn FnMut(u32) + Send + 'a>,
+    ignores_errors: bool,
+}
+
+impl<'a> Incoming<'a> {
+    pub(crate) fn new(mut stream: Stream, report: &'a Reporter<'a>, ignores_errors: bool) -> Self {
+        stream.listen();
+        Self { stream, report, refused: Box::new(|_| {}), ignores_errors }
+    }
+
+    /// From here on `refused` learns which requests will not be answered.
+    pub(crate) fn on_refusal(self, refused: impl FnMut(u32) + Send + 'a) -> Self {
+        Self { refused: Box::new(refused), ..self }
+    }
+
+    /// Decodes the next value.
+    pub(crate) fn read<T>(&mut self, decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>) -> Result<T, Error> {
+        let Self { stream, report, refused, ignores_errors } = self;
+        let mut hear = |message: Message| {
+            match message {
+                Message::Text(severity, text) => report.event(Event::Peer { severity, text: &text }),
+                Message::IoError(errors) if !*ignores_errors => report.io_error(errors),
+                Message::NoSend(number) => refused(number),
+                // Who leaves, and that somebody lives, is for the stream to see.
+                Message::IoError(_)
+                | Message::IoTimeout(_)
+                | Message::Noop
+                | Message::ErrorExit(_)
+                | Message::Success(_)
+                | Message::Deleted { .. } => {}
+            }
+            Ok(())
+        };
+        stream.read_hearing(&mut hear, decode)
+    }
+}

@@ -1,0 +1,265 @@
+//! The receiving side of a session: generator and receiver on two threads, from the first list to the goodbye
+//! (wire-session.md 8).
+
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use wire::{Ndx, NdxReader, TokenDecoder};
+
+use crate::Error;
+use crate::attributes::Attributes;
+use crate::backup::Backups;
+use crate::destination::{Arriving, Destination};
+use crate::event::{Event, Outcome, Stats};
+use crate::finish::Finisher;
+use crate::flist::receiving::ListReader;
+use crate::flist::{Entry, List};
+use crate::generator::{Alternates, Generator};
+use crate::ids::IdMap;
+use crate::incoming::Incoming;
+use crate::options::{DeleteWhen, Options};
+use crate::outgoing::Outgoing;
+use crate::receiver::{Note, Receiver};
+use crate::report::Reporter;
+use crate::requested::Requested;
+use crate::requester::Requester;
+use crate::session::Session;
+use crate::stream::Stream;
+
+/// What the receiving side of a session works with.
+pub(crate) struct Receiving<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) options: &'a Options,
+    pub(crate) rules: Arc<filter::Rules>,
+    pub(crate) report: &'a Reporter<'a>,
+    /// None if only a listing was asked for.
+    pub(crate) destination: Option<&'a Path>,
+    pub(crate) requested: Requested,
+    pub(crate) is_client: bool,
+}
+
+impl Receiving<'_> {
+    /// Receives lists from `hearing` and files after them; `outgoing` leads back to the sender.
+    pub(crate) fn run(self, hearing: Stream, outgoing: &Arc<Outgoing>) -> Result<Outcome, Error> {
+        let Self { session, options, report, .. } = self;
+        let (notes, heard) = crossbeam_channel::unbounded();
+        let refusals = notes.clone();
+        let stop = hearing.link().stop();
+        let mut incoming = Incoming::new(hearing, report, options.ignore_errors).on_refusal(move |number| {
+            let _ = refusals.send(Note::Fate(number, crate::generator::Fate::Failed));
+        });
+        let ids = IdMap::new(options);
+        let mut lists = ListReader::new(options, report, session.entry_format(options), ids, self.requested);
+        report.event(Event::ListStarted { incremental: session.is_incremental(), sending: false });
+        let first = lists.first(&mut incoming)?;
+        report.event(Event::ListFinished { entries: lists.entries });
+        if first.entries.is_empty() && !session.is_incremental() && self.is_client {
+            // A server that has nothing to send leaves at once (8.5).
+            let _ = incoming.stream.read_to_end();
+            return Ok(outcome(Stats::default(), report, 0));
+        }
+        let mut reader = NdxReader::new(session.protocol);
+        let (second, all_listed) = match session.is_incremental() && first.entries.len() <= 1 {
+            true => second_list(&mut incoming, &mut reader, &mut lists)?,
+            false => (None, !session.is_incremental()),
+        };
+        let root = lists.dir_of(&first).cloned();
+        let arriving = Arriving {
+            entries: first.entries.len() + second.as_ref().map_or(0, |(list, _)| list.entries.len()),
+            first_is_dir: first.entries.first().is_some_and(Entry::is_dir),
+        };
+        let destination = match self.destination.filter(|_| !options.list_only && arriving.entries > 0) {
+            Some(path) => Destination::resolve(path, arriving, options, report)?,
+            None => Destination::none(),
+        };
+        let attributes = Attributes::new(options);
+        let backups = Backups::prepare(options, &destination)?;
+        let alternates = Alternates::open(options, &destination, report);
+        let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
+        let mut receiver = Receiver {
+            incoming,
+            session,
+            options,
+            report,
+            destination: &destination,
+            backups: backups.as_ref(),
+            alternates: &alternates,
+            finisher,
+            notes,
+            reader,
+            lists,
+            open: VecDeque::new(),
+            all_listed,
+            is_client: self.is_client,
+            stats: Stats::default(),
+            items: session.item_format(options),
+            tokens: TokenDecoder::new(session.compression, session.protocol),
+            phase: 0,
+            redone: HashSet::new(),
+            total_done: 0,
+        };
+        receiver.add_list(first, root);
+        if let Some((list, dir)) = second {
+            receiver.add_list(list, Some(dir));
+        }
+        if session.is_incremental() && all_listed {
+            let _ = receiver.notes.send(Note::AllListed);
+        }
+        let requester = Requester::new(options, session, Arc::clone(outgoing), heard);
+        let mut generator = Generator::new(
+            options,
+            self.rules,
+            &attributes,
+            &destination,
+            backups.as_ref(),
+            &alternates,
+            report,
+            requester,
+        );
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(move || receiver.run());
+            let generated = generate(&mut generator, options, session);
+            if generated.is_err() {
+                stop.cancel();
+            }
+            let stats = receiver.join().unwrap_or_default();
+            generated?;
+            let counts = generator.deleter.counts;
+            let stats = Stats { deleted: counts, sent: outgoing.sent(), ..stats };
+            Ok(outcome(stats, report, generator.deleter.skipped))
+        })
+    }
+}
+
+fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outcome {
+    Outcome {
+        stats,
+        io_errors: report.io_errors(),
+        is_partial: report.is_partial(),
+        deletions_skipped,
+        peer_exit: None,
+    }
+}
+
+/// After a first list of one entry the sender goes on at once, so that we know whether that is all.
+fn second_list(
+    incoming: &mut Incoming<'_>,
+    reader: &mut NdxReader,
+    lists: &mut ListReader<'_>,
+) -> Result<(Option<(List, Entry)>, bool), Error> {
+    match incoming.read(|cursor| reader.read(cursor))? {
+        Ndx::FlistEof => Ok((None, true)),
+        Ndx::Dir(number) => Ok((Some(lists.content_of(incoming, number)?), false)),
+        other => Err(Error::fatal(2, crate::Role::ReceivingSide, format!("unexpected {other:?}"), None)),
+    }
+}
+
+/// The generator's part, to the goodbye.
+fn generate(
+    generator: &mut Generator<'_, Requester<'_>>,
+    options: &Options,
+    session: &Session,
+) -> Result<(), Error> {
+    let protocol = session.protocol;
+    let is_late = matches!(options.delete, Some(DeleteWhen::After | DeleteWhen::Delay));
+    process_lists(generator, options, session)?;
+    generator.peer.done()?;
+    while !generator.peer.has_passed(1)? {
+        // What did not verify is asked for once more.
+        match generator.is_busy() {
+            true => generator.settle(true)?,
+            false => generator.peer.wait()?,
+        }
+    }
+    generator.settle(false)?;
+    generator.peer.done()?;
+    if protocol.last_phase() > 1 && !options.delay_updates {
+        generator.peer.done()?;
+    }
+    if protocol.late_delete_round() && !is_late {
+        tell_deletions(generator, options)?;
+        if !options.delay_updates {
+            generator.peer.done()?;
+        }
+    }
+    generator.peer.await_phase(2)?;
+    generator.settle(false)?;
+    if protocol.last_phase() > 1 {
+        if options.delay_updates {
+            generator.peer.done()?;
+            if protocol.late_delete_round() && !is_late {
+                generator.peer.done()?;
+            }
+        }
+        generator.peer.await_phase(3)?;
+        generator.settle(false)?;
+    }
+    generator.delete_late()?;
+    if protocol.late_delete_round() {
+        if is_late {
+            tell_deletions(generator, options)?;
+            generator.peer.done()?;
+        }
+        generator.peer.await_phase(protocol.last_phase() + 2)?;
+    }
+    generator.finish_directories();
+    generator.peer.done()
+}
+
+/// Deals with lists as they come. Those that are finished are released, but for the last one.
+fn process_lists(
+    generator: &mut Generator<'_, Requester<'_>>,
+    options: &Options,
+    session: &Session,
+) -> Result<(), Error> {
+    let mut waiting: VecDeque<(Arc<List>, Option<Entry>)> = VecDeque::new();
+    loop {
+        let mut loaded: usize = waiting.iter().map(|(list, _)| list.entries.len()).sum();
+        loop {
+            let wants_more = waiting.is_empty() || options.hard_links && loaded < LOOK_AHEAD;
+            for (list, dir) in generator.peer.lists(wants_more)? {
+                generator.expect(&list);
+                loaded += list.entries.len();
+                waiting.push_back((list, dir));
+            }
+            if !wants_more || generator.peer.has_all_lists() {
+                break;
+            }
+        }
+        let Some((list, dir)) = waiting.pop_front() else { break };
+        generator.list(&list, dir.as_ref())?;
+        if session.is_incremental() {
+            generator.settle(false)?;
+            release(generator)?;
+        }
+    }
+    if session.is_incremental() {
+        // The last list is finished when everything in it is, repetitions included.
+        while generator.is_busy() {
+            generator.settle(true)?;
+            release(generator)?;
+        }
+    }
+    Ok(())
+}
+
+fn release(generator: &mut Generator<'_, Requester<'_>>) -> Result<(), Error> {
+    while generator.release() {
+        generator.peer.done()?;
+    }
+    Ok(())
+}
+
+fn tell_deletions(generator: &mut Generator<'_, Requester<'_>>, options: &Options) -> Result<(), Error> {
+    match options.delete.is_some() || options.force {
+        true => {
+            let counts = generator.deleter.counts;
+            generator.peer.deletions(counts)
+        }
+        false => Ok(()),
+    }
+}
+
+/// Entries to know before names of one file are looked at: one of them may be at the destination.
+const LOOK_AHEAD: usize = 500;

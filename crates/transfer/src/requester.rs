@@ -1,0 +1,267 @@
+//! The generator's way to a sender on the other end of a connection.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use delta::{Blocks, Signature, block_len, strong_len};
+use wire::{Checksum, Item, ItemFormat, Message, Ndx, NdxWriter, SumHead};
+
+use crate::Error;
+use crate::event::Counts;
+use crate::flist::{Entry, List};
+use crate::generator::{At, Fate, Peer, Wanted};
+use crate::options::Options;
+use crate::outgoing::Outgoing;
+use crate::receiver::Note;
+use crate::session::Session;
+
+/// Sends requests, and hears from the receiver what became of them.
+pub(crate) struct Requester<'a> {
+    options: &'a Options,
+    session: &'a Session,
+    outgoing: Arc<Outgoing>,
+    notes: Receiver<Note>,
+    writer: NdxWriter,
+    items: ItemFormat,
+    lists: Vec<(Arc<List>, Option<Entry>)>,
+    fates: Vec<(u32, Fate)>,
+    all_listed: bool,
+    /// Phases that the sender has ended.
+    phase: u8,
+    has_ended: bool,
+    last_flush: Instant,
+}
+
+impl<'a> Requester<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        session: &'a Session,
+        outgoing: Arc<Outgoing>,
+        notes: Receiver<Note>,
+    ) -> Self {
+        Self {
+            options,
+            session,
+            outgoing,
+            notes,
+            writer: NdxWriter::new(session.protocol),
+            items: session.item_format(options),
+            lists: Vec::new(),
+            fates: Vec::new(),
+            all_listed: !session.is_incremental(),
+            phase: 0,
+            has_ended: false,
+            last_flush: Instant::now(),
+        }
+    }
+
+    /// Lists that have come since the last call. If `wait`, there is at least one unless all have come.
+    pub(crate) fn lists(&mut self, wait: bool) -> Result<Vec<(Arc<List>, Option<Entry>)>, Error> {
+        self.take_notes()?;
+        while wait && self.lists.is_empty() && !self.all_listed {
+            self.wait()?;
+        }
+        Ok(std::mem::take(&mut self.lists))
+    }
+
+    /// Whether no more lists will come.
+    pub(crate) fn has_all_lists(&self) -> bool {
+        self.all_listed && self.lists.is_empty()
+    }
+
+    /// Whether the sender has ended this phase, counted from 1.
+    pub(crate) fn has_passed(&mut self, phase: u8) -> Result<bool, Error> {
+        self.take_notes()?;
+        Ok(self.phase >= phase)
+    }
+
+    /// Waits for the sender to end a phase.
+    pub(crate) fn await_phase(&mut self, phase: u8) -> Result<(), Error> {
+        while self.phase < phase {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for news of any kind.
+    pub(crate) fn wait(&mut self) -> Result<(), Error> {
+        self.outgoing.flush()?;
+        let Some(interval) = self.options.timeout.map(|timeout| timeout / 2) else {
+            let note = self.notes.recv().map_err(|_| gone())?;
+            return self.take(note);
+        };
+        loop {
+            match self.notes.recv_timeout(interval) {
+                Ok(note) => return self.take(note),
+                Err(RecvTimeoutError::Timeout) => self.outgoing.keep_alive(interval)?,
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+            }
+        }
+    }
+
+    /// Ends a list or a phase.
+    pub(crate) fn done(&mut self) -> Result<(), Error> {
+        let writer = &mut self.writer;
+        self.outgoing.with(|stream| {
+            writer.write(stream.out(), Ndx::Done);
+            stream.flush()
+        })
+    }
+
+    /// Tells what was deleted.
+    pub(crate) fn deletions(&mut self, counts: Counts) -> Result<(), Error> {
+        let writer = &mut self.writer;
+        self.outgoing.with(|stream| {
+            writer.write(stream.out(), Ndx::DelStats);
+            counts.to_wire().encode(stream.out());
+            Ok(())
+        })
+    }
+
+    fn take_notes(&mut self) -> Result<(), Error> {
+        loop {
+            match self.notes.try_recv() {
+                Ok(note) => self.take(note)?,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) if self.has_ended => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(gone()),
+            }
+        }
+    }
+
+    fn take(&mut self, note: Note) -> Result<(), Error> {
+        match note {
+            Note::List(list, dir) => self.lists.push((list, dir)),
+            Note::AllListed => self.all_listed = true,
+            Note::Fate(number, fate) => self.fates.push((number, fate)),
+            Note::Phase(phase) => self.phase = phase,
+            Note::End(ended) => {
+                self.has_ended = true;
+                ended?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has been said, if that is much or was said a while ago.
+    fn flush_in_time(&mut self) -> Result<(), Error> {
+        let is_due = self.last_flush.elapsed() >= FLUSH_AFTER;
+        if is_due {
+            self.last_flush = Instant::now();
+        }
+        self.outgoing.with(|stream| match is_due || stream.out().len() >= FLUSH_AT {
+            true => stream.flush(),
+            false => Ok(()),
+        })
+    }
+
+    /// The sums of a basis; none for one that is too large to be described.
+    fn signature(&self, wanted: &mut Wanted) -> Option<Signature> {
+        let (file, meta) = wanted.basis.as_mut()?;
+        let digest = self.session.checksum.digest_length();
+        let longest = self.session.protocol.max_block_length();
+        let length = match self.options.block_size {
+            Some(length) if length > 0 => length.min(longest),
+            _ => block_len(meta.size, longest),
+        };
+        let strong = strong_len(meta.size, length, digest, wanted.is_redo);
+        let blocks = Blocks::divide(meta.size, length, strong).ok()?;
+        if self.options.append.is_some() && !wanted.is_redo {
+            return Some(Signature::new(blocks));
+        }
+        Signature::of(file, blocks, &self.session.block_sum()).ok()
+    }
+}
+
+impl Peer for Requester<'_> {
+    fn report(&mut self, at: At<'_>, item: Item) -> Result<(), Error> {
+        if !self.session.protocol.has_item_flags() {
+            return Ok(());
+        }
+        let (writer, items) = (&mut self.writer, self.items);
+        self.outgoing.with(|stream| {
+            writer.write(stream.out(), Ndx::File(at.number));
+            items.encode(&item, stream.out());
+            Ok(())
+        })?;
+        self.flush_in_time()
+    }
+
+    fn request(&mut self, at: At<'_>, mut wanted: Wanted) -> Result<(), Error> {
+        let has_data = self.items.has_data(wanted.item.flags);
+        let signature = if has_data { self.signature(&mut wanted) } else { None };
+        let (writer, items) = (&mut self.writer, self.items);
+        self.outgoing.with(|stream| {
+            let out = stream.out();
+            writer.write(out, Ndx::File(at.number));
+            items.encode(&wanted.item, out);
+            if !has_data {
+                return Ok(());
+            }
+            let head = signature.as_ref().map_or_else(SumHead::default, |signature| {
+                let blocks = signature.blocks();
+                SumHead {
+                    count: blocks.count(),
+                    block_length: blocks.block_len(),
+                    strong_length: blocks.strong_len().into(),
+                    remainder: blocks.remainder(),
+                }
+            });
+            let head = if head.count == 0 { SumHead::default() } else { head };
+            head.encode(out);
+            for (weak, strong) in signature.iter().flat_map(Signature::sums) {
+                head.encode_block(weak, strong, stream.out());
+                stream.flush_if_large()?;
+            }
+            Ok(())
+        })?;
+        self.flush_in_time()
+    }
+
+    fn confirm(&mut self, at: At<'_>) -> Result<(), Error> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        self.outgoing.message(&Message::Success(at.number))
+    }
+
+    fn wants_basis(&self) -> bool {
+        !self.options.whole_file.unwrap_or(false) && self.session.checksum != Checksum::None
+    }
+
+    fn has_content(&self, entry: &Entry, mut file: File) -> bool {
+        let mut sum = self.session.content_sum();
+        let mut buffer = vec![0; READ];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return *sum.finish() == *entry.checksum(),
+                Ok(count) => sum.update(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn fates(&mut self, wait: bool) -> Result<Vec<(u32, Fate)>, Error> {
+        self.take_notes()?;
+        while wait && self.fates.is_empty() {
+            self.wait()?;
+        }
+        Ok(std::mem::take(&mut self.fates))
+    }
+}
+
+/// The receiver went without a word: its thread has failed.
+fn gone() -> Error {
+    Error::fatal(14, crate::Role::Generator, "the receiver has gone", None)
+}
+
+/// Requests are sent when they are so many bytes, or so old.
+const FLUSH_AT: usize = 4 << 10;
+const FLUSH_AFTER: Duration = Duration::from_millis(2);
+
+/// What is read at a time, in bytes.
+const READ: usize = 256 << 10;
