@@ -21,6 +21,8 @@ mod failing_daemons;
 mod ledger;
 #[path = "it/options.rs"]
 mod options;
+#[path = "it/protocols.rs"]
+mod protocols;
 #[path = "it/random_edits.rs"]
 mod random_edits;
 #[path = "it/refusals.rs"]

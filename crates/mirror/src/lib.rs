@@ -27,3 +27,4 @@ pub use error::Error;
 pub use event::Event;
 pub use mirror::{Mirror, Report, Stopper};
 pub use settings::{Place, Settings};
+pub use wire::Protocol;

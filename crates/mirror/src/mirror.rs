@@ -9,7 +9,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use transfer::{Cancel, Terms};
 use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
-use wire::Protocol;
 
 use crate::destination::{DaemonReplica, Destination, DirectoryReplica};
 use crate::dirty::{DirtySet, Look, Pace};
@@ -83,7 +82,7 @@ impl Mirror {
         };
         let terms = Terms {
             patience: Some(settings.timeout).filter(|timeout| !timeout.is_zero()),
-            newest: Protocol::LATEST,
+            newest: settings.protocol,
             cancel: cancel.clone(),
         };
         let mut replicas = Vec::new();

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use transfer::{BadAddress, Credentials, DaemonAddress};
+use wire::Protocol;
 
 /// Everything a mirror needs to know to start.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// How long a daemon may make no progress before it is given up.
     pub timeout: Duration,
+    /// The newest protocol to speak with daemons.
+    pub protocol: Protocol,
     /// How long to wait after a change for what comes with it.
     pub settle: Duration,
     /// Where to keep the ledger; none keeps it in memory.

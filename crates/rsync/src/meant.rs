@@ -473,7 +473,9 @@ fn checksums(said: &Given) -> Result<(Option<Vec<u8>>, wire::ChecksumChoice), St
     let choice =
         wire::ChecksumChoice::parse(text).map_err(|error| unsupported(error.to_string()))?;
     if said.checksum && choice.file == Some(wire::Checksum::None) {
-        return Err(unsupported("Invalid checksum-choice for --checksum: none (0)".to_owned()));
+        return Err(unsupported(
+            "Invalid checksum-choice for --checksum: none (0)".to_owned(),
+        ));
     }
     let is_auto = choice == wire::ChecksumChoice::default();
     Ok(((!is_auto).then(|| text.to_vec()), choice))

@@ -238,7 +238,11 @@ impl<O: Write, E: Write> Printer<O, E> {
         self.log(line, now);
         self.flush();
         // What ends an open line goes where the next line goes.
-        let mut text = if std::mem::take(&mut self.is_mid_line) { b"\n".to_vec() } else { Vec::new() };
+        let mut text = if std::mem::take(&mut self.is_mid_line) {
+            b"\n".to_vec()
+        } else {
+            Vec::new()
+        };
         text.extend(self.settings.passes.escape(line));
         text.push(b'\n');
         // There is nobody left to tell of an error on standard error.

@@ -1,6 +1,9 @@
 //! The example program beside the installed rsync.
 
-#![allow(clippy::disallowed_methods, reason = "tests make and inspect trees of their own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make and inspect trees of their own"
+)]
 
 #[path = "it/same_words.rs"]
 mod same_words;

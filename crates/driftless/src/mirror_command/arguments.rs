@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use filter::{MergeFile, Rules};
 use lexopt::{Arg, Parser, ValueExt};
-use mirror::{Place, Settings};
+use mirror::{Place, Protocol, Settings};
 use transfer::Credentials;
 
 /// What `--help` prints.
@@ -33,6 +33,7 @@ Options:
       --state FILE            where to keep what each replica is known to hold (:memory: forgets it)
       --settle MS             wait so long after a change for what comes with it (10)
       --timeout S             give a daemon up that makes no progress for so long (60; 0 never)
+      --protocol N            speak no newer protocol with daemons (30 to 32)
       --max-watches N         watch so many directories at most, poll the others
       --allow-empty-source    mirror SRC even if it is empty and a replica is not
   -v, --verbose               print a line for each session
@@ -62,6 +63,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let mut rules = Rules::default();
     let (mut deletes, mut once, mut allow_empty_source, mut verbose) = (true, false, false, false);
     let (mut settle, mut timeout, mut max_watches) = (DEFAULT_SETTLE, DEFAULT_TIMEOUT, None);
+    let mut protocol = Protocol::LATEST;
     let mut password_file: Option<PathBuf> = None;
     let mut state: Option<PathBuf> = None;
     let mut parser = Parser::from_args(arguments);
@@ -78,6 +80,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             Arg::Long("state") => state = Some(parser.value()?.into()),
             Arg::Long("settle") => settle = Duration::from_millis(number(&mut parser, "--settle")?),
             Arg::Long("timeout") => timeout = Duration::from_secs(number(&mut parser, "--timeout")?),
+            Arg::Long("protocol") => protocol = protocol_version(number(&mut parser, "--protocol")?)?,
             Arg::Long("max-watches") => max_watches = Some(number(&mut parser, "--max-watches")?),
             Arg::Long("allow-empty-source") => allow_empty_source = true,
             Arg::Long("verbose") | Arg::Short('v') => verbose = true,
@@ -104,6 +107,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
         deletes,
         credentials: credentials(password_file.as_deref())?,
         timeout,
+        protocol,
         settle,
         state,
         once,
@@ -116,6 +120,14 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
 fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
     let value = parser.value()?;
     value.parse().with_context(|| format!("{option} takes a whole number, not {}", value.display()))
+}
+
+/// The mirror's sessions need what came with protocol 30.
+fn protocol_version(number: u64) -> anyhow::Result<Protocol> {
+    let version = u8::try_from(number).ok().and_then(Protocol::new);
+    version
+        .filter(|version| version.has_compat_flags())
+        .with_context(|| format!("--protocol takes 30 to {}, not {number}", Protocol::LATEST))
 }
 
 fn destination(place: &OsStr) -> anyhow::Result<Place> {

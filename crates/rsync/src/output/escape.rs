@@ -97,10 +97,7 @@ mod tests {
             "d/tab\tnl\\#012x é"
         );
         assert_eq!(shown(Passes::Ascii, "é".as_bytes()), "\\#303\\#251");
-        assert_eq!(
-            shown(Passes::Utf8, b"\xff\x1b[m\x7f"),
-            "\\#377\\#033[m\x7f"
-        );
+        assert_eq!(shown(Passes::Utf8, b"\xff\x1b[m\x7f"), "\\#377\\#033[m\x7f");
         assert_eq!(shown(Passes::Ascii, "\u{9b}".as_bytes()), "\\#302\\#233");
         assert_eq!(Passes::EightBit.escape(b"\xff\x01"), b"\xff\\#001");
         assert_eq!(Passes::Log.escape(b"\xe9\x85\x01"), b"\xe9\\#205\\#001");

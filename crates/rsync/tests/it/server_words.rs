@@ -27,7 +27,10 @@ fn the_data_are_what_rsync_says() {
     fs::write(dir.path().join("list"), "").expect("a list");
     let record = dir.path().join("record");
 
-    let lines: Vec<&str> = RECORDED.lines().filter(|line| !line.starts_with('#')).collect();
+    let lines: Vec<&str> = RECORDED
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     let mut differing = String::new();
     for case in lines.chunks(2) {
         let _ = fs::remove_file(&record);
@@ -51,7 +54,11 @@ fn the_data_are_what_rsync_says() {
             .expect("sh")
             .stdout;
         if told != expected {
-            differing += &format!("{}\n  {}\n", case[0], String::from_utf8_lossy(&told).replace('\0', " "));
+            differing += &format!(
+                "{}\n  {}\n",
+                case[0],
+                String::from_utf8_lossy(&told).replace('\0', " ")
+            );
         }
     }
     assert!(differing.is_empty(), "{differing}");
