@@ -211,7 +211,10 @@ impl Ledger {
     pub fn names_of(&self, dev: u64, ino: u64) -> rusqlite::Result<Vec<(PathBuf, Held)>> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT * FROM entry WHERE ino = ?1 AND dev = ?2 AND replica = ?3")?;
+            // Left to itself, SQLite takes the primary key for the better way and reads the replica's every row.
+            .prepare_cached(
+                "SELECT * FROM entry INDEXED BY entry_by_inode WHERE ino = ?1 AND dev = ?2 AND replica = ?3",
+            )?;
         let rows = statement.query_map(params![ino.cast_signed(), dev.cast_signed(), self.replica], |row| {
             Ok((join(row.get("parent")?, &row.get::<_, Vec<u8>>("name")?), held_from_row(row)?))
         })?;
@@ -252,7 +255,10 @@ impl Ledger {
         let replica = self.replica;
         let transaction = self.connection.transaction()?;
         {
-            let mut remove = transaction.prepare_cached(REMOVE_SUBTREE)?;
+            let mut remove_below = transaction
+                .prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent >= ?2 AND parent < ?3")?;
+            let mut remove_children = transaction
+                .prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name <> x''")?;
             let mut remove_one =
                 transaction.prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name = ?3")?;
             for path in &confirmed.gone {
@@ -260,7 +266,8 @@ impl Ledger {
                 let (parent, name) = split(path);
                 let (from, to) = below(bytes);
                 remove_one.execute(params![replica, parent, name])?;
-                remove.execute(params![replica, bytes, from, to])?;
+                remove_children.execute(params![replica, bytes])?;
+                remove_below.execute(params![replica, from, to])?;
             }
             let mut insert = transaction.prepare_cached(INSERT)?;
             for (path, held) in &confirmed.held {
@@ -325,11 +332,6 @@ impl StateLock {
 
 const INSERT: &str = "INSERT OR REPLACE INTO entry VALUES \
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
-
-/// Rows below a directory: those directly in it, and those whose parent lies between `DIR/` and `DIR0`,
-/// '0' being the byte after '/'.
-const REMOVE_SUBTREE: &str =
-    "DELETE FROM entry WHERE replica = ?1 AND (parent = ?2 OR (parent >= ?3 AND parent < ?4)) AND name <> x''";
 
 /// Why a state file could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -489,7 +491,8 @@ fn path_from(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// The bounds of the parents that lie below the directory `dir`, which is not the root.
+/// The bounds of the parents that lie below the directory `dir`, which is not the root: between `DIR/` and `DIR0`, '0'
+/// being the byte after '/'.
 fn below(dir: &[u8]) -> (Vec<u8>, Vec<u8>) {
     ([dir, b"/"].concat(), [dir, b"0"].concat())
 }

@@ -38,12 +38,6 @@ pub(crate) fn options(
         Side::Client
     };
     let newest = protocol(meant.protocol, said.server)?;
-    let is_delete_early = meant.protocol < 30;
-    let default_when = if is_delete_early {
-        DeleteWhen::Before
-    } else {
-        DeleteWhen::During
-    };
     Ok(Options {
         recursive: meant.recursive,
         inc_recursive: meant.is_incremental(we_receive),
@@ -147,7 +141,7 @@ pub(crate) fn options(
         },
         delete: meant
             .deletes
-            .then_some(meant.delete_when.unwrap_or(default_when)),
+            .then_some(meant.delete_when.unwrap_or(DeleteWhen::Auto)),
         delete_excluded: said.delete_excluded,
         max_delete: said.max_delete.map(|max| u64::try_from(max).unwrap_or(0)),
         force: said.force,

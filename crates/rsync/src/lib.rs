@@ -12,6 +12,7 @@
 //! What this crate must never know: how files are compared, sent and written, and what is in `rsyncd.conf`.
 
 mod alias;
+mod client;
 mod daemon_options;
 mod engine;
 mod env;
@@ -25,6 +26,7 @@ mod name_list;
 mod options;
 mod output;
 mod parse;
+mod password;
 mod remote_shell;
 mod rules;
 mod run;

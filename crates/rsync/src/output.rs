@@ -177,13 +177,13 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// The closing lines of a transfer that came to its end.
     pub(crate) fn finished(&mut self, outcome: &Outcome, elapsed: Duration, now: Now) {
         self.delta_told(now);
-        if self.settings.debug.level("DELTASUM") > 0 {
+        if self.settings.debug.level("DELTASUM") > 0 && self.settings.facts.sends {
             self.info(deltas(&outcome.stats).as_bytes(), now);
         }
         if let Some(line) = self
             .progress
             .as_mut()
-            .and_then(|progress| progress.end(now.instant))
+            .and_then(|progress| progress.end(&outcome.stats, now.instant))
         {
             self.write(&line);
             self.is_mid_line = true;

@@ -17,15 +17,14 @@ use crate::alias::Aliases;
 use crate::env::Env;
 use crate::exit::{Exit, Place};
 use crate::given::{Buffering, Given, Stderr as Messages};
-use crate::host::{Access, Route};
+use crate::host::Route;
 use crate::meant::Meant;
 use crate::output::{
     Columns, Facts, Format, Human, LogFile, Now, Passes, Printer, Settings, role_name, strerror,
 };
 use crate::parse::{self, Invocation, parse};
-use crate::server_args::ServerArgs;
 use crate::stop::Stop;
-use crate::{engine, help, remote_shell};
+use crate::{engine, help};
 
 /// The place in a final line.
 macro_rules! place {
@@ -124,17 +123,17 @@ fn stopped(stop: Stop, place: &Place) -> u8 {
 }
 
 /// A command line that makes sense, about to be carried out.
-struct Run<'a> {
-    meant: Meant,
-    env: &'a Env,
-    cancel: Cancel,
+pub(crate) struct Run<'a> {
+    pub(crate) meant: Meant,
+    pub(crate) env: &'a Env,
+    pub(crate) cancel: Cancel,
 }
 
 /// Where a run's lines go.
-type Lines = Printer<Box<dyn Write + Send>, Stderr>;
+pub(crate) type Lines = Printer<Box<dyn Write + Send>, Stderr>;
 
 /// The engine's threads report through one printer.
-struct Sink<'a>(&'a Mutex<Lines>);
+pub(crate) struct Sink<'a>(pub(crate) &'a Mutex<Lines>);
 
 impl Events for Sink<'_> {
     fn event(&self, event: Event<'_>) {
@@ -151,7 +150,8 @@ impl<'a> Run<'a> {
         if meant.route.host().is_none() && !meant.said.remote_options.is_empty() {
             // The receiving half of a local copy is the other side.
             let options = std::mem::take(&mut meant.said.remote_options);
-            meant = Meant::new(parse::more(meant.said, &options)?, env, &Zoned::now())?;
+            let given = parse::more(meant.said, &options).map_err(receiver_refused)?;
+            meant = Meant::new(given, env, &Zoned::now())?;
         }
         Ok(Self {
             meant,
@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
     }
 
     /// How rsync calls this side.
-    fn role(&self) -> &'static str {
+    pub(crate) fn role(&self) -> &'static str {
         if self.we_receive() {
             "Receiver"
         } else {
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn we_receive(&self) -> bool {
+    pub(crate) fn we_receive(&self) -> bool {
         self.meant.route.is_pull() || (self.meant.said.server && !self.meant.said.sender)
     }
 
@@ -180,16 +180,7 @@ impl<'a> Run<'a> {
                 sources,
                 destination,
             } => self.local(sources, destination.as_deref()),
-            Route::Push { host, .. } | Route::Pull { host, .. } => {
-                let server = ServerArgs::new(&self.meant);
-                let is_socket = host.access != Access::Shell && self.meant.said.rsh.is_none();
-                if is_socket {
-                    return Err(missing("a transfer with a daemon"));
-                }
-                let words = remote_shell::command(&self.meant, host, &server.words, self.env)?;
-                drop(words);
-                Err(missing("a transfer through a remote shell"))
-            }
+            Route::Push { host, .. } | Route::Pull { host, .. } => self.remote(host),
         }
     }
 
@@ -211,15 +202,16 @@ impl<'a> Run<'a> {
             outcome.stats.list_build_ms += 1;
             outcome
         });
-        Ok(self.close(lines, result, start))
+        Ok(self.close(lines, result, start, None))
     }
 
-    /// The last lines of a run that came to an end, and its exit code.
-    fn close(
+    /// The last lines of a run that came to an end, and its exit code, which the status of a remote shell may raise.
+    pub(crate) fn close(
         &self,
         lines: Mutex<Lines>,
         result: Result<Outcome, transfer::Error>,
         start: Instant,
+        shell: Option<u8>,
     ) -> Exit {
         let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
         let now = Now::read();
@@ -245,11 +237,12 @@ impl<'a> Run<'a> {
                 (Exit::of(error.exit_code()), role)
             }
         };
+        let exit = Exit::of(exit.code().max(shell.unwrap_or(0)));
         lines.last_line(exit.line(&place!(role)).as_deref(), now);
         lines.broken(exit)
     }
 
-    fn printer(&self) -> Lines {
+    pub(crate) fn printer(&self) -> Lines {
         let said = &self.meant.said;
         let settings = self.settings();
         let (pid, zone) = (settings.facts.pid, settings.facts.zone.clone());
@@ -339,7 +332,7 @@ impl<'a> Run<'a> {
     }
 
     /// The first signal asks the engine to stop in order, the second ends the process.
-    fn heed_signals(&self) {
+    pub(crate) fn heed_signals(&self) {
         let cancel = self.cancel.clone();
         let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
             return;
@@ -356,10 +349,23 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The receiving half of a local copy has ended over an option of its own.
+fn receiver_refused(stop: Stop) -> Stop {
+    match stop {
+        Stop::Refuse(text, exit) => {
+            let text = text.replacen("rsync: ", "rsync: on remote machine: ", 1);
+            let last = exit.line(&place!("server")).unwrap_or_default();
+            let closed = "rsync: connection unexpectedly closed (0 bytes received so far) [sender]";
+            Stop::Refuse(format!("{text}\n{last}\n{closed}"), Exit::Stream)
+        }
+        other => other,
+    }
+}
+
 /// What is gathered for a pipe before it is written.
 const OUTPUT_BLOCK: usize = 64 << 10;
 
-fn missing(what: &str) -> Stop {
+pub(crate) fn missing(what: &str) -> Stop {
     Stop::Refuse(
         format!("rsync: this driftless does not support {what}"),
         Exit::Unsupported,
@@ -367,7 +373,7 @@ fn missing(what: &str) -> Stop {
 }
 
 /// The mask of the process, which the system tells only when it is set.
-fn umask() -> u32 {
+pub(crate) fn umask() -> u32 {
     let mask = rustix::process::umask(Mode::empty());
     rustix::process::umask(mask);
     mask.bits()
@@ -408,6 +414,30 @@ fn told(error: &transfer::Error, role: &str) -> Option<String> {
             );
             Some(format!("rsync: [{role}] {verb} \"{path}\" failed: {cause}"))
         }
+        transfer::Error::Closed { received, .. } => {
+            let bytes = format!("{received} bytes received so far");
+            Some(format!(
+                "rsync: connection unexpectedly closed ({bytes}) [{role}]"
+            ))
+        }
+        transfer::Error::Connect {
+            host,
+            address,
+            cause,
+        } => {
+            let (address, cause) = (address.ip(), strerror(cause));
+            Some(format!(
+                "rsync: [{role}] failed to connect to {host} ({address}): {cause}"
+            ))
+        }
+        transfer::Error::Resolve { host, cause } => {
+            Some(format!("rsync: getaddrinfo: {host}: {cause}"))
+        }
+        transfer::Error::Refused(text) => Some(text.clone()),
+        transfer::Error::Socket(cause) => Some(format!(
+            "rsync: [{role}] connection failed: {}",
+            strerror(cause)
+        )),
         transfer::Error::Usage(_) | transfer::Error::Filter(_) => Some(error.to_string()),
         other => Some(format!("rsync: {other}")),
     }

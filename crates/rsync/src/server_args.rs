@@ -134,12 +134,8 @@ impl Outgoing<'_> {
             cluster.extend((0..times).map(|_| letter));
         }
         if self.meant.protocol >= 30 {
-            let incremental: &[u8] = if self.meant.is_incremental(self.server_sends) {
-                b"i"
-            } else {
-                b""
-            };
-            cluster.extend([b"e.", incremental, b"LsfxCIvu"].concat());
+            cluster.push(b'e');
+            cluster.extend(capabilities(self.meant, self.server_sends));
         }
         cluster
     }
@@ -238,6 +234,16 @@ impl Outgoing<'_> {
         }
         words.word_if(!self.meant.relative, "--no-relative");
     }
+}
+
+/// What we tell a server that we can do (wire-session.md 2.4).
+pub(crate) fn capabilities(meant: &Meant, server_sends: bool) -> Vec<u8> {
+    let incremental: &[u8] = if meant.is_incremental(server_sends) {
+        b"i"
+    } else {
+        b""
+    };
+    [b".", incremental, b"LsfxCIvu"].concat()
 }
 
 /// The module at the start of a daemon's path.

@@ -29,6 +29,22 @@ impl<'a> Incoming<'a> {
 
     /// Decodes the next value.
     pub(crate) fn read<T>(&mut self, decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>) -> Result<T, Error> {
+        self.read_some(false, decode)
+    }
+
+    /// Decodes the next value of a decoder that keeps what it has seen of an incomplete one.
+    pub(crate) fn read_pieces<T>(
+        &mut self,
+        decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Error> {
+        self.read_some(true, decode)
+    }
+
+    fn read_some<T>(
+        &mut self,
+        keeps: bool,
+        decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Error> {
         let Self { stream, report, refused, ignores_errors } = self;
         let mut hear = |message: Message| {
             match message {
@@ -45,6 +61,6 @@ impl<'a> Incoming<'a> {
             }
             Ok(())
         };
-        stream.read_hearing(&mut hear, decode)
+        stream.read_hearing(&mut hear, keeps, decode)
     }
 }

@@ -177,6 +177,11 @@ impl Link {
         }
     }
 
+    /// Appends what has come to `input`, without waiting for more. False if there was nothing, or the end.
+    pub(crate) fn fill_available(&mut self, input: &mut Vec<u8>) -> Result<bool, Error> {
+        Ok(self.read_available(input)?.is_some_and(|count| count > 0))
+    }
+
     /// Writes all of `output`; what the peer says meanwhile is appended to `input`. The wait for the peer to
     /// take more begins anew whenever it has taken something.
     ///

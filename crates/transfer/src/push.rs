@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use tree::{Identity, Kind, Meta, Root};
 use wire::{
-    ClientInfo, CompatFlags, Entry, EntryEncoder, EntryFormat, HardLink, IoErrors, Rdev, SortOrder, put_arguments,
-    put_rule, put_rules_end,
+    ClientInfo, CompatFlags, DeleteStatistics, Entry, EntryEncoder, EntryFormat, HardLink, IoErrors, ItemFormat, Message,
+    NdxWriter, Rdev, SortOrder, SumHead, put_arguments, put_rule, put_rules_end,
 };
 
 use crate::batch::{Applied, Batch, Item, Progress};
 use crate::connection::Connection;
 use crate::owners::OwnerNames;
-use crate::sender::{Sender, Target};
+use crate::sender::{Catalogue, Opened, Sender, Sent};
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::{Error, sums};
@@ -87,10 +87,16 @@ impl Connection {
         list.send(&mut self.stream, &session, &format, source)?;
         let gone = list.targets.iter().filter(|target| target.item.is_none()).map(|target| target.path.to_owned());
         self.stream.heard().listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
-        let mut sender = Sender::new(&mut self.stream, &session, source, &list.targets, options.dry_run, progress);
-        let served = sender.serve();
-        touched.extend(sender.touched().map(Path::to_owned));
-        let mut applied = std::mem::take(&mut sender.applied);
+        let items = ItemFormat {
+            protocol: session.protocol,
+            xattrs: false,
+            dry_run: options.dry_run,
+            xattr_optimization: !session.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
+        };
+        let batched = Batched { source, targets: &list.targets, progress, touched, applied: Applied::default() };
+        let mut sender = Sender::new(&mut self.stream, &session, items, batched);
+        let served = sender.serve(None);
+        let mut applied = sender.catalogue.applied;
         served?;
         self.conclude(&list, options, &mut applied);
         applied.errors.extend(unsendable.iter().map(|path| format!("{}: the name is too long", path.display())));
@@ -142,6 +148,90 @@ impl Connection {
             let stored = heard.stored.iter().filter_map(|index| list.targets.get(*index as usize));
             applied.acknowledged = Some(stored.map(|target| target.path.to_owned()).collect());
         }
+    }
+}
+
+/// What one number of the list stands for.
+#[derive(Debug, Clone, Copy)]
+struct Target<'a> {
+    /// The path below the roots.
+    path: &'a Path,
+    /// Its version; a name to be removed has none.
+    item: Option<&'a Item>,
+    /// Where its content is read.
+    content: &'a Path,
+}
+
+impl Target<'_> {
+    fn is_dir(&self) -> bool {
+        self.item.is_some_and(|item| item.meta.kind == Kind::Dir)
+    }
+}
+
+/// A batch as the sender's catalogue.
+struct Batched<'a> {
+    source: &'a Root,
+    targets: &'a [Target<'a>],
+    progress: &'a mut dyn FnMut(Progress),
+    /// Files whose content was asked for.
+    touched: &'a mut HashSet<PathBuf>,
+    applied: Applied,
+}
+
+impl Catalogue for Batched<'_> {
+    fn is_file(&self, number: u32) -> Result<bool, Error> {
+        let target = self.targets.get(number as usize).ok_or_else(|| {
+            Error::Forbidden(format!("the peer asks for entry {number} of {}", self.targets.len()))
+        })?;
+        Ok(target.item.is_some_and(|item| item.meta.kind == Kind::File))
+    }
+
+    fn open(&mut self, number: u32, _: &wire::Item, _: &SumHead) -> Result<Opened, IoErrors> {
+        let Some(target) = self.targets.get(number as usize) else { return Err(IoErrors::GENERAL) };
+        self.touched.insert(target.path.to_owned());
+        match self.source.open_regular(target.content) {
+            Ok((file, meta)) => Ok(Opened { file, meta, in_place: false, appends: None }),
+            Err(error) => {
+                self.applied.changed.insert(target.path.to_owned());
+                Err(if error.vanished() { IoErrors::VANISHED } else { IoErrors::GENERAL })
+            }
+        }
+    }
+
+    fn noted(&mut self, _: u32, _: &wire::Item) {}
+
+    fn progress(&mut self, bytes: u64) {
+        (self.progress)(Progress::Bytes(bytes));
+    }
+
+    fn sent(&mut self, number: u32, _: &wire::Item, sent: Sent) -> Result<(), Error> {
+        let Some(Target { path, item: Some(wanted), content }) = self.targets.get(number as usize) else {
+            return Ok(());
+        };
+        let after = self.source.lstat(content)?;
+        let is_same = sent.opened.unchanged_since(&wanted.meta)
+            && after.is_some_and(|after| after.unchanged_since(&sent.opened));
+        if sent.damage.is_some() || !is_same {
+            self.applied.changed.insert(path.to_path_buf());
+        }
+        self.applied.bytes += sent.literal;
+        self.applied.files += 1;
+        (self.progress)(Progress::File);
+        Ok(())
+    }
+
+    fn hear(&mut self, _: Message) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn deleted(&mut self, _: DeleteStatistics) {}
+
+    fn send_list(&mut self, _: &mut Stream, _: &mut NdxWriter, _: bool) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn release(&mut self) -> bool {
+        false
     }
 }
 

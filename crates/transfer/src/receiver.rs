@@ -431,7 +431,7 @@ impl Receiver<'_> {
         let (mut failure, mut is_wrong) = (None, false);
         loop {
             let tokens = &mut self.tokens;
-            let step = self.incoming.read(|cursor| {
+            let step = self.incoming.read_pieces(|cursor| {
                 Ok(match tokens.decode(cursor)? {
                     Token::Literal(data) => {
                         let written = if failure.is_none() { patch.literal(data) } else { Ok(()) };

@@ -1,95 +1,112 @@
 //! The sender: answers the generator's requests, to the end of the session (wire-files.md 10, wire-session.md 8).
+//!
+//! What the numbers of the session stand for is a [`Catalogue`]'s to know: a mirror's batch, or lists of a tree.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::fs::File;
+use std::io;
 
-use tree::{Kind, Root};
+use tree::Meta;
 use wire::{
-    CompatFlags, Compression, DeleteStatistics, IoErrors, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter, SumHead, TokenEncoder,
+    DeleteStatistics, IoErrors, Item, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter, Statistics,
+    SumHead, TokenEncoder,
 };
 
-use crate::batch::{Applied, Item, Progress};
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::{Error, sums};
 
 mod contents;
 
-/// What one number of the list stands for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target<'a> {
-    /// The path below the roots.
-    pub(crate) path: &'a Path,
-    /// Its version; a name to be removed has none.
-    pub(crate) item: Option<&'a Item>,
-    /// Where its content is read.
-    pub(crate) content: &'a Path,
+/// What the numbers of a session stand for, and who wants to know what becomes of them.
+pub(crate) trait Catalogue {
+    /// Whether a number stands for a regular file.
+    ///
+    /// # Errors
+    /// If it stands for nothing.
+    fn is_file(&self, number: u32) -> Result<bool, Error>;
+
+    /// Opens a file whose content is wanted. What goes wrong has been reported, and is summed up in the answer.
+    fn open(&mut self, number: u32, item: &Item, head: &SumHead) -> Result<Opened, IoErrors>;
+
+    /// The peer has told about an entry, or asked for content that a dry run does not send.
+    fn noted(&mut self, number: u32, item: &Item);
+
+    /// So many more bytes of content have been sent.
+    fn progress(&mut self, bytes: u64);
+
+    /// A file's content has been sent.
+    fn sent(&mut self, number: u32, item: &Item, sent: Sent) -> Result<(), Error>;
+
+    /// The peer says something beside the data, if the stream leaves it to us.
+    fn hear(&mut self, message: Message) -> Result<(), Error>;
+
+    /// What the peer has deleted.
+    fn deleted(&mut self, counts: DeleteStatistics);
+
+    /// Sends a further list, if there is one and it is time: `eagerly` is while we wait for the peer. False if not.
+    fn send_list(&mut self, stream: &mut Stream, writer: &mut NdxWriter, eagerly: bool) -> Result<bool, Error>;
+
+    /// The peer has finished the oldest list. False if it was the last one.
+    fn release(&mut self) -> bool;
 }
 
-impl Target<'_> {
-    pub(crate) fn is_dir(&self) -> bool {
-        self.item.is_some_and(|item| item.meta.kind == Kind::Dir)
-    }
+/// A file whose content is wanted.
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    pub(crate) meta: Meta,
+    /// The receiver writes over its basis while it reads it.
+    pub(crate) in_place: bool,
+    /// Only what comes after the described length is sent; `Some(true)` if the sum covers the rest, too.
+    pub(crate) appends: Option<bool>,
+}
+
+/// What has been sent of a file.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) opened: Meta,
+    pub(crate) literal: u64,
+    pub(crate) matched: u64,
+    pub(crate) digest: Vec<u8>,
+    /// What could not be read.
+    pub(crate) damage: Option<io::Error>,
 }
 
 /// One session's sender.
-pub(crate) struct Sender<'a> {
+pub(crate) struct Sender<'a, C> {
     stream: &'a mut Stream,
     session: &'a Session,
-    source: &'a Root,
-    targets: &'a [Target<'a>],
     items: ItemFormat,
     reader: NdxReader,
     writer: NdxWriter,
-    progress: &'a mut dyn FnMut(Progress),
     tokens: TokenEncoder,
     io_errors: IoErrors,
-    requested: HashSet<u32>,
-    pub(crate) applied: Applied,
+    is_server: bool,
+    pub(crate) catalogue: C,
 }
 
-impl<'a> Sender<'a> {
-    pub(crate) fn new(
-        stream: &'a mut Stream,
-        session: &'a Session,
-        source: &'a Root,
-        targets: &'a [Target<'a>],
-        dry_run: bool,
-        progress: &'a mut dyn FnMut(Progress),
-    ) -> Self {
-        let items = ItemFormat {
-            protocol: session.protocol,
-            xattrs: false,
-            dry_run,
-            xattr_optimization: !session.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
-        };
+impl<'a, C: Catalogue> Sender<'a, C> {
+    pub(crate) fn new(stream: &'a mut Stream, session: &'a Session, items: ItemFormat, catalogue: C) -> Self {
         Self {
             stream,
             session,
-            source,
-            targets,
             items,
             reader: NdxReader::new(session.protocol),
             writer: NdxWriter::new(session.protocol),
-            progress,
-            tokens: TokenEncoder::new(Compression::None, None, session.protocol),
+            tokens: TokenEncoder::new(session.compression, session.level, session.protocol),
             io_errors: IoErrors::empty(),
-            requested: HashSet::new(),
-            applied: Applied::default(),
+            is_server: false,
+            catalogue,
         }
     }
 
-    /// Files whose content was asked for.
-    pub(crate) fn touched(&self) -> impl Iterator<Item = &Path> {
-        self.requested.iter().filter_map(|index| self.targets.get(*index as usize)).map(|target| target.path)
-    }
-
-    /// Answers requests until the peer has said goodbye.
-    pub(crate) fn serve(&mut self) -> Result<(), Error> {
+    /// Answers requests until the peer has said goodbye. A server's sender tells `statistics` before that.
+    pub(crate) fn serve(&mut self, statistics: Option<&dyn Fn(&C, &Stream) -> Statistics>) -> Result<(), Error> {
+        self.is_server = statistics.is_some();
         let mut phase = 0;
         loop {
             match self.next()? {
-                Ndx::File(index) => self.answer(index, phase)?,
+                Ndx::File(number) => self.answer(number, phase)?,
+                Ndx::Done if phase == 0 && self.catalogue.release() => self.done(),
                 Ndx::Done => {
                     phase += 1;
                     if phase > self.session.protocol.last_phase() {
@@ -105,10 +122,10 @@ impl<'a> Sender<'a> {
             self.stream.send_message(&message, self.session.protocol)?;
         }
         self.done();
-        self.say_goodbye()
-    }
-
-    fn say_goodbye(&mut self) -> Result<(), Error> {
+        if let Some(statistics) = statistics {
+            let statistics = statistics(&self.catalogue, self.stream);
+            statistics.encode(self.session.protocol, self.stream.out());
+        }
         if self.session.protocol.late_delete_round() {
             self.last_word()?;
             self.done();
@@ -134,15 +151,42 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The next index that asks for something.
+    /// The next index that asks for something. Lists are sent meanwhile.
     fn next(&mut self) -> Result<Ndx, Error> {
         loop {
-            let reader = &mut self.reader;
-            match self.stream.read(|cursor| reader.read(cursor))? {
-                Ndx::DelStats => _ = self.stream.read(DeleteStatistics::decode)?,
+            while self.catalogue.send_list(self.stream, &mut self.writer, false)? {
+                self.stream.flush_if_large()?;
+            }
+            let ndx = self.read_ndx()?;
+            match ndx {
+                Ndx::DelStats => {
+                    let counts = self.stream.read(DeleteStatistics::decode)?;
+                    self.catalogue.deleted(counts);
+                    // A server tells its client what it was told.
+                    if self.is_server {
+                        self.writer.write(self.stream.out(), Ndx::DelStats);
+                        counts.encode(self.stream.out());
+                    }
+                }
                 ndx => return Ok(ndx),
             }
         }
+    }
+
+    fn read_ndx(&mut self) -> Result<Ndx, Error> {
+        loop {
+            let (reader, catalogue) = (&mut self.reader, &mut self.catalogue);
+            let mut hear = |message| catalogue.hear(message);
+            if let Some(ndx) = self.stream.try_read_hearing(&mut hear, |cursor| reader.read(cursor))? {
+                return Ok(ndx);
+            }
+            if !self.catalogue.send_list(self.stream, &mut self.writer, true)? {
+                break;
+            }
+            self.stream.flush_if_large()?;
+        }
+        let (reader, catalogue) = (&mut self.reader, &mut self.catalogue);
+        self.stream.read_hearing(&mut |message| catalogue.hear(message), false, |cursor| reader.read(cursor))
     }
 
     fn done(&mut self) {
@@ -150,46 +194,44 @@ impl<'a> Sender<'a> {
     }
 
     /// Answers one request: an echo, and the file's content if it is asked for.
-    fn answer(&mut self, index: u32, phase: u8) -> Result<(), Error> {
-        let target = *self
-            .targets
-            .get(index as usize)
-            .ok_or_else(|| Error::Forbidden(format!("the peer asks for entry {index} of {}", self.targets.len())))?;
+    fn answer(&mut self, number: u32, phase: u8) -> Result<(), Error> {
+        let is_file = self.catalogue.is_file(number)?;
         let items = self.items;
         let item = self.stream.read(|cursor| items.decode(cursor))?;
-        if !item.flags.contains(ItemFlags::TRANSFER) {
-            self.echo(index, &item);
-            return self.stream.flush_if_large();
+        let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
+        if is_transfer && (!is_file || phase > 1) {
+            return Err(Error::Forbidden(format!("the peer asks for the content of entry {number}")));
         }
-        let wanted = target.item.filter(|wanted| wanted.meta.kind == Kind::File);
-        let (Some(wanted), 0 | 1) = (wanted, phase) else {
-            return Err(Error::Forbidden(format!("the peer asks for the content of {}", target.path.display())));
-        };
         if !items.has_data(item.flags) {
-            self.echo(index, &item);
+            self.echo(number, &item);
+            self.catalogue.noted(number, &item);
             return self.stream.flush_if_large();
         }
         let digest_length = self.session.checksum.digest_length();
         let protocol = self.session.protocol;
         let head = self.stream.read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
-        let basis = sums::read_basis(self.stream, self.session, &head)?;
-        self.requested.insert(index);
-        match self.source.open_regular(target.content) {
-            Ok((file, opened)) => {
-                self.echo(index, &item);
+        match self.catalogue.open(number, &item, &head) {
+            Ok(opened) => {
+                // What is appended to has a length, and no sums.
+                let described = if opened.appends.is_some() { SumHead::default() } else { head };
+                let basis = sums::read_basis(self.stream, self.session, &described)?;
+                self.echo(number, &item);
                 head.encode(self.stream.out());
-                self.content(&target, wanted, &file, &opened, &basis)
+                self.content(number, &item, &head, opened, &basis)
             }
-            Err(error) => {
-                self.applied.changed.insert(wanted.path.clone());
-                self.io_errors |= if error.vanished() { IoErrors::VANISHED } else { IoErrors::GENERAL };
-                self.stream.send_message(&Message::NoSend(index), protocol)
+            Err(errors) => {
+                sums::read_basis(self.stream, self.session, &head)?;
+                self.io_errors |= errors;
+                match protocol.has_no_send() {
+                    true => self.stream.send_message(&Message::NoSend(number), protocol),
+                    false => Ok(()),
+                }
             }
         }
     }
 
-    fn echo(&mut self, index: u32, item: &wire::Item) {
-        self.writer.write(self.stream.out(), Ndx::File(index));
+    fn echo(&mut self, number: u32, item: &Item) {
+        self.writer.write(self.stream.out(), Ndx::File(number));
         self.items.encode(item, self.stream.out());
     }
 }

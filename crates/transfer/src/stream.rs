@@ -77,18 +77,20 @@ impl Stream {
         self.inbox.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Like [`Stream::read`], and `hear` learns of each message as soon as it has come.
+    /// Like [`Stream::read`], and `hear` learns of each message as soon as it has come. A decoder that `keeps` what it
+    /// needs of a value that is not complete finds it gone the next time it is asked.
     pub(crate) fn read_hearing<T>(
         &mut self,
         hear: &mut dyn FnMut(Message) -> Result<(), Error>,
+        keeps: bool,
         mut decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
     ) -> Result<T, Error> {
         let mut deadline = self.deadline();
         loop {
-            let mut value = self.decode(&mut decode)?;
+            let mut value = self.decode_some(keeps, &mut decode)?;
             if value.is_none() {
                 self.flush()?;
-                value = self.decode(&mut decode)?;
+                value = self.decode_some(keeps, &mut decode)?;
             }
             self.messages().into_iter().try_for_each(&mut *hear)?;
             if let Some(value) = value {
@@ -108,6 +110,21 @@ impl Stream {
                 return Err(error);
             }
         }
+    }
+
+    /// Like [`Stream::read_hearing`], but only of what has come already.
+    pub(crate) fn try_read_hearing<T>(
+        &mut self,
+        hear: &mut dyn FnMut(Message) -> Result<(), Error>,
+        mut decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> Result<Option<T>, Error> {
+        let mut value = self.decode(&mut decode)?;
+        if value.is_none() && self.link.fill_available(&mut self.raw)? {
+            self.take_in().and_then(|()| self.leave_if_told())?;
+            value = self.decode(&mut decode)?;
+        }
+        self.messages().into_iter().try_for_each(hear)?;
+        Ok(value)
     }
 
     /// From here on the peer sends frames. What it sent already and we have not decoded is the first of them.
@@ -218,9 +235,17 @@ impl Stream {
         &mut self,
         decode: &mut impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
     ) -> Result<Option<T>, Error> {
+        self.decode_some(false, decode)
+    }
+
+    fn decode_some<T>(
+        &mut self,
+        keeps: bool,
+        decode: &mut impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> Result<Option<T>, Error> {
         let mut cursor = Cursor::new(&self.data[self.decoded..]);
         let value = wire::if_complete(decode(&mut cursor))?;
-        if value.is_some() {
+        if value.is_some() || keeps {
             self.decoded += cursor.position();
             if self.decoded == self.data.len() {
                 self.data.clear();
@@ -269,6 +294,9 @@ impl Stream {
                 Incoming::Message(message) => match &mut self.inbox {
                     Some(inbox) => {
                         self.heard.note_exit(&message);
+                        if inbox.len() >= INBOX_MAX {
+                            return Err(Error::Forbidden("the peer talks without end".to_owned()));
+                        }
                         inbox.push(message);
                     }
                     None => self.heard.note(message),
@@ -307,3 +335,6 @@ impl Stream {
 }
 
 const FRAME_HEADER: usize = 4;
+
+/// Nobody has more to say while one value travels.
+const INBOX_MAX: usize = 1 << 17;

@@ -97,6 +97,28 @@ pub enum Notice {
         /// The filesystem's kind.
         filesystem: &'static str,
     },
+    /// The tree is watched with fanotify, which also wakes us for everything else on its filesystem,
+    /// because it has more directories than inotify may watch.
+    FanotifyInstead {
+        /// Directories that got a watch before the limit was reached.
+        watched: u64,
+        /// The limit in force; `None` when it cannot be read.
+        limit: Option<u64>,
+    },
+    /// fanotify, which needs no watch for each directory, cannot be used.
+    NoFanotify {
+        /// Why, and what helps.
+        reason: String,
+    },
+    /// A filesystem mounted below the root is polled because fanotify cannot watch it.
+    PollingMount {
+        /// Where it is mounted, relative to the root.
+        path: PathBuf,
+        /// Directories that are polled.
+        directories: u64,
+        /// Why, and what helps.
+        reason: String,
+    },
     /// A directory cannot be read, so nothing below it is seen until its mode changes.
     Unreadable {
         /// The directory, relative to the root.
@@ -130,6 +152,29 @@ impl fmt::Display for Notice {
             } => write!(
                 f,
                 "{directories} directories are polled: {filesystem} does not report what other hosts change"
+            ),
+            Notice::FanotifyInstead { watched, limit } => {
+                write!(
+                    f,
+                    "watched with fanotify, for there are more than {watched} directories"
+                )?;
+                if let Some(limit) = limit {
+                    write!(f, " and the limit is {limit}")?;
+                }
+                f.write_str(
+                    "; with a higher sysctl fs.inotify.max_user_watches inotify would be used, \
+                     which is not woken by the rest of the filesystem",
+                )
+            }
+            Notice::NoFanotify { reason } => write!(f, "fanotify is not used: {reason}"),
+            Notice::PollingMount {
+                path,
+                directories,
+                reason,
+            } => write!(
+                f,
+                "{directories} directories below the mount {} are polled: fanotify is not used: {reason}",
+                path.display()
             ),
             Notice::Unreadable { path } => write!(f, "cannot read directory {}", path.display()),
         }

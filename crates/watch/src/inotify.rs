@@ -47,6 +47,7 @@ impl Inotify {
     }
 
     /// Reads what is queued, at most `buffer`; `WOULDBLOCK` when nothing is.
+    #[cfg(test)]
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut *buffer))
     }

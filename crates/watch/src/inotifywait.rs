@@ -110,7 +110,7 @@ impl Run {
             return Err(exit::FAILURE);
         }
         let inotify = Arc::new(inotify);
-        let (queue, closer) = queue::start(Some(Arc::clone(&inotify))).map_err(|error| {
+        let (queue, closer) = queue::start(Some(inotify.clone()), None).map_err(|error| {
             diagnostics.write(format!("{error}\n").as_bytes());
             exit::FAILURE
         })?;

@@ -117,7 +117,7 @@ impl<'io> Counting<'io> {
         let filter = options.pattern.as_ref().map(Pattern::compile).transpose();
         let filter = filter.map_err(String::into_bytes)?;
         let inotify = Arc::new(inotify);
-        let (queue, closer) = queue::start(Some(Arc::clone(&inotify)))
+        let (queue, closer) = queue::start(Some(inotify.clone()), None)
             .map_err(|error| format!("{error}\n").into_bytes())?;
         if let Ok(mut waker) = signals.flags.waker.lock() {
             *waker = Some(queue.waker());

@@ -18,6 +18,9 @@
 //! path, and mended by events that must then still be in the queue (see `tracker`).
 //! Directories that get no watch are polled.
 //!
+//! fanotify watches whole filesystems and names directories by handle: no walk, no watches, no race with
+//! new directories. What remains to be known is where a handle's directory is (see `places`).
+//!
 //! [`inotifywait`] and [`inotifywatch`] are the command lines of those names as functions: arguments and
 //! standard streams in, exit status out. They use the same watches, names and queue, and print the kernel's
 //! events rather than changes.
@@ -26,10 +29,14 @@
 //! It reads directories and file metadata, never file contents, and changes nothing on disk.
 
 mod change;
+mod fanotify;
 mod inotify;
 pub mod inotifywait;
 pub mod inotifywatch;
+mod marked;
+mod mounts;
 mod names;
+mod places;
 mod polled;
 mod queue;
 mod tool;

@@ -2,9 +2,10 @@
 //!
 //! The tracker may be busy for seconds with a directory of a million entries; the kernel's queue
 //! holds 16,384 events by default and then drops them. So its events are kept here, as the bytes the
-//! kernel gave. When this too is full, the kernel's queue overflows, which it tells.
+//! kernel gave, be they inotify's or fanotify's. When this too is full, the kernel's queue overflows,
+//! which it tells.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -12,7 +13,8 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
-use crate::inotify::Inotify;
+/// What events are read from.
+pub(crate) type Kernel = dyn AsFd + Send + Sync;
 
 /// Bytes kept for the tracker: about two million events.
 const CAPACITY: usize = 64 << 20;
@@ -65,8 +67,12 @@ struct Waiting {
     woken: bool,
 }
 
-/// Starts to empty the kernel's queue; without an instance, the queue is a clock that can be closed.
-pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Closer)> {
+/// Starts to empty the kernel's queue; without one, the queue is a clock that can be closed. [`Queue::take`]
+/// also returns when there is an exceptional condition on `other`.
+pub(crate) fn start(
+    kernel: Option<Arc<Kernel>>,
+    other: Option<OwnedFd>,
+) -> std::io::Result<(Queue, Closer)> {
     let shared = Arc::new(Shared {
         waiting: Mutex::new(Waiting {
             bytes: Vec::new(),
@@ -81,7 +87,7 @@ pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Cl
         bell: None,
         thread: None,
     };
-    if let Some(inotify) = inotify {
+    if let Some(kernel) = kernel {
         let bell = eventfd(0, EventfdFlags::CLOEXEC)?;
         closer.bell = Some(bell.try_clone()?);
         let shared = Arc::clone(&shared);
@@ -89,7 +95,7 @@ pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Cl
             std::thread::Builder::new()
                 .name("watch-drain".into())
                 .spawn(move || {
-                    drain(&inotify, &bell, &shared);
+                    drain(&*kernel, &bell, other.as_ref(), &shared);
                     shared.close();
                 })?,
         );
@@ -99,8 +105,7 @@ pub(crate) fn start(inotify: Option<Arc<Inotify>>) -> std::io::Result<(Queue, Cl
 
 impl Waker {
     pub(crate) fn wake(&self) {
-        self.shared.lock().woken = true;
-        self.shared.filled.notify_all();
+        self.shared.wake();
     }
 }
 
@@ -172,6 +177,11 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wake(&self) {
+        self.lock().woken = true;
+        self.filled.notify_all();
+    }
+
     fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
@@ -196,24 +206,32 @@ impl Shared {
     }
 }
 
-fn drain(inotify: &Inotify, bell: &OwnedFd, shared: &Shared) {
+fn drain(kernel: &Kernel, bell: &OwnedFd, other: Option<&OwnedFd>, shared: &Shared) {
+    let kernel = kernel.as_fd();
     let mut buffer = vec![0; READ];
     loop {
-        match inotify.read(&mut buffer) {
+        match rustix::io::retry_on_intr(|| rustix::io::read(kernel, &mut buffer[..])) {
             Ok(length) => {
                 if !shared.put(&buffer[..length]) {
                     return;
                 }
             }
             Err(Errno::WOULDBLOCK) => {
-                let mut fds = [
-                    PollFd::new(inotify, PollFlags::IN),
+                let mut fds = vec![
+                    PollFd::new(&kernel, PollFlags::IN),
                     PollFd::new(bell, PollFlags::IN),
                 ];
+                fds.extend(other.map(|other| PollFd::new(other, PollFlags::PRI)));
                 match poll(&mut fds, None) {
-                    Ok(_) if fds[1].revents().is_empty() => {}
+                    Ok(_) if !fds[1].revents().is_empty() => return,
+                    Ok(_) => {
+                        let has = |fd: &PollFd<'_>| fd.revents().contains(PollFlags::PRI);
+                        if fds.get(2).is_some_and(has) {
+                            shared.wake();
+                        }
+                    }
                     Err(Errno::INTR) => {}
-                    Ok(_) | Err(_) => return,
+                    Err(_) => return,
                 }
             }
             Err(_) => return,

@@ -59,6 +59,8 @@ pub(crate) struct Tracker {
     prune: Option<Prune>,
     /// Watches we may use, when fewer than the kernel allows.
     max_watches: Option<u64>,
+    /// Whether the first walk ends when no watch is left.
+    gives_up: bool,
     sink: Sender<Vec<Change>>,
     stop: Arc<AtomicBool>,
     directories: Arc<AtomicU64>,
@@ -85,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) inotify: Option<Arc<Inotify>>,
     pub(crate) prune: Option<Prune>,
     pub(crate) max_watches: Option<u64>,
+    /// Whether a tree beyond the limit is of no use ([`Tracker::beyond_limit`]).
+    pub(crate) gives_up: bool,
     pub(crate) poll_every: Duration,
     pub(crate) sink: Sender<Vec<Change>>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -124,6 +128,7 @@ impl Tracker {
             inotify: setup.inotify,
             prune: setup.prune,
             max_watches: setup.max_watches,
+            gives_up: setup.gives_up,
             sink: setup.sink,
             stop: setup.stop,
             directories: setup.directories,
@@ -161,6 +166,12 @@ impl Tracker {
             .retain(|change| matches!(change, Change::Notice(_)));
         tracker.flush();
         Ok(tracker)
+    }
+
+    /// How many directories got a watch before none was left, and the limit; `None` if all have one.
+    pub(crate) fn beyond_limit(&self) -> Option<(u64, Option<u64>)> {
+        let limit = self.max_watches.or_else(kernel_limit);
+        (self.polled.any_limited()).then(|| (self.names.watched() as u64, limit))
     }
 
     /// Handles events until the queue is closed, the root is gone or nobody listens.

@@ -6,17 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::io::Errno;
 
 use crate::change::{Change, Notice};
+use crate::fanotify::Fanotify;
 use crate::inotify::Inotify;
-use crate::queue::{self, Closer};
+use crate::marked::{self, Marked};
+use crate::mounts::Mounts;
+use crate::queue::{self, Closer, Queue};
 use crate::tracker::{Setup, Tracker};
 
 /// Keeps the threads that watch; dropping it stops them and closes the channel.
 #[derive(Debug)]
 pub struct Watcher {
+    source: Source,
     stop: Arc<AtomicBool>,
     directories: Arc<AtomicU64>,
     /// Dropped before the tracker is joined: it ends when its queue is closed.
@@ -35,8 +39,11 @@ pub struct Settings {
     /// Tells what is neither reported nor looked into. That such an entry comes or goes is still told
     /// as a change of its directory's attributes.
     pub prune: Option<Prune>,
-    /// Watches to use at most, when fewer than the kernel allows; the other directories are polled.
+    /// Watches to use at most, when fewer than the kernel allows; the other directories are polled, also with
+    /// [`Source::Auto`]. Without meaning for fanotify.
     pub max_watches: Option<u64>,
+    /// Leaves out what this process itself changes, which only fanotify can tell apart.
+    pub ignore_own: bool,
 }
 
 /// Called with a path relative to the root and whether it is a directory; true leaves out the entry and
@@ -46,11 +53,16 @@ pub type Prune = Arc<dyn Fn(&Path, bool) -> bool + Send + Sync>;
 /// Where changes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Source {
-    /// inotify, or polling where the filesystem cannot tell what other hosts change.
+    /// Polling where the filesystem cannot tell what other hosts change; otherwise inotify while the tree
+    /// fits the limit of watches, then fanotify if it may be used, then inotify for as many
+    /// directories as possible. Which, and why no better one, is told by a [`Notice`], unless it is inotify.
     #[default]
     Auto,
     /// A watch for each directory.
     Inotify,
+    /// A mark for each filesystem, and no start-up work for any number of directories. Needs Linux 5.17 and
+    /// `CAP_SYS_ADMIN`.
+    Fanotify,
     /// Looking again and again: sees every difference that lasts, whoever made it.
     Poll,
 }
@@ -65,6 +77,14 @@ pub enum Error {
         path: PathBuf,
         /// What the kernel said.
         source: std::io::Error,
+    },
+    /// fanotify was asked for and cannot be used.
+    #[error("cannot watch {} with fanotify: {reason}", path.display())]
+    Fanotify {
+        /// The root.
+        path: PathBuf,
+        /// Why, and what helps.
+        reason: String,
     },
     /// Too many inotify instances, descriptors or threads.
     #[error("cannot start watching: {source}{}", instances_hint(source))]
@@ -81,6 +101,7 @@ impl Default for Settings {
             poll_every: Duration::from_secs(2),
             prune: None,
             max_watches: None,
+            ignore_own: false,
         }
     }
 }
@@ -92,6 +113,7 @@ impl std::fmt::Debug for Settings {
             .field("poll_every", &self.poll_every)
             .field("prune", &self.prune.as_ref().map(|_| "fn"))
             .field("max_watches", &self.max_watches)
+            .field("ignore_own", &self.ignore_own)
             .finish()
     }
 }
@@ -106,7 +128,8 @@ impl Watcher {
     /// # Errors
     ///
     /// [`Error::Root`] if `root` is not a readable directory, [`Error::Start`] if the kernel refuses an inotify
-    /// instance or a thread. Missing watches are no error but a [`Notice::WatchLimit`].
+    /// instance or a thread, [`Error::Fanotify`] if that was asked for and cannot be had. Missing watches
+    /// are no error but a [`Notice`].
     pub fn start(
         root: &Path,
         settings: Settings,
@@ -117,56 +140,30 @@ impl Watcher {
         };
         let absolute = std::path::absolute(root).map_err(at_root)?;
         let blind = blind_filesystem(&absolute).map_err(|error| at_root(error.into()))?;
-        let (inotify, blind) = match (settings.source, blind) {
-            (Source::Auto, Some(filesystem)) => (None, Some(filesystem)),
-            (Source::Poll, _) => (None, None),
-            (Source::Auto | Source::Inotify, _) => {
-                let inotify = Inotify::new().map_err(|error| Error::Start {
-                    source: error.into(),
-                })?;
-                (Some(Arc::new(inotify)), None)
-            }
-        };
-        let (sink, changes) = unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let directories = Arc::new(AtomicU64::new(0));
-        // The queue is emptied from the first watch on, also while the tree is still being read.
-        let (queue, closer) =
-            queue::start(inotify.clone()).map_err(|source| Error::Start { source })?;
-        let tracker = Tracker::start(Setup {
+        let start = Start {
             root: absolute,
-            inotify,
-            prune: settings.prune,
-            max_watches: settings.max_watches,
-            poll_every: settings.poll_every,
-            sink: sink.clone(),
-            stop: Arc::clone(&stop),
-            directories: Arc::clone(&directories),
-        })
-        .map_err(|error| at_root(error.into()))?;
-        if let Some(filesystem) = blind {
-            let notice = Notice::PollingInstead {
-                directories: directories.load(Ordering::Relaxed),
-                filesystem,
-            };
-            // The receiver is still here.
-            let _ = sink.send(vec![Change::Notice(notice)]);
-        }
-        drop(sink);
-        let tracker = std::thread::Builder::new()
-            .name("watch".into())
-            .spawn(move || tracker.run(&queue))
-            .map_err(|source| Error::Start { source })?;
-        let watcher = Watcher {
-            stop,
-            directories,
-            closer: Some(closer),
-            tracker: Some(tracker),
+            settings,
         };
-        Ok((watcher, changes))
+        match (start.settings.source, blind) {
+            (Source::Poll, _) => start.polling(None),
+            (Source::Auto, Some(filesystem)) => start.polling(Some(filesystem)),
+            // To poll beyond so many watches is what was asked for.
+            (Source::Auto, None) if start.settings.max_watches.is_some() => {
+                start.inotify(Vec::new())
+            }
+            (Source::Inotify, _) => start.inotify(Vec::new()),
+            (Source::Fanotify, _) => start.fanotify(Vec::new()),
+            (Source::Auto, None) => start.best(),
+        }
     }
 
-    /// How many directories are watched or polled now.
+    /// What the changes come from; never [`Source::Auto`].
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// How many directories are watched or polled now. fanotify watches none of them singly: there it is
+    /// how many are remembered because something happened in them.
     pub fn directories(&self) -> u64 {
         self.directories.load(Ordering::Relaxed)
     }
@@ -183,6 +180,166 @@ impl Drop for Watcher {
             let _ = tracker.join();
         }
     }
+}
+
+/// What a watcher is made from.
+struct Start {
+    /// Absolute.
+    root: PathBuf,
+    settings: Settings,
+}
+
+type Started = (Watcher, Receiver<Vec<Change>>);
+
+/// What all ways to watch have in common.
+struct Ends {
+    sink: Sender<Vec<Change>>,
+    changes: Receiver<Vec<Change>>,
+    stop: Arc<AtomicBool>,
+    directories: Arc<AtomicU64>,
+}
+
+impl Start {
+    fn polling(&self, blind: Option<&'static str>) -> Result<Started, Error> {
+        let ends = Ends::new();
+        let (queue, closer) = queue::start(None, None).map_err(cannot_start)?;
+        let tracker = self.tracker(None, &ends, false)?;
+        if let Some(filesystem) = blind {
+            ends.tell(Notice::PollingInstead {
+                directories: ends.directories.load(Ordering::Relaxed),
+                filesystem,
+            });
+        }
+        ends.run(Source::Poll, closer, move || tracker.run(&queue))
+    }
+
+    fn inotify(&self, notices: Vec<Notice>) -> Result<Started, Error> {
+        let ends = Ends::new();
+        let (tracker, queue, closer) = self.with_inotify(&ends, false)?;
+        notices.into_iter().for_each(|notice| ends.tell(notice));
+        ends.run(Source::Inotify, closer, move || tracker.run(&queue))
+    }
+
+    fn fanotify(self, notices: Vec<Notice>) -> Result<Started, Error> {
+        let ends = Ends::new();
+        let refused = |error| Error::Fanotify {
+            path: self.root.clone(),
+            reason: marked::refusal(error),
+        };
+        let fanotify = Arc::new(Fanotify::new().map_err(refused)?);
+        let mounts = Mounts::open().map_err(cannot_start)?;
+        let bell = mounts.bell().map_err(cannot_start)?;
+        let (queue, closer) =
+            queue::start(Some(fanotify.clone()), Some(bell)).map_err(cannot_start)?;
+        let marked = Marked::start(marked::Setup {
+            root: self.root.clone(),
+            fanotify,
+            mounts,
+            settings: self.settings.clone(),
+            sink: ends.sink.clone(),
+            stop: Arc::clone(&ends.stop),
+            directories: Arc::clone(&ends.directories),
+        })
+        .map_err(refused)?;
+        notices.into_iter().for_each(|notice| ends.tell(notice));
+        ends.run(Source::Fanotify, closer, move || marked.run(&queue))
+    }
+
+    /// inotify while the tree fits the limit, then fanotify, then inotify for a part of the tree.
+    fn best(self) -> Result<Started, Error> {
+        let ends = Ends::new();
+        let (tracker, queue, closer) = self.with_inotify(&ends, true)?;
+        let Some((watched, limit)) = tracker.beyond_limit() else {
+            return ends.run(Source::Inotify, closer, move || tracker.run(&queue));
+        };
+        // Their watches are worth more than the time to walk again.
+        drop((tracker, queue, closer));
+        let instead = Notice::FanotifyInstead { watched, limit };
+        let again = Start {
+            root: self.root.clone(),
+            settings: self.settings.clone(),
+        };
+        match again.fanotify(vec![instead]) {
+            Err(Error::Fanotify { reason, .. }) => {
+                self.inotify(vec![Notice::NoFanotify { reason }])
+            }
+            started => started,
+        }
+    }
+
+    fn with_inotify(&self, ends: &Ends, gives_up: bool) -> Result<(Tracker, Queue, Closer), Error> {
+        let inotify = Inotify::new().map_err(|error| cannot_start(error.into()))?;
+        let inotify = Arc::new(inotify);
+        // The queue is emptied from the first watch on, also while the tree is still being read.
+        let (queue, closer) = queue::start(Some(inotify.clone()), None).map_err(cannot_start)?;
+        let tracker = self.tracker(Some(inotify), ends, gives_up)?;
+        Ok((tracker, queue, closer))
+    }
+
+    fn tracker(
+        &self,
+        inotify: Option<Arc<Inotify>>,
+        ends: &Ends,
+        gives_up: bool,
+    ) -> Result<Tracker, Error> {
+        Tracker::start(Setup {
+            root: self.root.clone(),
+            inotify,
+            prune: self.settings.prune.clone(),
+            max_watches: self.settings.max_watches,
+            gives_up,
+            poll_every: self.settings.poll_every,
+            sink: ends.sink.clone(),
+            stop: Arc::clone(&ends.stop),
+            directories: Arc::clone(&ends.directories),
+        })
+        .map_err(|error| Error::Root {
+            path: self.root.clone(),
+            source: error.into(),
+        })
+    }
+}
+
+impl Ends {
+    fn new() -> Ends {
+        let (sink, changes) = unbounded();
+        Ends {
+            sink,
+            changes,
+            stop: Arc::default(),
+            directories: Arc::default(),
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        // The receiver is still here.
+        let _ = self.sink.send(vec![Change::Notice(notice)]);
+    }
+
+    /// Starts the thread that handles events.
+    fn run(
+        self,
+        source: Source,
+        closer: Closer,
+        track: impl FnOnce() + Send + 'static,
+    ) -> Result<Started, Error> {
+        let tracker = std::thread::Builder::new()
+            .name("watch".into())
+            .spawn(track)
+            .map_err(cannot_start)?;
+        let watcher = Watcher {
+            source,
+            stop: self.stop,
+            directories: self.directories,
+            closer: Some(closer),
+            tracker: Some(tracker),
+        };
+        Ok((watcher, self.changes))
+    }
+}
+
+fn cannot_start(source: std::io::Error) -> Error {
+    Error::Start { source }
 }
 
 /// The kind of a filesystem on which others may change files without a word to this kernel.

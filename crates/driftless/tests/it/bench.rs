@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use testkit::{Aspects, DaemonBuilder, Program, RsyncDaemon, Signal, Tree, compare, eventually};
 
 /// How long anything may take on a busy machine. Nothing waits this long unless it fails.
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// What a mirror says when a replica holds the whole tree for the first time since the start.
 const IN_STEP: [&str; 2] = ["first copy complete", "in step"];
@@ -74,6 +74,11 @@ impl Bench {
             aspects: self.aspects.ignoring(ignored),
             ..self
         }
+    }
+
+    /// Whether the replica is with a daemon.
+    pub(crate) fn has_daemon(&self) -> bool {
+        self.daemon.is_some()
     }
 
     /// The daemon that holds the replica.

@@ -214,16 +214,20 @@ for_each_destination! {
     }
 
     fn file_in_the_place_of_a_directory_stays(bench: Bench) {
-        grow(&bench.source);
-        let mirror = bench.live();
-        bench.source.rename("dir/inner", "moved");
-        bench.source.remove("dir");
-        bench.source.write("dir", "is a file");
-        bench.wait_identical(&mirror);
-        // The same file that was below the directory: nothing that is known of its former name matters any more.
-        bench.source.remove("moved");
-        bench.wait_identical(&mirror);
-        bench.source.write("file", "changed");
+        for round in 0..5 {
+            bench.source.file(format!("file{round}"), 100);
+            bench.source.hard_link(format!("dir{round}/also"), format!("file{round}"));
+        }
+        // Both changes of a directory are to be seen as one.
+        let mirror = bench.live_with(&["--settle", "100"]);
+        for round in 0..5 {
+            bench.source.remove(format!("dir{round}"));
+            bench.source.write(format!("dir{round}"), "is a file");
+            bench.wait_identical(&mirror);
+            // It was below the directory too: nothing that is known of its former name matters any more.
+            bench.source.remove(format!("file{round}"));
+            bench.wait_identical(&mirror);
+        }
         bench.finish(mirror);
     }
 

@@ -28,7 +28,7 @@ fn daemon_is_killed_in_the_middle_of_a_burst() {
     let mut mirror = bench.live();
     let source = bench.source.clone();
     let writer = thread::spawn(move || {
-        burst(&source, "burst", 3_000);
+        burst(&source, "burst", 1_500);
         source.remove("old/d00000");
         source.rename("old/d00001", "renamed");
     });
@@ -308,7 +308,14 @@ fn name_that_the_module_refuses_is_told_and_stops_nothing_else() {
 
 /// How many sessions a mirror has in a while in which nothing changes.
 fn sessions_without_cause(mirror: &Mirror) -> usize {
-    let count = || mirror.program.lines().iter().filter(|line| line.text.contains(" updated, ")).count();
+    let count = || {
+        mirror
+            .program
+            .lines()
+            .iter()
+            .filter(|line| line.text.contains(" updated, "))
+            .count()
+    };
     let before = count();
     thread::sleep(Duration::from_secs(2));
     count() - before
@@ -388,7 +395,7 @@ for_each_destination! {
             thread::scope(|scope| {
                 let source = &bench.source;
                 let writer = scope.spawn(move || {
-                    burst(source, &format!("burst{round}"), 1_500);
+                    burst(source, &format!("burst{round}"), 600);
                     source.remove(format!("old/d{round:05}"));
                 });
                 eventually(SOON, || match arrived(&bench.replica, &format!("burst{round}")) {

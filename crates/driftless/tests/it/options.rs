@@ -7,10 +7,10 @@ use testkit::{Tree, eventually};
 use crate::bench::{Bench, Mirror, SOON, driftless, for_each_destination};
 
 /// The bench without a state file: the options name another one, or none.
-fn start_without_state(bench: &Bench, state: &str, has_daemon: bool) -> Mirror {
+fn start_without_state(bench: &Bench, state: &str) -> Mirror {
     let mut command = driftless();
     command.args(["mirror", "-v", "--state", state]);
-    if has_daemon {
+    if bench.has_daemon() {
         command
             .arg("--password-file")
             .arg(bench.daemon().password_file());
@@ -187,26 +187,26 @@ for_each_destination! {
     }
 }
 
-fn memory(bench: &Bench, has_daemon: bool) {
+fn memory(bench: &Bench) {
     bench.source.write("file", "content");
-    let mirror = start_without_state(bench, ":memory:", has_daemon);
+    let mirror = start_without_state(bench, ":memory:");
     bench.source.write("file", "changed");
     bench.source.write("new", "content");
     bench.finish(mirror);
     bench.source.remove("new");
-    let mirror = start_without_state(bench, ":memory:", has_daemon);
+    let mirror = start_without_state(bench, ":memory:");
     bench.finish(mirror);
     assert!(!Tree::at(bench.path("")).exists(":memory:"));
 }
 
 #[test]
 fn state_in_memory_with_a_directory() {
-    memory(&Bench::with_directory(), false);
+    memory(&Bench::with_directory());
 }
 
 #[test]
 fn state_in_memory_with_a_daemon() {
-    memory(&Bench::with_daemon(), true);
+    memory(&Bench::with_daemon());
 }
 
 #[test]

@@ -10,7 +10,9 @@ fn mirrors_every_kind_of_change(protocol: &str, times: Times) {
     let same = |mirror: &Mirror| {
         let aspects = Aspects::exact().times(times);
         let is_same = || compare(source.root(), replica.root(), &aspects);
-        eventually(SOON, || is_same().map_err(|differences| format!("{differences}\n{}", mirror.said())));
+        eventually(SOON, || {
+            is_same().map_err(|differences| format!("{differences}\n{}", mirror.said()))
+        });
     };
     source.add("d dir\nf dir/file 5000\nf dir/deep/file 10\nl link -> dir/file\nh hard dir/file\np pipe mode=0640");
     source.many("many", 3, 30, 700);

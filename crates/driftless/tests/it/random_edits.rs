@@ -40,26 +40,36 @@ fn check_with_crashes(bench: &mut Bench, seed: u64) {
         let writer = std::thread::spawn(move || {
             for number in 0..10 {
                 edits.steps(STEPS / 10);
-                source.write(format!("large{}", number % 3), content(round as u64, 300_000));
+                source.write(
+                    format!("large{}", number % 3),
+                    content(round as u64, 300_000),
+                );
             }
             done.send(()).unwrap();
             edits
         });
         let mut crashes = Vec::new();
         while is_done.try_recv().is_err() {
-            let crash = random.below(3);
+            let crash = *random
+                .choose(if bench.has_daemon() {
+                    &["mirror", "workers", "daemon"][..]
+                } else {
+                    &["mirror"]
+                })
+                .unwrap();
             match crash {
-                0 => drop(bench.daemon().kill_workers()),
-                1 => bench.daemon_mut().restart(),
+                "workers" => drop(bench.daemon().kill_workers()),
+                "daemon" => bench.daemon_mut().restart(),
                 _ => {
                     mirror.kill();
                     mirror = bench.start();
                 }
             }
-            crashes.push(["workers", "daemon", "mirror"][crash]);
+            crashes.push(crash);
         }
         editor = writer.join().unwrap();
-        let told = |difference| format!("{difference}\nseed {seed}, round {round}, crashes {crashes:?}");
+        let told =
+            |difference| format!("{difference}\nseed {seed}, round {round}, crashes {crashes:?}");
         eventually(SOON, || bench.difference(&mirror).map_err(told));
     }
     bench.finish(mirror);
@@ -81,6 +91,11 @@ mod directory {
     #[test]
     fn seed_3() {
         check(&Bench::with_directory(), 3);
+    }
+
+    #[test]
+    fn crashes_with_seed_9() {
+        check_with_crashes(&mut Bench::with_directory(), 9);
     }
 }
 

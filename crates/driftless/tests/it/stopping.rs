@@ -7,7 +7,7 @@ use testkit::{Signal, eventually};
 use crate::bench::{BIG, Bench, Mirror, SOON, for_each_destination};
 
 /// Ends the mirror while it writes a large file; the replica has no temporary file when everything has ended.
-fn check(bench: &Bench, signal: Signal, has_daemon: bool) {
+fn check(bench: &Bench, signal: Signal) {
     bench.source.write("small", "content");
     bench.source.file("large", BIG);
     let mut mirror = bench.start();
@@ -20,7 +20,7 @@ fn check(bench: &Bench, signal: Signal, has_daemon: bool) {
     mirror.program.signal(signal);
     let (code, said) = mirror.wait_exit();
     assert_eq!(code, 0, "{said}");
-    if has_daemon {
+    if bench.has_daemon() {
         // The workers clean up on their own, when they see that nobody is there any more.
         eventually(SOON, || match bench.daemon().workers().as_slice() {
             [] => Ok(()),
@@ -37,17 +37,17 @@ fn check(bench: &Bench, signal: Signal, has_daemon: bool) {
 
 #[test]
 fn sigterm_with_a_directory() {
-    check(&Bench::with_directory(), Signal::TERM, false);
+    check(&Bench::with_directory(), Signal::TERM);
 }
 
 #[test]
 fn sigterm_with_a_daemon() {
-    check(&Bench::with_daemon(), Signal::TERM, true);
+    check(&Bench::with_daemon(), Signal::TERM);
 }
 
 #[test]
 fn sigint_with_a_daemon() {
-    check(&Bench::with_daemon(), Signal::INT, true);
+    check(&Bench::with_daemon(), Signal::INT);
 }
 
 for_each_destination! {
@@ -58,7 +58,7 @@ for_each_destination! {
     }
 
     fn while_many_files_are_on_their_way(bench: Bench) {
-        bench.source.many("tree", 20, 200, 100);
+        bench.source.many("tree", 20, 50, 100);
         let mut mirror = bench.start();
         eventually(SOON, || match bench.replica.exists("tree/d00001") {
             true => Ok(()),

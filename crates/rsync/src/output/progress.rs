@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use transfer::FileProgress;
+use transfer::{FileProgress, Stats};
 
 use super::number::Human;
 
@@ -21,16 +21,8 @@ pub(crate) struct ProgressLine {
     samples: Vec<(Instant, u64)>,
     start: Option<(Instant, u64)>,
     last_length: usize,
-    /// The last complete file's numbers, of which the line at the end is made.
-    last: Option<Last>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    done: u64,
-    size: u64,
-    transferred: u64,
-    known: u64,
+    /// Bytes of all files that are complete.
+    total_done: u64,
 }
 
 impl ProgressLine {
@@ -41,7 +33,7 @@ impl ProgressLine {
             samples: Vec::new(),
             start: None,
             last_length: 0,
-            last: None,
+            total_done: 0,
         }
     }
 
@@ -92,12 +84,7 @@ impl ProgressLine {
         let line = self.line(done, size, rate(done, elapsed), elapsed.as_secs_f64());
         let check = if progress.all_known { "to" } else { "ir" };
         let (number, left, known) = (progress.transferred, progress.left, progress.known);
-        self.last = Some(Last {
-            done,
-            size,
-            transferred: number,
-            known,
-        });
+        self.total_done = progress.total_done;
         let tail = format!(" (xfr#{number}, {check}-chk={left}/{known})");
         if self.is_total {
             return self.shown(line + &tail);
@@ -109,18 +96,22 @@ impl ProgressLine {
     }
 
     /// The line for the whole transfer when nothing is left to check; `None` if each file had its own.
-    pub(crate) fn end(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let Last {
-            done,
-            size,
-            transferred,
-            known,
-        } = self.last.filter(|_| self.is_total)?;
+    pub(crate) fn end(&mut self, stats: &Stats, now: Instant) -> Option<Vec<u8>> {
+        if !self.is_total {
+            return None;
+        }
         let elapsed = self
             .start
             .map_or(Duration::ZERO, |(at, _)| now.duration_since(at));
-        let line = self.line(done, size, rate(done, elapsed), elapsed.as_secs_f64());
-        Some(self.shown(line + &format!(" (xfr#{transferred}, to-chk=0/{known})")))
+        let done = self.total_done;
+        let line = self.line(
+            done,
+            stats.total_size,
+            rate(done, elapsed),
+            elapsed.as_secs_f64(),
+        );
+        let (number, known) = (stats.transferred, stats.listed.total());
+        Some(format!("\r{line} (xfr#{number}, to-chk=0/{known})").into_bytes())
     }
 
     /// The line over the one before, whose rest it blanks.
@@ -187,6 +178,8 @@ fn clock(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use transfer::Counts;
+
     use super::*;
 
     fn at(done: u64, finished: bool) -> FileProgress<'static> {
@@ -245,6 +238,16 @@ mod tests {
             "\r              6   0%    0.00kB/s    0:00:00  "
         );
         let end = start + Duration::from_secs(3);
+        let listed = Counts {
+            files: 8,
+            ..Counts::default()
+        };
+        let stats = Stats {
+            total_size: 300_010,
+            transferred: 2,
+            listed,
+            ..Stats::default()
+        };
         let mut last = at(300_000, true);
         last.all_known = false;
         assert_eq!(
@@ -252,7 +255,7 @@ mod tests {
             "\r        300,006  99%   97.66kB/s    0:00:03 (xfr#2, ir-chk=5/8)"
         );
         assert_eq!(
-            text(line.end(end)),
+            text(line.end(&stats, end)),
             "\r        300,006  99%   97.66kB/s    0:00:03 (xfr#2, to-chk=0/8)"
         );
     }

@@ -63,7 +63,11 @@ fn run(program: &Path, line: &str) -> Said {
         .expect("sh");
     let place = dir.path().to_string_lossy().into_owned();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&place, "@");
-    let mut err: Vec<String> = text(&output.stderr).lines().map(without_place).collect();
+    let mut err: Vec<String> = text(&output.stderr)
+        .lines()
+        .map(without_numbers)
+        .map(|line| without_place(&line))
+        .collect();
     err.dedup();
     let mut out: Vec<String> = text(&output.stdout).lines().map(without_numbers).collect();
     // rsync's generator speaks for itself, at a time of its own; a stable sort keeps the order of its lines.
@@ -110,7 +114,9 @@ fn is_of_generator(line: &str) -> bool {
     ["deleting ", "*deleting ", "skipping ", "not creating "]
         .iter()
         .any(|start| line.starts_with(start))
-        || line.ends_with(" is uptodate")
+        || [" is uptodate", " exists", " is newer", "-size"]
+            .iter()
+            .any(|end| line.ends_with(end))
 }
 
 /// Where in its source a program decided is its own affair.

@@ -67,7 +67,7 @@ impl<'a> ListReader<'a> {
             for entry in &mut list.entries {
                 self.ids.map(&mut entry.uid, &mut entry.gid);
             }
-            if !self.format.protocol.ends_list_with_errors() {
+            if self.format.protocol.ends_list_with_errors() {
                 let errors = incoming.read(|cursor| cursor.int())?;
                 self.report.io_error(IoErrors::from_wire(errors));
             }

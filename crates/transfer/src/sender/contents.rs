@@ -1,16 +1,14 @@
 //! One file's content as a token stream (wire-files.md 12 and 13).
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, IoSliceMut, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use delta::{FileSum, Index, Signature, Sink};
-use tree::Meta;
-use wire::TokenEncoder;
+use wire::{Item, SumHead, TokenEncoder};
 
-use super::{Sender, Target};
+use super::{Catalogue, Opened, Sender, Sent};
 use crate::Error;
-use crate::batch::{Item, Progress};
 use crate::stream::Stream;
 
 /// The longest literal in one plain token. Receivers up to 3.2.7 refuse more (`invalid uncompressed token length`).
@@ -21,43 +19,40 @@ const LITERALS_AT_ONCE: usize = 4;
 
 const READ_SIZE: usize = LITERALS_AT_ONCE * LITERAL_MAX;
 
-impl Sender<'_> {
+impl<C: Catalogue> Sender<'_, C> {
     /// Sends a file as literal data and references to the receiver's `basis`, and the checksum that proves it.
     pub(super) fn content(
         &mut self,
-        target: &Target<'_>,
-        wanted: &Item,
-        file: &File,
-        opened: &Meta,
+        number: u32,
+        item: &Item,
+        head: &SumHead,
+        opened: Opened,
         basis: &Signature,
     ) -> Result<(), Error> {
+        let Opened { file, meta, in_place, appends } = opened;
+        let catalogue = &mut self.catalogue;
         let mut answer = Answer {
             stream: self.stream,
             tokens: &mut self.tokens,
             sum: self.session.transfer_sum(),
-            progress: self.progress,
-            sent: 0,
+            progress: &mut |bytes| catalogue.progress(bytes),
+            literal: 0,
+            matched: 0,
         };
-        let damage = match basis.blocks().count() {
-            0 => answer.whole_file(file, opened.size)?,
-            _ => answer.delta(file, opened.size, basis, &self.session.block_sum())?,
+        let damage = match (appends, basis.blocks().count()) {
+            (Some(verifies), _) => answer.tail(&file, meta.size, head.described_length(), verifies)?,
+            (None, 0) => answer.whole_file(&file, meta.size)?,
+            (None, _) => answer.delta(&file, meta.size, basis, &self.session.block_sum(), in_place)?,
         };
-        self.applied.bytes += answer.sent;
-        let Answer { sum, .. } = answer;
+        let Answer { sum, literal, matched, .. } = answer;
         self.tokens.end_file(self.stream.out());
         let digest = sum.finish();
         // A wrong sum makes the receiver throw away what we could not read rightly.
         let digest = if damage.is_some() { digest.spoiled() } else { digest };
         self.stream.out().extend_from_slice(&digest);
         self.stream.flush_if_large()?;
-        let after = self.source.lstat(target.content)?;
-        let is_same = opened.unchanged_since(&wanted.meta) && after.is_some_and(|after| after.unchanged_since(opened));
-        if damage.is_some() || !is_same {
-            self.applied.changed.insert(wanted.path.clone());
-        }
-        self.applied.files += 1;
-        (self.progress)(Progress::File);
-        Ok(())
+        let sent = Sent { opened: meta, literal, matched, digest: digest.to_vec(), damage };
+        self.catalogue.sent(number, item, sent)
     }
 }
 
@@ -66,8 +61,9 @@ struct Answer<'a> {
     stream: &'a mut Stream,
     tokens: &'a mut TokenEncoder,
     sum: FileSum,
-    progress: &'a mut dyn FnMut(Progress),
-    sent: u64,
+    progress: &'a mut dyn FnMut(u64),
+    literal: u64,
+    matched: u64,
 }
 
 impl Answer<'_> {
@@ -90,15 +86,39 @@ impl Answer<'_> {
         Ok(None)
     }
 
+    /// Sends what comes after the receiver's `known` bytes.
+    fn tail(&mut self, mut file: &File, length: u64, known: u64, verifies: bool) -> Result<Option<io::Error>, Error> {
+        let known = known.min(length);
+        if verifies {
+            let mut data = vec![0; READ_SIZE];
+            let mut left = known;
+            while left > 0 {
+                let want = usize::try_from(left).unwrap_or(READ_SIZE).min(READ_SIZE);
+                match uninterrupted(|| file.read(&mut data[..want])) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        self.sum.update(&data[..count]);
+                        left -= count as u64;
+                    }
+                    Err(error) => return Ok(Some(error)),
+                }
+            }
+        } else if let Err(error) = file.seek(SeekFrom::Start(known)) {
+            return Ok(Some(error));
+        }
+        self.whole_file(file, length - known)
+    }
+
     fn delta(
         &mut self,
         file: &File,
         length: u64,
         basis: &Signature,
         strong: &delta::StrongSum,
+        in_place: bool,
     ) -> Result<Option<io::Error>, Error> {
         let mut source = |offset: u64, buffer: &mut [u8]| file.read_at(buffer, offset);
-        let outcome = delta::search(&mut source, length, &Index::new(basis), strong, false, self)?;
+        let outcome = delta::search(&mut source, length, &Index::new(basis), strong, in_place, self)?;
         Ok(outcome.damage)
     }
 
@@ -131,8 +151,8 @@ impl Answer<'_> {
     }
 
     fn note_sent(&mut self, count: usize) {
-        self.sent += count as u64;
-        (self.progress)(Progress::Bytes(count as u64));
+        self.literal += count as u64;
+        (self.progress)(count as u64);
     }
 }
 
@@ -148,6 +168,7 @@ impl Sink for Answer<'_> {
 
     fn matched(&mut self, block: u32, data: &[u8]) -> Result<(), Error> {
         self.sum.update(data);
+        self.matched += data.len() as u64;
         self.tokens.matched(block, data, self.stream.out());
         self.stream.flush_if_large()
     }

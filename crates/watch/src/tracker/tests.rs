@@ -49,6 +49,7 @@ impl Late {
             inotify: Some(Arc::clone(&inotify)),
             prune,
             max_watches,
+            gives_up: false,
             poll_every: Duration::from_millis(1),
             sink,
             stop: Arc::default(),

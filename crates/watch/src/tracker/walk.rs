@@ -73,7 +73,8 @@ impl Tracker {
     pub(super) fn walk(&mut self, top: NodeId, extent: Extent) {
         let mut rest = vec![top];
         while let Some(dir) = rest.pop() {
-            if self.stop.load(Ordering::Relaxed) {
+            let useless = self.gives_up && self.polled.any_limited();
+            if useless || self.stop.load(Ordering::Relaxed) {
                 return;
             }
             self.read(dir, extent, &mut rest);

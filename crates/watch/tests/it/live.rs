@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use driftless_watch::{Change, Notice, Reason, Settings, Source, Touch, Watcher};
+use driftless_watch::{Change, Error, Notice, Reason, Settings, Source, Touch, Watcher};
 use tempfile::TempDir;
 
 /// The paths that a consumer of the stream has been told to look at.
@@ -65,6 +65,23 @@ fn start(source: Source) -> (TempDir, Watcher, Receiver<Vec<Change>>) {
     (root, watcher, changes)
 }
 
+/// Whether this process may use fanotify; tests that need it say that they are skipped.
+pub(crate) fn may_use_fanotify() -> bool {
+    let root = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        source: Source::Fanotify,
+        ..Settings::default()
+    };
+    match Watcher::start(root.path(), settings) {
+        Ok(_) => true,
+        Err(error @ Error::Fanotify { .. }) => {
+            eprintln!("skipped: {error}");
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// Receives until `enough` or for ten seconds.
 fn until(
     root: &Path,
@@ -102,6 +119,13 @@ fn two_hundred_trees(source: Source) {
 #[test]
 fn two_hundred_trees_with_inotify() {
     two_hundred_trees(Source::Inotify);
+}
+
+#[test]
+fn two_hundred_trees_with_fanotify() {
+    if may_use_fanotify() {
+        two_hundred_trees(Source::Fanotify);
+    }
 }
 
 #[test]
@@ -151,6 +175,13 @@ fn writers(source: Source) {
 #[test]
 fn writers_with_inotify() {
     writers(Source::Inotify);
+}
+
+#[test]
+fn writers_with_fanotify() {
+    if may_use_fanotify() {
+        writers(Source::Fanotify);
+    }
 }
 
 #[test]
@@ -209,7 +240,14 @@ fn polling_tells_creation_writing_and_removal() {
 
 #[test]
 fn a_rename_is_told_promptly_and_as_one() {
-    let (root, _watcher, changes) = start(Source::Inotify);
+    rename(Source::Inotify);
+    if may_use_fanotify() {
+        rename(Source::Fanotify);
+    }
+}
+
+fn rename(source: Source) {
+    let (root, _watcher, changes) = start(source);
     fs::create_dir_all(root.path().join("a/b")).unwrap();
     let mut told = Told::default();
     until(root.path(), &changes, &mut told, |told| {
@@ -251,7 +289,9 @@ fn the_limit_is_told_and_what_is_beyond_it_is_seen() {
 
 #[test]
 fn the_stream_ends_with_the_root() {
-    for source in [Source::Inotify, Source::Poll] {
+    let mut sources = vec![Source::Inotify, Source::Poll];
+    sources.extend(may_use_fanotify().then_some(Source::Fanotify));
+    for source in sources {
         let (root, _watcher, changes) = start(source);
         fs::remove_dir_all(root.path()).unwrap();
         let last = changes.iter().flatten().last();

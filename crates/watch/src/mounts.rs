@@ -1,0 +1,89 @@
+//! Where filesystems are mounted, as this process sees it.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// The list of mounts. Its descriptor has an exceptional condition (poll(2)) when the list has changed.
+#[derive(Debug)]
+pub(crate) struct Mounts(File);
+
+/// A mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// What the kernel numbers it by.
+    pub(crate) id: i32,
+    /// Where it is; absolute.
+    pub(crate) at: PathBuf,
+}
+
+impl Mounts {
+    pub(crate) fn open() -> std::io::Result<Mounts> {
+        File::open("/proc/self/mountinfo").map(Mounts)
+    }
+
+    /// A descriptor to wait with.
+    pub(crate) fn bell(&self) -> std::io::Result<OwnedFd> {
+        Ok(self.0.try_clone()?.into())
+    }
+
+    /// All mounts, those hidden by others too.
+    pub(crate) fn read(&mut self) -> std::io::Result<Vec<Mount>> {
+        let mut text = Vec::new();
+        self.0.rewind()?;
+        self.0.read_to_end(&mut text)?;
+        let lines = text.split(|&byte| byte == b'\n');
+        Ok(lines.filter_map(parse).collect())
+    }
+}
+
+/// A line: id, parent, device, root, mount point and more (proc(5)).
+fn parse(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let at = PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.nth(3)?)));
+    Some(Mount { id, at })
+}
+
+/// Spaces and the like are written as a backslash and three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = &rest[4..];
+            }
+            _ => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_space_in_its_path() {
+        let line = br"36 35 98:0 / /mnt/a\040b\134c rw,noatime shared:1 - ext4 /dev/sda rw";
+        let expected = Mount {
+            id: 36,
+            at: r"/mnt/a b\c".into(),
+        };
+        assert_eq!(parse(line), Some(expected));
+        assert_eq!(parse(b""), None);
+    }
+
+    #[test]
+    fn the_root_is_mounted() {
+        let mounts = Mounts::open().unwrap().read().unwrap();
+        assert!(mounts.iter().any(|mount| mount.at == PathBuf::from("/")));
+    }
+}
