@@ -4,7 +4,11 @@
 //! into a draft. A directory whose content at the replica nobody knows (a first start, a broken session) is
 //! listed *whole*, one level, so that what is too much there goes too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod parents;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use transfer::{Batch, Item, Renamed};
 use tree::{Identity, Kind, Meta};
 
+use self::parents::Parents;
 use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger};
 use crate::source::{Child, Source};
@@ -192,6 +197,14 @@ impl Draft<'_> {
         {
             self.look_at_other_names(path, held.version.identity(), taken.since, stack)?;
         }
+        if let (Some(meta), Some(held)) = (&meta, &held)
+            && held.version.kind == Kind::Dir
+            && meta.kind != Kind::Dir
+        {
+            for (name, _) in self.ledger.children(path)? {
+                self.done.forgotten.push(path.join(OsString::from_vec(name)));
+            }
+        }
         match (meta, held) {
             (None, None) => {
                 // It came and went: what is left of that is the time of its directory.
@@ -228,9 +241,9 @@ impl Draft<'_> {
 
     /// A path that the replica holds and the source no longer has.
     fn removed(&mut self, path: &Path, since: Instant, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
-        let topmost = self.topmost_missing(path)?;
+        let (topmost, is_replaced) = self.topmost_missing(path)?;
         let parent = topmost.parent().unwrap_or(Path::new(""));
-        if self.done.whole.contains(parent) {
+        if is_replaced || self.done.whole.contains(parent) {
             self.done.forgotten.push(topmost.to_owned());
         } else if self.abilities.removes_by_name {
             if !topmost.ancestors().any(|above| self.done.gone.contains(above)) {
@@ -242,17 +255,17 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The first missing directory on the way to a missing path.
-    fn topmost_missing<'p>(&self, path: &'p Path) -> Result<&'p Path, PlanError> {
+    /// The first missing name on the way to a missing path, and whether what is above it is no directory any more: then
+    /// that is replaced together with its content.
+    fn topmost_missing<'p>(&self, path: &'p Path) -> Result<(&'p Path, bool), PlanError> {
         let mut topmost = path;
         while let Some(parent) = topmost.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             match self.source.lstat(parent)? {
-                Some(meta) if meta.kind == Kind::Dir => break,
-                // A directory that became a file is replaced together with its content.
-                Some(_) | None => topmost = parent,
+                Some(meta) => return Ok((topmost, meta.kind != Kind::Dir)),
+                None => topmost = parent,
             }
         }
-        Ok(topmost)
+        Ok((topmost, false))
     }
 
     fn directory(
@@ -473,7 +486,7 @@ impl Draft<'_> {
             ..Plan::default()
         };
         let gone = std::mem::take(&mut self.done.gone);
-        let mut parents = Parents { source: self.source, ledger: self.ledger, seen: HashMap::new() };
+        let mut parents = Parents::new(self.source, self.ledger);
         plan.quick = parents.complete(quick, gone)?;
         plan.quick.batch.whole = std::mem::take(&mut self.done.whole);
         self.add_renames(&mut plan.quick.batch)?;
@@ -519,76 +532,6 @@ impl Draft<'_> {
         for item in self.items.values_mut() {
             item.exact |= item.item.meta.link_group().is_some_and(|group| exact.contains(&group));
         }
-    }
-}
-
-/// Makes a batch of items by adding the directories above them.
-struct Parents<'a> {
-    source: &'a Source,
-    ledger: &'a Ledger,
-    seen: HashMap<PathBuf, Option<Above>>,
-}
-
-/// A directory above something.
-#[derive(Clone, Copy)]
-struct Above {
-    meta: Meta,
-    whole: bool,
-}
-
-impl Parents<'_> {
-    fn complete(&mut self, items: Vec<DraftItem>, gone: BTreeSet<PathBuf>) -> Result<Errand, PlanError> {
-        let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
-        for DraftItem { item, note, .. } in items {
-            all.insert(item.path.clone(), (item, note));
-        }
-        let mut orphans = Vec::new();
-        for path in all.keys().cloned().collect::<Vec<_>>() {
-            if !self.add_above(&path, &mut all)? {
-                orphans.push(path);
-            }
-        }
-        for orphan in orphans {
-            all.remove(&orphan);
-        }
-        let mut kept = Vec::new();
-        for path in gone {
-            if self.add_above(&path, &mut all)? {
-                kept.push(path);
-            }
-        }
-        let (items, notes) = all.into_values().unzip();
-        Ok(Errand { batch: Batch { items, gone: kept, ..Batch::default() }, notes })
-    }
-
-    /// Adds the directories above `path`. False if one of them is gone meanwhile: then there is no place for
-    /// `path` either, and the event of that removal leads to another look.
-    fn add_above(&mut self, path: &Path, all: &mut BTreeMap<PathBuf, (Item, Note)>) -> Result<bool, PlanError> {
-        for dir in path.ancestors().skip(1) {
-            match all.get(dir) {
-                Some((item, _)) if item.meta.kind == Kind::Dir => {}
-                Some(_) => return Ok(false),
-                None => {
-                    let Some(Above { meta, whole }) = self.look_up(dir)? else { return Ok(false) };
-                    let item = Item { path: dir.to_owned(), meta, target: None };
-                    all.insert(dir.to_owned(), (item, Note { doubtful: false, whole, is_update: false, is_elsewhere: false }));
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// What is known of a directory above something, looked up once; `None` if there is none any more.
-    fn look_up(&mut self, dir: &Path) -> Result<Option<Above>, PlanError> {
-        if let Some(known) = self.seen.get(dir) {
-            return Ok(*known);
-        }
-        let above = match self.source.lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) {
-            Some(meta) => Some(Above { meta, whole: self.ledger.held(dir)?.is_some_and(|held| held.whole) }),
-            None => None,
-        };
-        self.seen.insert(dir.to_owned(), above);
-        Ok(above)
     }
 }
 

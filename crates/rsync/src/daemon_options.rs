@@ -99,7 +99,7 @@ impl DaemonGiven {
                 b"--" => break,
                 [b'-', b'-', text @ ..] => given.long(word, text, &mut left)?,
                 [b'-', letters @ ..] if !letters.is_empty() => {
-                    given.cluster(word, letters, &mut left)?
+                    given.cluster(word, letters, &mut left)?;
                 }
                 // A server's base directory; the daemon takes no operands.
                 _ => {}

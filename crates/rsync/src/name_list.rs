@@ -43,7 +43,8 @@ pub(crate) fn read(meant: &Meant) -> Result<Option<FilesFrom>, Stop> {
 fn names(text: &[u8], nul: bool, has_comments: bool) -> Vec<Vec<u8>> {
     let ends: &[u8] = if nul { b"\0" } else { b"\n\r\0" };
     text.split(|byte| ends.contains(byte))
-        .filter(|name| !name.is_empty() && !(has_comments && matches!(name[0], b'#' | b';')))
+        .filter(|name| !name.is_empty())
+        .filter(|name| !(has_comments && matches!(name[0], b'#' | b';')))
         .map(<[u8]>::to_vec)
         .collect()
 }

@@ -167,7 +167,7 @@ impl<O: Write, E: Write> Printer<O, E> {
                 match severity {
                     Severity::Info => self.info(text, now),
                     Severity::Error | Severity::ErrorXfer | Severity::Warning => {
-                        self.error(text, now)
+                        self.error(text, now);
                     }
                 }
             }

@@ -318,7 +318,19 @@ mod tests {
 
     fn check(row: &Opt, line: &str) {
         match read(line) {
-            Ok(given) => assert_eq!(given.operands, [b"a", b"b"], "{line}"),
+            Ok(given) => {
+                assert_eq!(given.operands, [b"a", b"b"], "{line}");
+                // Every row does something, but for those that ask for what is so anyhow.
+                let is_default = ["motd", "inc-recursive", "implied-dirs"].contains(&row.long)
+                    || line.contains("--no-");
+                let plain = read(if line.starts_with('-') && !line.starts_with("--") {
+                    "-v a b"
+                } else {
+                    "a b"
+                });
+                let unchanged = format!("{given:?}") == format!("{:?}", plain.expect("legal"));
+                assert!(is_default || !unchanged, "{line} does nothing");
+            }
             Err(stop) => assert!(row.long == "crtimes", "{line}: {stop:?}"),
         }
     }

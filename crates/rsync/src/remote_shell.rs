@@ -121,14 +121,14 @@ mod tests {
     use crate::alias::Aliases;
     use crate::parse::{Invocation, parse};
 
-    fn shell(line: &[&str], env: Env) -> Result<String, Stop> {
+    fn shell(line: &[&str], env: &Env) -> Result<String, Stop> {
         let words: Vec<Vec<u8>> = line.iter().map(|word| word.as_bytes().to_vec()).collect();
         let Ok(Invocation::Transfer(given)) = parse(&words, &Aliases::default()) else {
             panic!("{line:?}")
         };
-        let meant = Meant::new(*given, &env, &jiff::Zoned::now()).expect("legal");
+        let meant = Meant::new(*given, env, &jiff::Zoned::now()).expect("legal");
         let host = meant.route.host().expect("a remote route").clone();
-        let words = command(&meant, &host, &[b"--server".to_vec()], &env)?;
+        let words = command(&meant, &host, &[b"--server".to_vec()], env)?;
         let words: Vec<String> = words
             .iter()
             .map(|word| String::from_utf8_lossy(word).into_owned())
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn commands() {
-        let told = |line: &[&str]| shell(line, Env::default()).expect("legal");
+        let told = |line: &[&str]| shell(line, &Env::default()).expect("legal");
         assert_eq!(told(&["u@h:a", "d"]), "ssh|-l|u|h|rsync|--server");
         assert_eq!(
             told(&["-4", "-e", "/usr/bin/ssh -p 22", "h:a", "d"]),
@@ -167,7 +167,7 @@ mod tests {
             "ssh|-l|x|h|rsync|--server|--daemon|."
         );
         assert_eq!(
-            shell(&["h:a", "d"], [("RSYNC_RSH", "my rsh")].into()).expect("legal"),
+            shell(&["h:a", "d"], &[("RSYNC_RSH", "my rsh")].into()).expect("legal"),
             "my|rsh|h|rsync|--server"
         );
     }
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_quote_without_its_pair() {
         assert_eq!(
-            shell(&["-e", "ssh 'x", "h:a", "d"], Env::default()),
+            shell(&["-e", "ssh 'x", "h:a", "d"], &Env::default()),
             Err(Stop::syntax("Missing trailing-' in remote-shell command."))
         );
     }

@@ -5,7 +5,7 @@ use wire::Tilde;
 use crate::given::{BasisKind, Dirs, Given};
 use crate::host::{Access, Route};
 use crate::meant::{Meant, NameList};
-use crate::table::{self, Forward};
+use crate::table::{self, Forward, WriteWords};
 
 /// The server's words, without its program's name.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Outgoing<'_> {
 
     /// The words of the rows with these places, in order. Rows of one place keep the table's order.
     fn options(&self, words: &mut Words, places: impl Fn(u8) -> bool) {
-        let mut writers: Vec<(u8, fn(&Outgoing<'_>, &mut Words))> = Vec::new();
+        let mut writers: Vec<(u8, WriteWords)> = Vec::new();
         for forward in table::rows().flat_map(|row| row.forward) {
             if let Forward::Words { place, to, write } = forward
                 && to.is(self.server_sends)

@@ -80,7 +80,7 @@ fn read(text: &str) -> Option<Moment> {
         }
     }
     match time {
-        Some(time) if !(time.is_empty() && !date.is_empty()) => {
+        Some(time) if !time.is_empty() || date.is_empty() => {
             let (hour, minute) = time.split_once(':')?;
             moment.hour = if hour.is_empty() {
                 None

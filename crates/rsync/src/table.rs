@@ -107,9 +107,12 @@ pub enum Forward {
         /// Who must know.
         to: Peer,
         /// Adds them.
-        write: fn(&Outgoing<'_>, &mut Words),
+        write: WriteWords,
     },
 }
+
+/// Adds the words that tell a server of an option.
+pub type WriteWords = fn(&Outgoing<'_>, &mut Words);
 
 impl std::fmt::Debug for Forward {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

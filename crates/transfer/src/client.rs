@@ -14,6 +14,7 @@ use crate::outgoing::Outgoing;
 use crate::receiving::Receiving;
 use crate::report::Reporter;
 use crate::requested::Requested;
+use crate::sending::Sending;
 use crate::session::{Session, exchange_versions};
 use crate::stream::Stream;
 use crate::{Connection, Error, Link};
@@ -101,9 +102,16 @@ impl Client {
     ///
     /// # Errors
     /// What ends the run before its end.
-    pub fn send(self, options: Options, sources: &[OsString], events: &dyn Events) -> Result<Outcome, Error> {
-        let _ = (options, sources, events);
-        Err(Error::Unsupported("sending to a server"))
+    pub fn send(mut self, mut options: Options, sources: &[OsString], events: &dyn Events) -> Result<Outcome, Error> {
+        settle_defaults(&mut options, self.session.protocol);
+        if tells_receiver_rules(&options, self.session.protocol) {
+            self.send_rules(&options, Side::Sender)?;
+        }
+        let rules = Arc::new(std::mem::take(&mut options.rules));
+        let Self { mut stream, session } = self;
+        let report = Reporter::new(events);
+        let sending = Sending { session: &session, options: &options, rules, report: &report, is_client: true };
+        sending.run(&mut stream, sources)
     }
 
     fn agree(
@@ -140,6 +148,12 @@ impl Client {
         self.stream.out().push(0);
         self.stream.flush()
     }
+}
+
+/// Whether a client that sends tells the receiver its filter rules (wire-session.md 6.1).
+pub(crate) fn tells_receiver_rules(options: &Options, protocol: Protocol) -> bool {
+    options.prune_empty_dirs
+        || options.delete.is_some() && (!options.delete_excluded || protocol.has_filter_modifiers())
 }
 
 /// What the protocol decides where the options leave it open.

@@ -48,6 +48,8 @@ mod requester;
 mod rights;
 mod scan;
 mod sender;
+mod sending;
+mod server;
 mod session;
 mod stream;
 mod sums;
@@ -73,3 +75,4 @@ pub use options::{
 pub use outgoing::Speaker;
 pub use push::{PushOptions, Pushed};
 pub use rights::Rights;
+pub use server::Server;

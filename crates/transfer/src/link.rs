@@ -136,6 +136,11 @@ impl Link {
         Ok((Self { writer: None, ..self }, writing))
     }
 
+    /// Whether what the peer says is read here.
+    pub(crate) fn reads(&self) -> bool {
+        !self.only_writes
+    }
+
     /// Ends whatever either half is waiting for.
     pub(crate) fn stop(&self) -> Cancel {
         self.stop.clone()

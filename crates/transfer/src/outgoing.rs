@@ -49,28 +49,34 @@ impl Outgoing {
     }
 }
 
-/// Tells a server's client, and with it the user, something.
+/// Tells a server's client, and with it the user, something. It is sent when the session sends next.
 #[derive(Debug, Clone)]
-pub struct Speaker(pub(crate) Arc<Outgoing>);
+pub struct Speaker {
+    queue: Queue,
+    protocol: Protocol,
+}
+
+/// Framed messages that wait to be sent.
+pub(crate) type Queue = Arc<Mutex<Vec<u8>>>;
 
 impl Speaker {
-    /// Sends a text, usually a line with its line end. What is too long for a message is cut.
-    ///
-    /// # Errors
-    /// Those of a broken connection.
-    pub fn say(&self, severity: Severity, text: &[u8]) -> Result<(), Error> {
-        let text = text[..text.len().min(Code::TEXT_MAX)].to_vec();
-        self.0.message(&Message::Text(severity, text))
+    pub(crate) fn new(queue: Queue, protocol: Protocol) -> Self {
+        Self { queue, protocol }
     }
 
-    /// Tells the client with which code we leave (wire-session.md 4.7).
-    ///
-    /// # Errors
-    /// Those of a broken connection.
-    pub fn leave(&self, code: u8) -> Result<(), Error> {
-        match self.0.protocol.has_error_exit() {
-            true => self.0.message(&Message::ErrorExit(Some(i32::from(code)))),
-            false => self.0.flush(),
+    /// Sends a text, usually a line with its line end. What is too long for a message is cut.
+    pub fn say(&self, severity: Severity, text: &[u8]) {
+        self.message(&Message::Text(severity, text[..text.len().min(Code::TEXT_MAX)].to_vec()));
+    }
+
+    /// Tells the client with which code we leave (wire-session.md 4.7), if it can understand that.
+    pub fn leave(&self, code: u8) {
+        if self.protocol.has_error_exit() {
+            self.message(&Message::ErrorExit(Some(i32::from(code))));
         }
+    }
+
+    pub(crate) fn message(&self, message: &Message) {
+        message.encode(self.protocol, &mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -186,11 +186,15 @@ impl Catalogue for Batched<'_> {
         Ok(target.item.is_some_and(|item| item.meta.kind == Kind::File))
     }
 
+    fn appends(&self) -> Option<bool> {
+        None
+    }
+
     fn open(&mut self, number: u32, _: &wire::Item, _: &SumHead) -> Result<Opened, IoErrors> {
         let Some(target) = self.targets.get(number as usize) else { return Err(IoErrors::GENERAL) };
         self.touched.insert(target.path.to_owned());
         match self.source.open_regular(target.content) {
-            Ok((file, meta)) => Ok(Opened { file, meta, in_place: false, appends: None }),
+            Ok((file, meta)) => Ok(Opened { file, meta, in_place: false }),
             Err(error) => {
                 self.applied.changed.insert(target.path.to_owned());
                 Err(if error.vanished() { IoErrors::VANISHED } else { IoErrors::GENERAL })

@@ -2,6 +2,7 @@
 //!
 //! What the numbers of the session stand for is a [`Catalogue`]'s to know: a mirror's batch, or lists of a tree.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 
@@ -24,6 +25,9 @@ pub(crate) trait Catalogue {
     /// # Errors
     /// If it stands for nothing.
     fn is_file(&self, number: u32) -> Result<bool, Error>;
+
+    /// Whether only what comes after the described length is sent; `Some(true)` if the sum covers the rest, too.
+    fn appends(&self) -> Option<bool>;
 
     /// Opens a file whose content is wanted. What goes wrong has been reported, and is summed up in the answer.
     fn open(&mut self, number: u32, item: &Item, head: &SumHead) -> Result<Opened, IoErrors>;
@@ -56,8 +60,6 @@ pub(crate) struct Opened {
     pub(crate) meta: Meta,
     /// The receiver writes over its basis while it reads it.
     pub(crate) in_place: bool,
-    /// Only what comes after the described length is sent; `Some(true)` if the sum covers the rest, too.
-    pub(crate) appends: Option<bool>,
 }
 
 /// What has been sent of a file.
@@ -81,6 +83,8 @@ pub(crate) struct Sender<'a, C> {
     tokens: TokenEncoder,
     io_errors: IoErrors,
     is_server: bool,
+    /// Files that have been appended to once.
+    answered: HashSet<u32>,
     pub(crate) catalogue: C,
 }
 
@@ -95,6 +99,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             tokens: TokenEncoder::new(session.compression, session.level, session.protocol),
             io_errors: IoErrors::empty(),
             is_server: false,
+            answered: HashSet::new(),
             catalogue,
         }
     }
@@ -210,17 +215,20 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         let digest_length = self.session.checksum.digest_length();
         let protocol = self.session.protocol;
         let head = self.stream.read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
+        // What is appended to has a length, and no sums. A repetition is no appending.
+        let appends = self.catalogue.appends().filter(|_| phase == 0 && !self.answered.contains(&number));
+        let described = if appends.is_some() { SumHead::default() } else { head };
+        let basis = sums::read_basis(self.stream, self.session, &described)?;
         match self.catalogue.open(number, &item, &head) {
             Ok(opened) => {
-                // What is appended to has a length, and no sums.
-                let described = if opened.appends.is_some() { SumHead::default() } else { head };
-                let basis = sums::read_basis(self.stream, self.session, &described)?;
+                if self.catalogue.appends().is_some() {
+                    self.answered.insert(number);
+                }
                 self.echo(number, &item);
                 head.encode(self.stream.out());
-                self.content(number, &item, &head, opened, &basis)
+                self.content(number, &item, appends.map(|verifies| (head.described_length(), verifies)), opened, &basis)
             }
             Err(errors) => {
-                sums::read_basis(self.stream, self.session, &head)?;
                 self.io_errors |= errors;
                 match protocol.has_no_send() {
                     true => self.stream.send_message(&Message::NoSend(number), protocol),

@@ -144,7 +144,9 @@ impl Options {
             && (matches!(self.delete, Some(DeleteWhen::Before | DeleteWhen::After))
                 || self.delay_updates
                 || self.prune_empty_dirs);
-        self.recursive && self.inc_recursive && !vetoes
+        // The parents that whole paths imply would each be in another list.
+        let sends_paths = !receives && (self.relative || self.files_from.is_some());
+        self.recursive && self.inc_recursive && !vetoes && !sends_paths
     }
 }
 

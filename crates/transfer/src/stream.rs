@@ -4,6 +4,7 @@
 //! into `heard`, what the peer says beside the data. What we say is collected in `out`, with room for the frame's header in
 //! front, so that file contents are read straight into the frame they leave in.
 
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use wire::{Code, Cursor, Demux, Incoming, Message, Stop};
@@ -11,6 +12,7 @@ use wire::{Code, Cursor, Demux, Incoming, Message, Stop};
 use crate::Error;
 use crate::heard::Heard;
 use crate::link::Link;
+use crate::outgoing::{Queue, Speaker};
 
 /// Output is sent when it has grown to this, in bytes: large writes, few system calls.
 const FLUSH_AT: usize = 256 << 10;
@@ -34,6 +36,8 @@ pub(crate) struct Stream {
     inbox: Option<Vec<Message>>,
     out: Vec<u8>,
     multiplexes: bool,
+    /// What others want to be said beside the data.
+    queue: Queue,
 }
 
 impl Stream {
@@ -49,6 +53,7 @@ impl Stream {
             inbox: None,
             out: Vec::new(),
             multiplexes: false,
+            queue: Queue::default(),
         }
     }
 
@@ -62,8 +67,9 @@ impl Stream {
         let (reading, writing) = self.link.split()?;
         let mut speaking = Self::new(writing, self.patience);
         speaking.multiplexes = self.multiplexes;
+        speaking.queue = Arc::clone(&self.queue);
         speaking.open_frame();
-        let hearing = Self { link: reading, out: Vec::new(), multiplexes: false, ..self };
+        let hearing = Self { link: reading, out: Vec::new(), multiplexes: false, queue: Queue::default(), ..self };
         Ok((hearing, speaking))
     }
 
@@ -154,8 +160,29 @@ impl Stream {
         if self.out.len() >= FLUSH_AT { self.flush() } else { Ok(()) }
     }
 
+    /// A way to say something beside the data. It leaves with the next flush.
+    pub(crate) fn speaker(&self, protocol: wire::Protocol) -> Speaker {
+        Speaker::new(Arc::clone(&self.queue), protocol)
+    }
+
+    /// Input that was read by somebody else.
+    pub(crate) fn put_back(&mut self, mut read_ahead: Vec<u8>) {
+        self.raw.append(&mut read_ahead);
+        self.data.append(&mut self.raw);
+    }
+
     /// Sends what has been said.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.flush_data()?;
+        let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        if queued.is_empty() || !self.multiplexes {
+            return Ok(());
+        }
+        let sent = self.link.send(&queued, &mut self.raw, self.patience);
+        sent.map_err(|error| self.hear_out(error))
+    }
+
+    fn flush_data(&mut self) -> Result<(), Error> {
         let header = if self.multiplexes { FRAME_HEADER } else { 0 };
         if self.out.len() <= header {
             return Ok(());
@@ -311,7 +338,7 @@ impl Stream {
     /// The error that broke the connection, in the peer's own words if it had any: what it sent before is read
     /// first, also when it closed while we were still writing.
     fn hear_out(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Socket(_)) {
+        if matches!(error, Error::Socket(_)) && self.link.reads() {
             // A broken connection may end in another error; what came before that is what matters.
             let _ = self.read_to_end();
         }

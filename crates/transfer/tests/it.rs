@@ -4,4 +4,5 @@ mod it {
     mod bench;
     mod local;
     mod pull;
+    mod push;
 }

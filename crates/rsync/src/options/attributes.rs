@@ -241,7 +241,7 @@ pub(super) const ROWS: &[Opt] = &[
                 words.word_if(
                     out.said().open_noatime && out.said().atimes <= 1,
                     "--open-noatime",
-                )
+                );
             },
         }],
         set: |given, said| {

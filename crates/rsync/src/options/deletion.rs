@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Opt] = &[
                         && out.meant.delete_when.is_none()
                         && !out.said().delete_excluded,
                     "--delete",
-                )
+                );
             },
         }],
         set: |given, _| {
@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Opt] = &[
                 words.word_if(
                     out.said().delete_during == Some(During::AtOnce),
                     "--delete-during",
-                )
+                );
             },
         }],
         set: |given, _| {
@@ -136,7 +136,7 @@ pub(super) const ROWS: &[Opt] = &[
                 words.word_if(
                     out.said().delete_during == Some(During::Delayed),
                     "--delete-delay",
-                )
+                );
             },
         }],
         set: |given, _| {
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Opt] = &[
                 words.word_if(
                     out.said().ignore_missing_args && !out.said().delete_missing_args,
                     "--ignore-missing-args",
-                )
+                );
             },
         }],
         set: |given, _| {
@@ -199,7 +199,7 @@ pub(super) const ROWS: &[Opt] = &[
             place: 27,
             to: Peer::Any,
             write: |out, words| {
-                words.word_if(out.said().delete_missing_args, "--delete-missing-args")
+                words.word_if(out.said().delete_missing_args, "--delete-missing-args");
             },
         }],
         set: |given, _| {

@@ -300,7 +300,7 @@ fn set_chown(given: &mut Given, said: Said<'_>) -> Result<(), Stop> {
                 *map = Some(IdMap {
                     text: [b"*:", name].concat(),
                     by_chown: true,
-                })
+                });
             }
         }
     }

@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Opt] = &[
                 out.said()
                     .remote_options
                     .iter()
-                    .for_each(|option| words.typed(option))
+                    .for_each(|option| words.typed(option));
             },
         }],
         set: set_remote_option,

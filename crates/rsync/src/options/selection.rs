@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Opt] = &[
                 to: Peer::Receiver,
                 // An old receiver would take its delete options for a reason to recurse.
                 write: |out, words| {
-                    words.word_if(out.meant.deletes && !out.meant.recursive, "--no-r")
+                    words.word_if(out.meant.deletes && !out.meant.recursive, "--no-r");
                 },
             },
         ],

@@ -69,7 +69,7 @@ impl ProgressLine {
         #[expect(clippy::cast_precision_loss, reason = "whole seconds are shown")]
         let remaining = if rate > 0.0 { left as f64 / rate } else { 0.0 };
         let line = self.line(done, size, rate, remaining) + "  ";
-        Some(self.shown(line))
+        Some(self.shown(&line))
     }
 
     fn finish(
@@ -87,7 +87,7 @@ impl ProgressLine {
         self.total_done = progress.total_done;
         let tail = format!(" (xfr#{number}, {check}-chk={left}/{known})");
         if self.is_total {
-            return self.shown(line + &tail);
+            return self.shown(&(line + &tail));
         }
         self.start = None;
         self.samples.clear();
@@ -115,7 +115,7 @@ impl ProgressLine {
     }
 
     /// The line over the one before, whose rest it blanks.
-    fn shown(&mut self, line: String) -> Vec<u8> {
+    fn shown(&mut self, line: &str) -> Vec<u8> {
         let blanks = if self.is_total {
             self.last_length.saturating_sub(line.len())
         } else {

@@ -5,7 +5,7 @@ use std::io::{self, IoSliceMut, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use delta::{FileSum, Index, Signature, Sink};
-use wire::{Item, SumHead, TokenEncoder};
+use wire::{Item, TokenEncoder};
 
 use super::{Catalogue, Opened, Sender, Sent};
 use crate::Error;
@@ -20,16 +20,17 @@ const LITERALS_AT_ONCE: usize = 4;
 const READ_SIZE: usize = LITERALS_AT_ONCE * LITERAL_MAX;
 
 impl<C: Catalogue> Sender<'_, C> {
-    /// Sends a file as literal data and references to the receiver's `basis`, and the checksum that proves it.
+    /// Sends a file as literal data and references to the receiver's `basis`, and the checksum that proves it. Of a file
+    /// that is appended to only what comes after the known length is sent; it is summed if that is asked for.
     pub(super) fn content(
         &mut self,
         number: u32,
         item: &Item,
-        head: &SumHead,
+        append: Option<(u64, bool)>,
         opened: Opened,
         basis: &Signature,
     ) -> Result<(), Error> {
-        let Opened { file, meta, in_place, appends } = opened;
+        let Opened { file, meta, in_place } = opened;
         let catalogue = &mut self.catalogue;
         let mut answer = Answer {
             stream: self.stream,
@@ -39,8 +40,8 @@ impl<C: Catalogue> Sender<'_, C> {
             literal: 0,
             matched: 0,
         };
-        let damage = match (appends, basis.blocks().count()) {
-            (Some(verifies), _) => answer.tail(&file, meta.size, head.described_length(), verifies)?,
+        let damage = match (append, basis.blocks().count()) {
+            (Some((known, verifies)), _) => answer.tail(&file, meta.size, known, verifies)?,
             (None, 0) => answer.whole_file(&file, meta.size)?,
             (None, _) => answer.delta(&file, meta.size, basis, &self.session.block_sum(), in_place)?,
         };

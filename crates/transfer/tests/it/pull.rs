@@ -116,14 +116,9 @@ fn pull(
 ) -> i32 {
     options.newest = Protocol::new(protocol).unwrap();
     let info = options.client_info(false);
-    let mut server = server(&options, &info.to_argument(), sources);
-    let link = Link::over_pipes(
-        server.stdout.take().unwrap().into(),
-        server.stdin.take().unwrap().into(),
-        Cancel::default(),
-    );
+    let mut server = server(&options, &info.to_argument(), &["--sender"], sources, true);
     let asked = vec![b"from/".to_vec()];
-    let client = Client::over_shell(link.unwrap(), &options, &info, false).unwrap();
+    let client = Client::over_shell(link(&mut server), &options, &info, false).unwrap();
     let outcome = client.receive(options, &asked, Some(target), &|event: Event<'_>| events(event));
     let status = server.wait().unwrap();
     let code = match outcome {
@@ -133,8 +128,14 @@ fn pull(
     code.max(status.code().unwrap_or(99))
 }
 
+/// A link over the pipes of a program.
+pub fn link(program: &mut Child) -> Link {
+    let (output, input) = (program.stdout.take().unwrap(), program.stdin.take().unwrap());
+    Link::over_pipes(output.into(), input.into(), Cancel::default()).unwrap()
+}
+
 /// The original, started as its client would.
-fn server(options: &Options, info: &[u8], sources: &[OsString]) -> Child {
+pub fn server(options: &Options, info: &[u8], words: &[&str], operands: &[OsString], sends: bool) -> Child {
     let mut letters = String::from("-");
     for (is_on, letter) in [
         (options.dry_run, 'n'),
@@ -154,13 +155,13 @@ fn server(options: &Options, info: &[u8], sources: &[OsString]) -> Child {
     letters.push('e');
     letters.push_str(std::str::from_utf8(info).unwrap());
     let mut command = Command::new(require_rsync());
-    command.args(["--server", "--sender", &letters]);
+    command.arg("--server").args(words.iter().filter(|_| sends)).arg(&letters).args(words.iter().filter(|_| !sends));
     if options.remove_source == RemoveSource::All {
         command.arg("--remove-source-files");
     }
     if options.inplace {
         command.arg("--inplace");
     }
-    command.arg(".").args(sources);
+    command.arg(".").args(operands);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }

@@ -5,4 +5,5 @@
 
 mod live;
 mod original;
+mod stress;
 mod tools;

@@ -1,0 +1,86 @@
+//! The directories above everything in a batch: a session changes their times, and must be told the right ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use transfer::{Batch, Item};
+use tree::{Kind, Meta};
+
+use super::{DraftItem, Errand, Note, PlanError};
+use crate::ledger::Ledger;
+use crate::source::Source;
+
+/// Makes a batch of items by adding the directories above them.
+pub(super) struct Parents<'a> {
+    source: &'a Source,
+    ledger: &'a Ledger,
+    seen: HashMap<PathBuf, Option<Above>>,
+}
+
+/// A directory above something.
+#[derive(Clone, Copy)]
+struct Above {
+    meta: Meta,
+    whole: bool,
+}
+
+impl<'a> Parents<'a> {
+    pub(super) fn new(source: &'a Source, ledger: &'a Ledger) -> Self {
+        Self { source, ledger, seen: HashMap::new() }
+    }
+
+    /// The errand of `items` and `gone`, less what has lost the directory it was in.
+    pub(super) fn complete(&mut self, items: Vec<DraftItem>, gone: BTreeSet<PathBuf>) -> Result<Errand, PlanError> {
+        let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
+        for DraftItem { item, note, .. } in items {
+            all.insert(item.path.clone(), (item, note));
+        }
+        let mut orphans = Vec::new();
+        for path in all.keys().cloned().collect::<Vec<_>>() {
+            if !self.add_above(&path, &mut all)? {
+                orphans.push(path);
+            }
+        }
+        for orphan in orphans {
+            all.remove(&orphan);
+        }
+        let mut kept = Vec::new();
+        for path in gone {
+            if self.add_above(&path, &mut all)? {
+                kept.push(path);
+            }
+        }
+        let (items, notes) = all.into_values().unzip();
+        Ok(Errand { batch: Batch { items, gone: kept, ..Batch::default() }, notes })
+    }
+
+    /// Adds the directories above `path`. False if one of them is gone meanwhile: then there is no place for
+    /// `path` either, and the event of that removal leads to another look.
+    fn add_above(&mut self, path: &Path, all: &mut BTreeMap<PathBuf, (Item, Note)>) -> Result<bool, PlanError> {
+        for dir in path.ancestors().skip(1) {
+            match all.get(dir) {
+                Some((item, _)) if item.meta.kind == Kind::Dir => {}
+                Some(_) => return Ok(false),
+                None => {
+                    let Some(Above { meta, whole }) = self.look_up(dir)? else { return Ok(false) };
+                    let item = Item { path: dir.to_owned(), meta, target: None };
+                    all.insert(dir.to_owned(), (item, Note { doubtful: false, whole, is_update: false, is_elsewhere: false }));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is known of a directory above something, looked up once; `None` if there is none any more.
+    fn look_up(&mut self, dir: &Path) -> Result<Option<Above>, PlanError> {
+        if let Some(known) = self.seen.get(dir) {
+            return Ok(*known);
+        }
+        let above = match self.source.lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) {
+            Some(meta) => Some(Above { meta, whole: self.ledger.held(dir)?.is_some_and(|held| held.whole) }),
+            None => None,
+        };
+        self.seen.insert(dir.to_owned(), above);
+        Ok(above)
+    }
+}

@@ -1,0 +1,197 @@
+//! What a look comes to, for trees and ledgers made by hand.
+
+#![allow(clippy::disallowed_methods, reason = "the tests make their own trees")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::ledger::{Confirmed, State};
+
+const EXACT_TIMES: Abilities = Abilities { removes_by_name: true, compares_nanoseconds: true };
+
+/// A source and the ledger of a replica that holds all of it.
+struct Bench {
+    directory: TempDir,
+    source: Source,
+    ledger: Ledger,
+}
+
+impl Bench {
+    /// A tree of files; a path that ends in a slash is a directory.
+    fn new(paths: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match path.as_os_str().as_bytes().last() {
+                Some(b'/') => fs::create_dir_all(path).unwrap(),
+                _ => fs::write(path, "content").unwrap(),
+            }
+        }
+        let source = Source::open(directory.path(), filter::Rules::default(), &[]).unwrap();
+        let ledger = State::in_memory().ledger("replica").unwrap();
+        let mut bench = Self { directory, source, ledger };
+        bench.confirm_all();
+        bench
+    }
+
+    /// Writes down that the replica holds everything as it is now.
+    fn confirm_all(&mut self) {
+        let plan = self.plan_with(EXACT_TIMES, &[("", Look::BELOW)]);
+        let items = plan.quick.noted().chain(plan.exact.noted());
+        let held = items.map(|(item, note)| {
+            (item.path.clone(), Held { version: item.meta, doubtful: false, whole: note.whole })
+        });
+        let confirmed =
+            Confirmed { held: held.collect(), gone: plan.quick.batch.gone.clone(), landed: Vec::new() };
+        self.ledger.confirm(&confirmed).unwrap();
+    }
+
+    fn plan(&self, looks: &[(&str, Look)]) -> Plan {
+        self.plan_with(EXACT_TIMES, looks)
+    }
+
+    fn plan_with(&self, abilities: Abilities, looks: &[(&str, Look)]) -> Plan {
+        let taken = |(path, look): &(&str, Look)| Taken { path: path.into(), look: *look, since: Instant::now() };
+        plan(&self.source, &self.ledger, abilities, looks.iter().map(taken).collect()).unwrap()
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+}
+
+fn updates(errand: &Errand) -> Vec<&str> {
+    errand.updates().map(|path| path.to_str().unwrap()).collect()
+}
+
+fn paths(paths: &[PathBuf]) -> Vec<&str> {
+    paths.iter().map(|path| path.to_str().unwrap()).collect()
+}
+
+#[test]
+fn what_the_replica_holds_needs_nothing() {
+    let bench = Bench::new(&["d/f", "d/e/", "g"]);
+    let plan = bench.plan(&[("", Look::BELOW), ("d/f", Look::AT)]);
+    assert!(plan.quick.batch.is_empty() && plan.exact.batch.is_empty());
+}
+
+#[test]
+fn a_new_file_comes_with_the_directories_above_it() {
+    let bench = Bench::new(&["d/e/f"]);
+    fs::write(bench.at("d/e/new"), "new").unwrap();
+    let plan = bench.plan(&[("d/e/new", Look::AT)]);
+    assert_eq!(updates(&plan.quick), ["d/e/new"]);
+    let listed: Vec<_> = plan.quick.batch.items.iter().map(|item| item.path.to_str().unwrap()).collect();
+    assert_eq!(listed, ["", "d", "d/e", "d/e/new"]);
+    assert!(plan.quick.batch.whole.is_empty());
+}
+
+#[test]
+fn only_the_topmost_missing_name_is_removed() {
+    let bench = Bench::new(&["d/e/f", "d/e/g", "d/h"]);
+    fs::remove_dir_all(bench.at("d/e")).unwrap();
+    let plan = bench.plan(&[("d/e/f", Look::AT), ("d/e/g", Look::AT), ("d/e", Look::AT)]);
+    assert_eq!(paths(&plan.quick.batch.gone), ["d/e"]);
+}
+
+#[test]
+fn without_removal_by_name_the_directory_is_listed_whole() {
+    let bench = Bench::new(&["d/f", "d/g", "h"]);
+    fs::remove_file(bench.at("d/f")).unwrap();
+    let abilities = Abilities { removes_by_name: false, ..EXACT_TIMES };
+    let plan = bench.plan_with(abilities, &[("d/f", Look::AT)]);
+    assert!(plan.quick.batch.gone.is_empty());
+    assert_eq!(plan.quick.batch.whole, HashSet::from([PathBuf::from("d")]));
+    assert!(plan.quick.batch.item(Path::new("d/g")).is_some());
+    assert_eq!(paths(&plan.forgotten), ["d/f"]);
+}
+
+#[test]
+fn a_name_whose_directory_became_a_file_is_never_removed_by_its_stale_row() {
+    let bench = Bench::new(&["d/f"]);
+    fs::remove_dir_all(bench.at("d")).unwrap();
+    fs::write(bench.at("d"), "a file now").unwrap();
+    let plan = bench.plan(&[("d/f", Look::AT)]);
+    assert!(plan.quick.batch.gone.is_empty());
+    assert_eq!(paths(&plan.forgotten), ["d/f"]);
+}
+
+#[test]
+fn what_the_quick_check_would_miss_is_compared_by_content() {
+    let bench = Bench::new(&["f", "g"]);
+    let mtime = fs::metadata(bench.at("f")).unwrap().modified().unwrap();
+    for name in ["f", "g"] {
+        fs::write(bench.at(name), "CONTENT").unwrap();
+    }
+    fs::File::options().write(true).open(bench.at("f")).unwrap().set_modified(mtime).unwrap();
+    let later = mtime + Duration::from_secs(5);
+    fs::File::options().write(true).open(bench.at("g")).unwrap().set_modified(later).unwrap();
+    let plan = bench.plan(&[("f", Look::AT), ("g", Look::AT)]);
+    assert_eq!((updates(&plan.quick), updates(&plan.exact)), (vec!["g"], vec!["f"]));
+    assert!(plan.exact.batch.exact && !plan.quick.batch.exact);
+}
+
+#[test]
+fn a_replica_that_compares_seconds_misses_more() {
+    let bench = Bench::new(&["f"]);
+    let mtime = fs::metadata(bench.at("f")).unwrap().modified().unwrap();
+    let second = mtime.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let other = SystemTime::UNIX_EPOCH + Duration::new(second, 1);
+    fs::File::options().write(true).open(bench.at("f")).unwrap().set_modified(other).unwrap();
+    let seconds = Abilities { compares_nanoseconds: false, ..EXACT_TIMES };
+    assert_eq!(updates(&bench.plan_with(seconds, &[("f", Look::AT)]).exact), ["f"]);
+    assert_eq!(updates(&bench.plan(&[("f", Look::AT)]).quick), ["f"]);
+}
+
+#[test]
+fn a_renamed_directory_moves_no_data() {
+    let bench = Bench::new(&["d/f", "d/e/g", "h"]);
+    fs::rename(bench.at("d"), bench.at("moved")).unwrap();
+    let plan = bench.plan(&[("d", Look::AT), ("moved", Look::BELOW)]);
+    let mut renamed: Vec<_> = plan.quick.batch.renamed.iter().map(|renamed| (&renamed.old.path, &renamed.new)).collect();
+    renamed.sort();
+    let path = PathBuf::from;
+    assert_eq!(renamed, [(&path("d/e/g"), &path("moved/e/g")), (&path("d/f"), &path("moved/f"))]);
+    assert_eq!(paths(&plan.quick.batch.gone), ["d"]);
+    let former: Vec<_> = plan.quick.batch.former_dirs.iter().map(|dir| dir.path.clone()).collect();
+    assert_eq!(paths(&former), ["d", "d/e"]);
+}
+
+#[test]
+fn an_item_of_another_session_is_shown_where_its_directory_is_listed_whole() {
+    let mut bench = Bench::new(&["d/f", "d/g"]);
+    bench.ledger.doubt_directories([Path::new("d")]).unwrap();
+    let plan = bench.plan(&[("d", Look::AT), ("d/f", Look::EXACT)]);
+    assert_eq!(updates(&plan.exact), ["d/f"]);
+    assert!(plan.quick.batch.whole.contains(Path::new("d")));
+    assert!(plan.quick.batch.item(Path::new("d/f")).is_some(), "or it would be removed");
+    assert!(!plan.quick.settled().any(|path| path == Path::new("d/f")));
+}
+
+#[test]
+fn all_names_of_a_file_go_together() {
+    let mut bench = Bench::new(&["a", "d/other"]);
+    fs::hard_link(bench.at("a"), bench.at("d/b")).unwrap();
+    bench.confirm_all();
+    fs::set_permissions(bench.at("a"), fs::Permissions::from_mode(0o600)).unwrap();
+    let plan = bench.plan(&[("a", Look::AT)]);
+    assert_eq!(updates(&plan.exact), ["a", "d/b"]);
+}
+
+#[test]
+fn what_is_left_out_is_neither_sent_nor_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rules = filter::Rules::default();
+    rules.exclude(b"*.bak").unwrap();
+    fs::write(directory.path().join("x.bak"), "kept to ourselves").unwrap();
+    let source = Source::open(directory.path(), rules, &[]).unwrap();
+    let ledger = State::in_memory().ledger("replica").unwrap();
+    let look = Taken { path: PathBuf::new(), look: Look::BELOW, since: Instant::now() };
+    let plan = plan(&source, &ledger, EXACT_TIMES, vec![look]).unwrap();
+    assert_eq!(updates(&plan.quick), [""]);
+}

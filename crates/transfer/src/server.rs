@@ -1,0 +1,177 @@
+//! The end that a client started: agrees with the client, then receives from it or sends to it.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use filter::{Dialect, MergeFile};
+use wire::{ClientInfo, Message, Protocol, RuleReader};
+
+use crate::client::{settle_defaults, tells_receiver_rules};
+use crate::copier::refuse_unsupported;
+use crate::event::{Event, Events, Outcome};
+use crate::options::{FilesFrom, Options};
+use crate::outgoing::{Outgoing, Speaker};
+use crate::receiving::Receiving;
+use crate::report::Reporter;
+use crate::requested::Requested;
+use crate::sending::Sending;
+use crate::session::{Session, exchange_versions};
+use crate::stream::Stream;
+use crate::{Error, Link};
+
+/// A session with a client, before the first file list.
+#[derive(Debug)]
+pub struct Server {
+    stream: Stream,
+    session: Session,
+}
+
+impl Server {
+    /// Agrees with a client that has started us through a remote shell. `info` is what the client can do, as its
+    /// arguments tell; `sends` tells whether we are the sender.
+    ///
+    /// # Errors
+    /// What the ends have not in common, and those of a broken connection.
+    pub fn over_shell(link: Link, options: &Options, info: &ClientInfo, sends: bool) -> Result<Self, Error> {
+        let mut stream = Stream::new(link, options.timeout);
+        let protocol = exchange_versions(&mut stream, options.newest, info.sub())?;
+        Self::agree(stream, protocol, options, info, sends)
+    }
+
+    /// Agrees with a daemon's client, whose greeting and arguments have been read from `link`; what had come after them
+    /// is `read_ahead`.
+    ///
+    /// # Errors
+    /// As [`Server::over_shell`].
+    pub fn in_daemon(
+        link: Link,
+        read_ahead: Vec<u8>,
+        protocol: Protocol,
+        options: &Options,
+        info: &ClientInfo,
+        sends: bool,
+    ) -> Result<Self, Error> {
+        let mut stream = Stream::new(link, options.timeout);
+        stream.put_back(read_ahead);
+        Self::agree(stream, protocol, options, info, sends)
+    }
+
+    /// The protocol both ends speak.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.session.protocol
+    }
+
+    /// A way to tell the client's user something, from now on to the end.
+    #[must_use]
+    pub fn speaker(&self) -> Speaker {
+        self.stream.speaker(self.session.protocol)
+    }
+
+    /// Receives what the client sends into `destination`. Deletions are told to the client; `events` hears of everything
+    /// else.
+    ///
+    /// # Errors
+    /// What ends the run before its end.
+    pub fn receive(
+        mut self,
+        mut options: Options,
+        destination: &Path,
+        events: &dyn Events,
+    ) -> Result<Outcome, Error> {
+        settle_defaults(&mut options, self.session.protocol);
+        refuse_unsupported(&options)?;
+        if tells_receiver_rules(&options, self.session.protocol) {
+            self.receive_rules(&mut options)?;
+        }
+        let rules = Arc::new(std::mem::take(&mut options.rules));
+        let speaker = self.speaker();
+        let Self { stream, session } = self;
+        let (hearing, speaking) = stream.split()?;
+        let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
+        let tell = |event: Event<'_>| match event {
+            Event::Deleted { path, is_dir } if session.protocol.reports_deletions() => {
+                speaker.message(&Message::Deleted { path: path.to_vec(), is_dir });
+            }
+            event => events.event(event),
+        };
+        let report = Reporter::new(&tell);
+        let receiving = Receiving {
+            session: &session,
+            options: &options,
+            rules,
+            report: &report,
+            destination: Some(destination),
+            requested: Requested::default(),
+            is_client: false,
+        };
+        let outcome = receiving.run(hearing, &outgoing);
+        let flushed = outgoing.flush();
+        let outcome = outcome?;
+        flushed?;
+        Ok(outcome)
+    }
+
+    /// Sends `sources` to the client.
+    ///
+    /// # Errors
+    /// What ends the run before its end.
+    pub fn send(mut self, mut options: Options, sources: &[OsString], events: &dyn Events) -> Result<Outcome, Error> {
+        settle_defaults(&mut options, self.session.protocol);
+        refuse_unsupported(&options)?;
+        self.receive_rules(&mut options)?;
+        if options.files_from == Some(FilesFrom::Peer) {
+            options.files_from = Some(FilesFrom::Names(self.receive_names()?));
+        }
+        let rules = Arc::new(std::mem::take(&mut options.rules));
+        let Self { mut stream, session } = self;
+        let report = Reporter::new(events);
+        let sending = Sending { session: &session, options: &options, rules, report: &report, is_client: false };
+        let sent = sending.run(&mut stream, sources);
+        // What was to be said before the end must not be lost with it.
+        let flushed = stream.flush();
+        let outcome = sent?;
+        flushed?;
+        Ok(outcome)
+    }
+
+    fn agree(
+        mut stream: Stream,
+        protocol: Protocol,
+        options: &Options,
+        info: &ClientInfo,
+        sends: bool,
+    ) -> Result<Self, Error> {
+        let session = Session::of_server(&mut stream, protocol, info, options, sends)?;
+        Ok(Self { stream, session })
+    }
+
+    /// Takes the client's filter rules.
+    fn receive_rules(&mut self, options: &mut Options) -> Result<(), Error> {
+        let dialect = Dialect::of_protocol(self.session.protocol.number().into());
+        let mut reader = RuleReader::new();
+        // A rule that merges a file of ours would tell the client what is in it.
+        let mut no_files = |_: MergeFile<'_>| Ok(None);
+        while let Some(rule) = self.stream.read(|cursor| Ok(reader.read(cursor)?.map(<[u8]>::to_vec)))? {
+            options.rules.receive(&rule, dialect, &mut no_files)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the names of a client's `--files-from`.
+    fn receive_names(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        let mut names = Vec::new();
+        loop {
+            let name = self.stream.read(|cursor| {
+                let rest = cursor.rest();
+                let end = rest.iter().position(|&byte| byte == 0).ok_or(wire::Stop::Incomplete)?;
+                Ok(cursor.take(end + 1)?[..end].to_vec())
+            })?;
+            if name.is_empty() {
+                return Ok(names);
+            }
+            names.push(name);
+        }
+    }
+}
