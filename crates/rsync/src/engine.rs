@@ -290,12 +290,17 @@ fn recording(meant: &Meant) -> Option<Recording> {
 fn report(meant: &Meant) -> Report {
     let level = |word: &str| meant.info.level(word);
     let formats = [&meant.out_format, &meant.said.log_file_format];
+    // A client that shows unchanged items asks for them in the format that it tells.
+    let asks_for_all =
+        |format: &Vec<u8>| meant.said.server && format.windows(2).any(|at| at == b"%I");
     let late = formats
         .into_iter()
         .flatten()
         .any(|text| Format::parse(text).has_any(b"bcC"));
     Report {
-        unchanged: meant.said.itemize > 1 || level("NAME") > 1,
+        unchanged: meant.said.itemize > 1
+            || level("NAME") > 1
+            || meant.out_format.as_ref().is_some_and(asks_for_all),
         after_transfer: late,
         progress: level("PROGRESS") > 0 && !meant.said.quiet,
         names: level("NAME") > 0,

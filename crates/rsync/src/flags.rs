@@ -17,7 +17,7 @@ pub struct Word {
 }
 
 /// A table of words and the option it belongs to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Words {
     option: &'static str,
     /// The words, in the order of the help.
@@ -195,7 +195,7 @@ pub const DEBUG: Words = Words {
 const HIGHEST: u8 = 4;
 
 /// The levels that a command line set, word by word.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Levels {
     words: Words,
     said: Vec<Option<u8>>,

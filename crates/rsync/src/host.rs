@@ -213,7 +213,16 @@ pub(crate) fn route(
         return Err(Stop::Usage);
     };
     let last = rest.last();
-    match (Spec::parse(first), last.map(|last| Spec::parse(last))) {
+    let destination = match last.map(|last| Spec::parse(last)) {
+        // The same machine as nobody's: a local path after all.
+        Some(Spec::Remote { host, path })
+            if host.name.is_empty() && host.access == Access::Shell =>
+        {
+            Some(Spec::Local(path))
+        }
+        other => other,
+    };
+    match (Spec::parse(first), destination) {
         (Spec::Remote { .. }, Some(Spec::Remote { .. })) => Err(Stop::syntax(
             "The source and destination cannot both be remote.",
         )),

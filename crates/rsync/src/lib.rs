@@ -30,6 +30,7 @@ mod password;
 mod remote_shell;
 mod rules;
 mod run;
+mod server;
 mod server_args;
 mod size;
 mod stop;

@@ -2,17 +2,26 @@
 //!
 //! No file is read and nothing is asked of the system here; the environment is an argument.
 
+mod algorithms;
+mod keeping;
+mod operands;
+
 use jiff::Zoned;
 use transfer::Chmod;
 
 use crate::env::Env;
-use crate::exit::Exit;
 use crate::flags::Levels;
 use crate::given::{self, Dirs, Given, Recursion, StopTime, Super};
-use crate::host::{self, Access, Route, Spec};
+use crate::host::Route;
 use crate::options::max_alloc;
 use crate::stop::{Stop, shown};
 use crate::stop_time;
+
+pub(crate) use algorithms::Compression;
+use algorithms::{checksums, compression};
+use keeping::{Backup, Partial};
+pub(crate) use operands::NameList;
+use operands::{name_list, operands, server_route};
 
 /// The options with their implications settled.
 #[derive(Debug)]
@@ -64,31 +73,6 @@ pub(crate) struct Meant {
     pub(crate) stop_at: Option<Zoned>,
 }
 
-/// How content is compressed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
-    Off,
-    /// What both ends prefer.
-    Negotiated,
-    /// The same, asked for by a level only: the server concludes it from that.
-    ByLevel,
-    Zlib,
-    Zlibx,
-    /// By name, as it was written.
-    Named(Vec<u8>),
-}
-
-/// Where `--files-from` finds its names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NameList {
-    /// In a file of this machine; `-` is standard input.
-    Local(Vec<u8>),
-    /// In a file of the other one.
-    Remote(Vec<u8>),
-}
-
-/// Where `--delay-updates` keeps files until the end.
-const DELAYED: &[u8] = b".~tmp~";
 const MAX_ALLOC_DEFAULT: u64 = 1 << 30;
 const BATCH_NAME_MAX: usize = 256;
 const PATH_MAX: usize = 4096;
@@ -356,227 +340,6 @@ fn deletion(said: &Given) -> Result<(Option<transfer::DeleteWhen>, bool), Stop> 
         ));
     }
     Ok((when, said.delete || said.delete_excluded || when.is_some()))
-}
-
-struct Backup {
-    dir: Option<Vec<u8>>,
-    suffix: Vec<u8>,
-}
-
-impl Backup {
-    fn new(said: &Given) -> Result<Self, Stop> {
-        let dir = said.backup_dir.as_deref().map(|mut dir| {
-            while let Some(rest) = dir.strip_prefix(b"./") {
-                dir = rest;
-            }
-            dir.to_vec()
-        });
-        let dir = dir.filter(|dir| !dir.is_empty() && dir != b".");
-        let default: &[u8] = if said.backup_dir.is_some() { b"" } else { b"~" };
-        let suffix = said.suffix.as_deref().unwrap_or(default).to_vec();
-        if suffix.contains(&b'/') {
-            return Err(Stop::option(format!(
-                "--suffix cannot contain slashes: {}",
-                shown(&suffix)
-            )));
-        }
-        if suffix.is_empty() && dir.is_none() && (said.backup || said.backup_dir.is_some()) {
-            return Err(Stop::option(match said.backup_dir {
-                None => "--suffix cannot be empty without a --backup-dir",
-                Some(_) => "--suffix cannot be empty when --backup-dir is the same as the dest dir",
-            }));
-        }
-        Ok(Self { dir, suffix })
-    }
-}
-
-struct Partial {
-    keeps: bool,
-    dir: Option<Vec<u8>>,
-    implied: bool,
-}
-
-impl Partial {
-    fn new(said: &Given, env: &Env, inplace: bool) -> Result<Self, Stop> {
-        if inplace && (said.partial_dir.is_some() || said.delay_updates) {
-            let option = if said.append > 0 {
-                "--append"
-            } else {
-                "--inplace"
-            };
-            let other = if said.delay_updates {
-                "--delay-updates"
-            } else {
-                "--partial-dir"
-            };
-            return Err(Stop::option(format!(
-                "{option} cannot be used with {other}"
-            )));
-        }
-        let keeps = (said.partial || said.partial_dir.is_some() || said.delay_updates) && !inplace;
-        let named = said
-            .partial_dir
-            .as_deref()
-            .map(clean)
-            .filter(|dir| !dir.is_empty() && dir != b".");
-        if let Some(dir) = named {
-            return Ok(Self {
-                keeps,
-                dir: Some(dir),
-                implied: false,
-            });
-        }
-        if said.delay_updates {
-            return Ok(Self {
-                keeps,
-                dir: Some(DELAYED.to_vec()),
-                implied: true,
-            });
-        }
-        let wants_default = keeps && !said.server && said.partial_dir.is_none();
-        let inherited = env
-            .set("RSYNC_PARTIAL_DIR")
-            .filter(|_| wants_default)
-            .map(clean);
-        Ok(Self {
-            keeps,
-            dir: inherited.filter(|dir| !dir.is_empty() && dir != b"."),
-            implied: false,
-        })
-    }
-}
-
-/// A path without empty components, `.` and what `..` takes back.
-fn clean(path: &[u8]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    let is_absolute = path.starts_with(b"/");
-    for part in path
-        .split(|&byte| byte == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-    {
-        let can_go_up = parts.last().is_some_and(|last| *last != b"..");
-        match part {
-            b".." if can_go_up => drop(parts.pop()),
-            b".." if is_absolute => {}
-            _ => parts.push(part),
-        }
-    }
-    let root: &[u8] = if is_absolute { b"/" } else { b"" };
-    [root, &parts.join(&b'/')].concat()
-}
-
-fn checksums(said: &Given) -> Result<(Option<Vec<u8>>, wire::ChecksumChoice), Stop> {
-    let Some(text) = said.checksum_choice.as_deref() else {
-        return Ok((None, wire::ChecksumChoice::default()));
-    };
-    let unsupported = |text: String| Stop::Refuse(text, Exit::Unsupported);
-    let choice =
-        wire::ChecksumChoice::parse(text).map_err(|error| unsupported(error.to_string()))?;
-    if said.checksum && choice.file == Some(wire::Checksum::None) {
-        return Err(unsupported(
-            "Invalid checksum-choice for --checksum: none (0)".to_owned(),
-        ));
-    }
-    let is_auto = choice == wire::ChecksumChoice::default();
-    Ok(((!is_auto).then(|| text.to_vec()), choice))
-}
-
-fn compression(said: &Given) -> Result<Compression, Stop> {
-    let chosen = match &said.compress_choice {
-        None => None,
-        Some(name) => {
-            let unknown =
-                |error: wire::NegotiationError| Stop::Refuse(error.to_string(), Exit::Unsupported);
-            wire::parse_choice::<wire::Compression>(name)
-                .map_err(unknown)?
-                .map(|chosen| (chosen, name))
-        }
-    };
-    Ok(match chosen {
-        Some((wire::Compression::Zlib, _)) => Compression::Zlib,
-        Some((wire::Compression::Zlibx, _)) => Compression::Zlibx,
-        Some((_, name)) => Compression::Named(name.clone()),
-        None => match said.compress {
-            0 if said.compress_level.is_some() => Compression::ByLevel,
-            0 => Compression::Off,
-            _ if said.compress_choice.is_some() => Compression::Negotiated,
-            1 => Compression::Negotiated,
-            _ => Compression::Zlibx,
-        },
-    })
-}
-
-/// What the operands of a user's command line mean.
-fn operands(said: &Given, old_args: u32) -> Result<Route, Stop> {
-    if said.operands.is_empty() {
-        return Err(Stop::Usage);
-    }
-    let route = host::route(&said.operands, old_args > 0, said.read_batch.is_some())?;
-    let is_socket = route
-        .host()
-        .is_some_and(|host| host.access != Access::Shell);
-    if said.password_file.is_some() && !is_socket {
-        return Err(Stop::syntax(
-            "The --password-file option may only be used when accessing an rsync daemon.",
-        ));
-    }
-    if said.contimeout > 0 && !(is_socket && said.rsh.is_none()) {
-        return Err(Stop::syntax(
-            "The --contimeout option may only be used when connecting to an rsync daemon.",
-        ));
-    }
-    Ok(route)
-}
-
-/// A server's operands: `.`, then a destination or sources. The client is at the other end of standard input.
-fn server_route(said: &Given) -> Result<Route, Stop> {
-    let paths = said
-        .operands
-        .strip_prefix(&[b".".to_vec()])
-        .unwrap_or(&said.operands);
-    if said.sender {
-        return Ok(Route::Local {
-            sources: paths.to_vec(),
-            destination: None,
-        });
-    }
-    match paths {
-        [destination] => Ok(Route::Local {
-            sources: Vec::new(),
-            destination: Some(destination.clone()),
-        }),
-        _ => Err(Stop::Usage),
-    }
-}
-
-fn name_list(name: &[u8], said: &Given, route: &Route) -> Result<NameList, Stop> {
-    let spec = Spec::parse(name);
-    if said.server {
-        return match spec {
-            Spec::Remote { .. } => Err(Stop::option(
-                "The --files-from sent to the server cannot specify a host.",
-            )),
-            Spec::Local(name) => Ok(NameList::Local(name)),
-        };
-    }
-    if said.operands.len() != 2 {
-        return Err(Stop::Usage);
-    }
-    match spec {
-        Spec::Local(name) => Ok(NameList::Local(name)),
-        Spec::Remote { path, .. } if path.is_empty() || path == b"-" => {
-            Err(Stop::option("Invalid --files-from remote filename"))
-        }
-        Spec::Remote { host, path } => match route.host() {
-            None => Err(Stop::syntax(
-                "--files-from cannot be remote when the transfer is local",
-            )),
-            Some(theirs) if !host.name.is_empty() && host.name != theirs.name => Err(Stop::syntax(
-                "--files-from hostname is not the same as the transfer hostname",
-            )),
-            Some(_) => Ok(NameList::Remote(path)),
-        },
-    }
 }
 
 /// The levels of information, and the format of the item lines.

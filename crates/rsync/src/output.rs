@@ -11,6 +11,8 @@ mod log_file;
 mod number;
 mod progress;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ use crate::flags::Levels;
 pub(crate) struct Settings {
     /// Nothing but errors (`--quiet`).
     pub(crate) quiet: bool,
+    /// The lines go to a client, which says itself what it receives or sends.
+    pub(crate) is_server: bool,
     pub(crate) info: Levels,
     pub(crate) debug: Levels,
     /// The line of a changed item.
@@ -47,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) columns: Columns,
     pub(crate) human: Human,
     pub(crate) passes: Passes,
+    /// We are the receiving side; a server that is one tells more itself.
+    pub(crate) is_receiving: bool,
     /// Directories are listed at all: without them there is no list to be announced.
     pub(crate) lists_dirs: bool,
     /// Content is sent whole.
@@ -116,7 +122,13 @@ impl<O: Write, E: Write> Printer<O, E> {
                 sending,
             } => self.list_started(*incremental, *sending, now),
             Event::ListProgress { entries } => self.list_progress(*entries),
-            Event::ListFinished { entries } => self.list_finished(*entries),
+            Event::ListFinished { entries } => {
+                self.list_finished(*entries);
+                // A server hears of no items to say it before.
+                if self.settings.is_server {
+                    self.delta_told(now);
+                }
+            }
             Event::Listed(entry) => {
                 let line = listing::line(entry, &self.settings.columns);
                 self.info(&line, now);
@@ -176,8 +188,14 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     /// The closing lines of a transfer that came to its end.
     pub(crate) fn finished(&mut self, outcome: &Outcome, elapsed: Duration, now: Now) {
+        if self.settings.is_server {
+            self.log(stats::logged(&outcome.stats).as_bytes(), now);
+            return;
+        }
         self.delta_told(now);
-        if self.settings.debug.level("DELTASUM") > 0 && self.settings.facts.sends {
+        // The engine does not count matches; without any, the line is known.
+        let is_known = self.settings.facts.sends && outcome.stats.matched == 0;
+        if self.settings.debug.level("DELTASUM") > 0 && is_known {
             self.info(deltas(&outcome.stats).as_bytes(), now);
         }
         if let Some(line) = self
@@ -258,7 +276,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             },
             now,
         );
-        if self.level("FLIST") == 0 || self.settings.quiet {
+        if self.level("FLIST") == 0 || self.settings.quiet || self.settings.is_server {
             return;
         }
         let verb = match (sending, incremental) {
@@ -301,7 +319,10 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     /// What `-vv` says before the first item.
     fn delta_told(&mut self, now: Now) {
-        if self.is_delta_told || self.settings.debug.level("FLIST") == 0 {
+        if self.is_delta_told
+            || !self.settings.is_receiving
+            || self.settings.debug.level("FLIST") == 0
+        {
             return;
         }
         self.is_delta_told = true;
@@ -341,7 +362,11 @@ impl<O: Write, E: Write> Printer<O, E> {
         if let Some(format) = self.settings.format.as_ref().filter(|_| wants_line) {
             let line = format.render(Subject::Item(item), &self.settings.facts, now.timestamp);
             self.say(&line);
-        } else if names_all && !shows_attributes && !is_dir(item.entry.mode) {
+        } else if names_all
+            && !shows_attributes
+            && self.settings.is_receiving
+            && !is_dir(item.entry.mode)
+        {
             let tail: &[u8] = if item.unchanged { b" is uptodate" } else { b"" };
             self.info(&[&name()[..], tail].concat(), now);
         }

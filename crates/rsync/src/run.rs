@@ -24,7 +24,7 @@ use crate::output::{
 };
 use crate::parse::{self, Invocation, parse};
 use crate::stop::Stop;
-use crate::{engine, help};
+use crate::{engine, help, server};
 
 /// The place in a final line.
 macro_rules! place {
@@ -80,7 +80,7 @@ pub fn run(given: Given, env: &Env) -> u8 {
         _ => return stopped(Stop::Show(help::version_json()), &place!("client")),
     }
     let first_role = if given.server { "server" } else { "client" };
-    let run = match Run::new(given, env) {
+    let run = match server::secluded(given).and_then(|given| Run::new(given, env)) {
         Ok(run) => run,
         Err(stop) => return stopped(stop, &place!(first_role)),
     };
@@ -175,7 +175,10 @@ impl<'a> Run<'a> {
 
     fn go(&self) -> Result<Exit, Stop> {
         match &self.meant.route {
-            _ if self.meant.said.server => Err(missing("server mode")),
+            Route::Local {
+                sources,
+                destination,
+            } if self.meant.said.server => self.serve(sources, destination.as_deref()),
             Route::Local {
                 sources,
                 destination,
@@ -215,6 +218,11 @@ impl<'a> Run<'a> {
     ) -> Exit {
         let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
         let now = Now::read();
+        // What ended here by itself is not the shell's fault.
+        let is_own = matches!(
+            result,
+            Err(transfer::Error::Fatal { .. } | transfer::Error::Cancelled)
+        );
         let (exit, role) = match result {
             Ok(outcome) => {
                 lines.finished(&outcome, now.instant.duration_since(start), now);
@@ -227,7 +235,7 @@ impl<'a> Run<'a> {
                 (Exit::of(outcome.exit_code()), self.role())
             }
             Err(error) => {
-                if let Some(line) = told(&error, self.role()) {
+                for line in told(&error, self.role()) {
                     lines.error(line.as_bytes(), now);
                 }
                 let role = match &error {
@@ -237,12 +245,21 @@ impl<'a> Run<'a> {
                 (Exit::of(error.exit_code()), role)
             }
         };
-        let exit = Exit::of(exit.code().max(shell.unwrap_or(0)));
+        let exit = if is_own {
+            exit
+        } else {
+            Exit::of(exit.code().max(shell.unwrap_or(0)))
+        };
         lines.last_line(exit.line(&place!(role)).as_deref(), now);
         lines.broken(exit)
     }
 
     pub(crate) fn printer(&self) -> Lines {
+        self.printer_to(self.stdout())
+    }
+
+    /// Lines for `out`, for standard error and for the log file that was asked for.
+    pub(crate) fn printer_to(&self, out: Box<dyn Write + Send>) -> Lines {
         let said = &self.meant.said;
         let settings = self.settings();
         let (pid, zone) = (settings.facts.pid, settings.facts.zone.clone());
@@ -255,7 +272,7 @@ impl<'a> Run<'a> {
             Some(Ok(log)) => (Some(log), None),
             Some(Err(cause)) => (None, Some(cause)),
         };
-        let mut lines = Printer::new(self.stdout(), io::stderr(), settings, log);
+        let mut lines = Printer::new(out, io::stderr(), settings, log);
         if let Some(cause) = failed {
             let path = String::from_utf8_lossy(said.log_file.as_deref().unwrap_or_default());
             let cause = strerror(&cause);
@@ -285,7 +302,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let meant = &self.meant;
         let said = &meant.said;
         let zone = TimeZone::system();
@@ -295,14 +312,20 @@ impl<'a> Run<'a> {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|variable| self.env.get(variable));
         Settings {
             quiet: said.quiet,
+            is_server: said.server,
             info: meant.info.clone(),
             debug: meant.debug.clone(),
-            format: meant.out_format.as_deref().map(Format::parse),
+            format: meant
+                .out_format
+                .as_deref()
+                .filter(|_| !said.server)
+                .map(Format::parse),
             all_items: said.itemize > 1,
             log_format: Format::parse(log_format),
             facts: Facts {
                 sends: !self.we_receive(),
                 keeps_times: said.times,
+                has_flags: meant.protocol >= 29,
                 keeps_owners: meant.owner,
                 keeps_groups: meant.group,
                 checksum_width: checksum_width(meant),
@@ -316,11 +339,14 @@ impl<'a> Run<'a> {
                 zone,
             },
             human,
-            passes: if said.eight_bit {
+            passes: if said.server {
+                Passes::All
+            } else if said.eight_bit {
                 Passes::EightBit
             } else {
                 Passes::of_locale(locale)
             },
+            is_receiving: self.we_receive() || (is_local && !said.server),
             lists_dirs: meant.dirs,
             whole_files: meant
                 .whole_file
@@ -389,36 +415,38 @@ fn checksum_width(meant: &Meant) -> usize {
     2 * chosen.unwrap_or(wire::Checksum::Xxh128).digest_length()
 }
 
-/// The engine's error as a line; `None` if the final line says it all.
-fn told(error: &transfer::Error, role: &str) -> Option<String> {
-    match error {
-        transfer::Error::Cancelled | transfer::Error::PeerExit { .. } => None,
+/// The engine's error as lines; none if the final line says it all.
+fn told(error: &transfer::Error, role: &str) -> Vec<String> {
+    let line = match error {
+        transfer::Error::Cancelled => return Vec::new(),
+        transfer::Error::PeerExit { words, .. } => return words.clone(),
         transfer::Error::Fatal {
             text, cause: None, ..
-        } => Some(text.clone()),
+        } => text.clone(),
         transfer::Error::Fatal {
             text,
             cause: Some(cause),
             role,
             ..
-        } => Some(format!(
-            "rsync: [{}] {text}: {}",
-            role_name(*role),
-            strerror(cause)
-        )),
+        } => {
+            format!("rsync: [{}] {text}: {}", role_name(*role), strerror(cause))
+        }
         transfer::Error::Tree(error) => {
             let (verb, path, cause) = (
                 error.verb(),
                 error.path().display(),
                 strerror(error.cause()),
             );
-            Some(format!("rsync: [{role}] {verb} \"{path}\" failed: {cause}"))
+            format!("rsync: [{role}] {verb} \"{path}\" failed: {cause}")
         }
-        transfer::Error::Closed { received, .. } => {
-            let bytes = format!("{received} bytes received so far");
-            Some(format!(
-                "rsync: connection unexpectedly closed ({bytes}) [{role}]"
-            ))
+        transfer::Error::Closed { received, words } => {
+            let closed =
+                format!("connection unexpectedly closed ({received} bytes received so far)");
+            return words
+                .iter()
+                .cloned()
+                .chain([format!("rsync: {closed} [{role}]")])
+                .collect();
         }
         transfer::Error::Connect {
             host,
@@ -426,19 +454,16 @@ fn told(error: &transfer::Error, role: &str) -> Option<String> {
             cause,
         } => {
             let (address, cause) = (address.ip(), strerror(cause));
-            Some(format!(
-                "rsync: [{role}] failed to connect to {host} ({address}): {cause}"
-            ))
+            format!("rsync: [{role}] failed to connect to {host} ({address}): {cause}")
         }
-        transfer::Error::Resolve { host, cause } => {
-            Some(format!("rsync: getaddrinfo: {host}: {cause}"))
+        transfer::Error::Resolve { host, cause } => format!("rsync: getaddrinfo: {host}: {cause}"),
+        transfer::Error::Socket(cause) => {
+            format!("rsync: [{role}] write error: {}", strerror(cause))
         }
-        transfer::Error::Refused(text) => Some(text.clone()),
-        transfer::Error::Socket(cause) => Some(format!(
-            "rsync: [{role}] connection failed: {}",
-            strerror(cause)
-        )),
-        transfer::Error::Usage(_) | transfer::Error::Filter(_) => Some(error.to_string()),
-        other => Some(format!("rsync: {other}")),
-    }
+        transfer::Error::Refused(_) | transfer::Error::Usage(_) | transfer::Error::Filter(_) => {
+            error.to_string()
+        }
+        other => format!("rsync: {other}"),
+    };
+    vec![line]
 }

@@ -4,6 +4,9 @@
 //! directories without content, unless they are listed whole. Incremental recursion is not offered, so that the
 //! peer knows the complete list before it decides anything.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

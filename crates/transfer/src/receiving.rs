@@ -229,7 +229,8 @@ fn process_lists(
         }
         let Some((list, dir)) = waiting.pop_front() else { break };
         generator.list(&list, dir.as_ref())?;
-        if session.is_incremental() {
+        // Links to files are reported after what else was asked for meanwhile.
+        if session.is_incremental() && (!options.hard_links || waiting.is_empty()) {
             generator.settle(false)?;
             release(generator)?;
         }

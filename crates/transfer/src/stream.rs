@@ -102,14 +102,20 @@ impl Stream {
             if let Some(value) = value {
                 return Ok(value);
             }
+            let (data, heard) = (self.data.len(), self.heard.count);
+            // To rsync any sign of life is a reason to go on waiting (wire-session.md 9.1): the other half of a split
+            // link may have made progress. To a mirror only progress is.
+            let is_lenient = self.inbox.is_some();
+            let lives = |link: &Link, patience| link.last_sent().elapsed() < patience;
             let received = match self.receive(deadline) {
-                // The other half of a split link has made progress: nobody waits in vain.
-                Err(Error::Stalled) if self.patience.is_some_and(|patience| self.link.last_sent().elapsed() < patience) => {
+                Err(Error::Stalled) if is_lenient && self.patience.is_some_and(|patience| lives(&self.link, patience)) => {
                     Ok(())
                 }
                 received => received,
             };
-            deadline = self.deadline();
+            if is_lenient || self.data.len() > data || self.heard.count > heard {
+                deadline = self.deadline();
+            }
             if let Err(error) = received {
                 // What was said before the end may be the reason for it.
                 self.messages().into_iter().try_for_each(&mut *hear)?;
@@ -173,13 +179,13 @@ impl Stream {
 
     /// Sends what has been said.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.flush_data()?;
         let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        if queued.is_empty() || !self.multiplexes {
-            return Ok(());
+        // Messages go first: after the last word of the data nobody listens.
+        if !queued.is_empty() && self.multiplexes {
+            let sent = self.link.send(&queued, &mut self.raw, self.patience);
+            sent.map_err(|error| self.hear_out(error))?;
         }
-        let sent = self.link.send(&queued, &mut self.raw, self.patience);
-        sent.map_err(|error| self.hear_out(error))
+        self.flush_data()
     }
 
     fn flush_data(&mut self) -> Result<(), Error> {
@@ -238,6 +244,8 @@ impl Stream {
             // An empty frame shows that the peer's process lives, not that it gets anywhere.
             if self.data.len() > data || self.heard.count > heard {
                 deadline = self.deadline();
+            } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(self.hear_out(Error::Stalled));
             }
         }
     }

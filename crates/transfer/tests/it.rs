@@ -5,4 +5,5 @@ mod it {
     mod local;
     mod pull;
     mod push;
+    mod serve;
 }

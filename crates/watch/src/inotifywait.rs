@@ -5,18 +5,20 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::ReadFlags;
 use rustix::io::Errno;
 
-use crate::inotify::{Event, Events, Inotify};
+use crate::fanotify;
+use crate::inotify::{Event, Events};
 use crate::queue::{self, Queue, Taken};
 use crate::tool::diagnostics::Diagnostics;
+use crate::tool::marks::Told;
 use crate::tool::pattern::{Filter, Pattern};
-use crate::tool::recursion::{Asked, Found, Recursion, Unwatched};
-use crate::tool::{Io, error_text, exit, init_error, limit_text};
+use crate::tool::recursion::{Found, Unwatched};
+use crate::tool::watches::{self, Watches};
+use crate::tool::{Backend, Io, error_text, exit};
 
 mod options;
 mod output;
@@ -76,7 +78,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>, mut io: Io) -> u8 {
 struct Run {
     options: Options,
     filter: Option<Filter>,
-    recursion: Recursion,
+    watches: Watches,
     queue: Queue,
     diagnostics: Diagnostics,
     out: Box<dyn Write + Send>,
@@ -96,8 +98,16 @@ impl Run {
         mut diagnostics: Diagnostics,
         out: Box<dyn Write + Send>,
     ) -> Result<Run, u8> {
-        let inotify = Inotify::new().map_err(|error| {
-            diagnostics.write(init_error(error).as_bytes());
+        let asked = watches::Asked {
+            backend: options.backend,
+            events: options.events,
+            recursive: options.recursive,
+            follow: options.recursive && options.monitor,
+            no_dereference: options.no_dereference,
+            excluded: options.operands.excluded.clone(),
+        };
+        let (watches, queue, closer) = Watches::new(asked).map_err(|text| {
+            diagnostics.write(text.as_bytes());
             exit::FAILURE
         })?;
         let filter = options.pattern.as_ref().map(Pattern::compile).transpose();
@@ -109,25 +119,10 @@ impl Run {
             diagnostics.write(b"Something is wrong with your format string.\n");
             return Err(exit::FAILURE);
         }
-        let inotify = Arc::new(inotify);
-        let (queue, closer) = queue::start(Some(inotify.clone()), None).map_err(|error| {
-            diagnostics.write(format!("{error}\n").as_bytes());
-            exit::FAILURE
-        })?;
-        let recursion = Recursion::new(
-            inotify,
-            Asked {
-                events: options.events,
-                recursive: options.recursive,
-                follow: options.recursive && options.monitor,
-                no_dereference: options.no_dereference,
-                excluded: options.operands.excluded.clone(),
-            },
-        );
         let mut run = Run {
             options,
             filter,
-            recursion,
+            watches,
             queue,
             diagnostics,
             out,
@@ -140,15 +135,19 @@ impl Run {
 
     fn set_up(&mut self) -> Result<(), u8> {
         if self.options.quiet == 0 {
-            self.diagnostics.write(if self.options.recursive {
+            let filesystem = self.options.backend == Backend::Filesystem;
+            self.diagnostics.write(if filesystem {
+                b"Setting up filesystem watches.\n"
+            } else if self.options.recursive {
                 b"Setting up watches.  Beware: since -r was given, this may take a while!\n"
             } else {
                 b"Setting up watches.\n"
             });
         }
         for operand in std::mem::take(&mut self.options.operands.watched) {
-            self.recursion.add_operand(&operand).map_err(|unwatched| {
-                self.diagnostics.write(&set_up_error(&unwatched));
+            let backend = self.options.backend;
+            self.watches.add_operand(&operand).map_err(|unwatched| {
+                self.diagnostics.write(&set_up_error(&unwatched, backend));
                 exit::FAILURE
             })?;
         }
@@ -174,7 +173,7 @@ impl Run {
         loop {
             // A time too far away to be represented is never reached.
             let end = timeout.and_then(|timeout| idle_since.checked_add(timeout));
-            let until = end.into_iter().chain(self.recursion.deadline()).min();
+            let until = end.into_iter().chain(self.watches.deadline()).min();
             let taken = self.queue.take(&mut bytes, until);
             let now = Instant::now();
             match taken {
@@ -190,12 +189,15 @@ impl Run {
                     }
                 }
             }
-            self.recursion.expire(now);
+            self.watches.expire(now);
         }
     }
 
     /// Handles what was read; a status ends the run.
     fn take(&mut self, bytes: &[u8], now: Instant) -> Result<Option<u8>, u8> {
+        if let Watches::Marks(_) = self.watches {
+            return self.take_marked(bytes);
+        }
         let mut last = None;
         for event in Events(bytes) {
             // The kernel joins equal events in its queue, but our thread may have been between them.
@@ -213,13 +215,50 @@ impl Run {
         Ok(None)
     }
 
+    fn take_marked(&mut self, bytes: &[u8]) -> Result<Option<u8>, u8> {
+        for event in fanotify::Events(bytes) {
+            let Watches::Marks(marks) = &mut self.watches else {
+                break;
+            };
+            let ended = if event.mask & fanotify::mask::OVERFLOW != 0 {
+                marks.overflow();
+                self.overflow(event.mask)
+            } else {
+                let told = marks.tell(event);
+                self.told(told)
+            };
+            if ended.is_some() {
+                return Ok(ended);
+            }
+            if self.lines.len() >= FULL {
+                self.flush()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Prints events of marks, which are all asked for.
+    fn told(&mut self, told: Vec<Told>) -> Option<u8> {
+        for told in told {
+            if self.drops(&told.watched, &told.name) {
+                continue;
+            }
+            self.print(&told.watched, &told.name, told.mask, 0);
+            if !self.options.monitor {
+                return Some(exit::DONE);
+            }
+        }
+        None
+    }
+
     fn event(&mut self, event: Event<'_>, now: Instant) -> Option<u8> {
         let mask = event.mask.bits();
         if event.mask.contains(ReadFlags::QUEUE_OVERFLOW) {
             return self.overflow(mask);
         }
-        let (node, watched) = self.recursion.watched(event)?;
-        if self.recursion.was_told(node, event) {
+        let recursion = self.watches.recursion()?;
+        let (node, watched) = recursion.watched(event)?;
+        if recursion.was_told(node, event) {
             return None;
         }
         let asked = mask & self.options.events != 0;
@@ -231,7 +270,8 @@ impl Run {
             return Some(if asked { exit::DONE } else { exit::FAILURE });
         }
         let mut found = Vec::new();
-        if let Err(unwatched) = self.recursion.follow(node, event, now, &mut found) {
+        let recursion = self.watches.recursion()?;
+        if let Err(unwatched) = recursion.follow(node, event, now, &mut found) {
             let mut text = b"Couldn't watch new directory ".to_vec();
             text.extend_from_slice(&unwatched.path);
             text.extend(format!(": {}\n", error_text(unwatched.error)).bytes());
@@ -311,14 +351,16 @@ impl Run {
     }
 }
 
-fn set_up_error(unwatched: &Unwatched) -> Vec<u8> {
-    let (before, after) = if unwatched.error == Errno::NOSPC {
-        ("Failed to watch ", limit_text().to_owned())
-    } else {
-        (
-            "Couldn't watch ",
-            format!(": {}\n", error_text(unwatched.error)),
-        )
+fn set_up_error(unwatched: &Unwatched, backend: Backend) -> Vec<u8> {
+    let (before, after) = match unwatched.error {
+        Errno::NOSPC => ("Failed to watch ", backend.limit_text().to_owned()),
+        error => {
+            let before = match backend {
+                Backend::Filesystem => "Couldn't add filesystem watch ",
+                Backend::Inotify | Backend::Fanotify => "Couldn't watch ",
+            };
+            (before, format!(": {}\n", error_text(error)))
+        }
     };
     [before.as_bytes(), &unwatched.path, after.as_bytes()].concat()
 }

@@ -12,11 +12,14 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use crate::inotify::{Event, Events, Inotify};
+use crate::fanotify;
+use crate::inotify::{Event, Events};
 use crate::queue::{self, Queue, Taken, Waker};
+use crate::tool::marks::Told;
 use crate::tool::pattern::{Filter, Pattern};
-use crate::tool::recursion::{Asked, Recursion, Unwatched};
-use crate::tool::{Io, error_text, exit, init_error, limit_text};
+use crate::tool::recursion::Unwatched;
+use crate::tool::watches::{self, Watches};
+use crate::tool::{Backend, Io, error_text, exit};
 
 mod options;
 mod table;
@@ -100,47 +103,45 @@ impl Drop for Caught {
 struct Counting<'io> {
     options: Options,
     filter: Option<Filter>,
-    recursion: Recursion,
+    watches: Watches,
     queue: Queue,
     flags: Arc<Flags>,
     io: &'io mut Io,
     rows: Vec<Row>,
     /// Rows by watch descriptor, which is never used again.
     by_watch: HashMap<i32, usize>,
+    /// Rows by path: there are no descriptors with fanotify.
+    by_path: HashMap<Vec<u8>, usize>,
     _closer: queue::Closer,
 }
 
 impl<'io> Counting<'io> {
     /// Sets up the watches; an error is the text for stderr.
     fn start(options: Options, io: &'io mut Io, signals: &Caught) -> Result<Self, Vec<u8>> {
-        let inotify = Inotify::new().map_err(|error| init_error(error).into_bytes())?;
+        let asked = watches::Asked {
+            backend: options.backend,
+            events: options.events,
+            recursive: options.recursive,
+            follow: options.recursive,
+            no_dereference: options.no_dereference,
+            excluded: options.operands.excluded.clone(),
+        };
+        let (watches, queue, closer) = Watches::new(asked).map_err(String::into_bytes)?;
         let filter = options.pattern.as_ref().map(Pattern::compile).transpose();
         let filter = filter.map_err(String::into_bytes)?;
-        let inotify = Arc::new(inotify);
-        let (queue, closer) = queue::start(Some(inotify.clone()), None)
-            .map_err(|error| format!("{error}\n").into_bytes())?;
         if let Ok(mut waker) = signals.flags.waker.lock() {
             *waker = Some(queue.waker());
         }
-        let recursion = Recursion::new(
-            inotify,
-            Asked {
-                events: options.events,
-                recursive: options.recursive,
-                follow: options.recursive,
-                no_dereference: options.no_dereference,
-                excluded: options.operands.excluded.clone(),
-            },
-        );
         let mut counting = Counting {
             options,
             filter,
-            recursion,
+            watches,
             queue,
             flags: Arc::clone(&signals.flags),
             io,
             rows: Vec::new(),
             by_watch: HashMap::new(),
+            by_path: HashMap::new(),
             _closer: closer,
         };
         counting.set_up()?;
@@ -151,22 +152,25 @@ impl<'io> Counting<'io> {
         self.say(b"Establishing watches...\n");
         let verbose = self.options.verbose;
         for operand in std::mem::take(&mut self.options.operands.watched) {
-            if verbose && self.options.recursive {
+            let backend = self.options.backend;
+            if backend == Backend::Filesystem {
+                self.say(&[b"Setting up filesystem watch on ", &operand[..], b"\n"].concat());
+            } else if verbose && self.options.recursive {
                 self.say(&[b"Setting up watch(es) on ", &operand[..], b"\n"].concat());
             }
-            self.recursion
+            self.watches
                 .add_operand(&operand)
-                .map_err(|error| set_up_error(&error))?;
+                .map_err(|error| set_up_error(&error, backend))?;
             if verbose && self.options.recursive {
                 self.say(&[b"OK, ", &operand[..], b" is now being watched.\n"].concat());
             }
         }
-        for (watch, path) in self.recursion.in_order() {
+        for (watch, path) in self.watches.in_order() {
             self.by_watch.insert(watch, self.rows.len());
             self.rows.push(Row::new(path));
         }
         if verbose {
-            let watches = self.recursion.len();
+            let watches = self.watches.len();
             self.say(format!("Total of {watches} watches.\n").as_bytes());
         }
         self.say(b"Finished establishing watches, now collecting statistics.\n");
@@ -190,13 +194,17 @@ impl<'io> Counting<'io> {
             seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
         let mut bytes = Vec::new();
         loop {
-            let until = end.into_iter().chain(self.recursion.deadline()).min();
+            let until = end.into_iter().chain(self.watches.deadline()).min();
             let taken = self.queue.take(&mut bytes, until);
             let now = Instant::now();
-            for event in Events(&bytes) {
-                self.count(event, now);
+            if let Watches::Recursion(_) = self.watches {
+                for event in Events(&bytes) {
+                    self.count(event, now);
+                }
+            } else {
+                self.count_marked(&bytes);
             }
-            self.recursion.expire(now);
+            self.watches.expire(now);
             if self.flags.table.swap(false, Ordering::SeqCst) {
                 self.print_table();
                 let _ = self
@@ -213,12 +221,46 @@ impl<'io> Counting<'io> {
         }
     }
 
+    fn count_marked(&mut self, bytes: &[u8]) {
+        for event in fanotify::Events(bytes) {
+            let Watches::Marks(marks) = &mut self.watches else {
+                return;
+            };
+            if event.mask & fanotify::mask::OVERFLOW != 0 {
+                marks.overflow();
+                self.say(OVERFLOW);
+                continue;
+            }
+            for Told {
+                watched,
+                name,
+                mask,
+            } in marks.tell(event)
+            {
+                let path = [watched, name].concat();
+                let filter = self.filter.as_ref();
+                if filter.is_some_and(|filter| filter.drops(&path)) {
+                    continue;
+                }
+                let rows = &mut self.rows;
+                let row = *self.by_path.entry(path).or_insert_with_key(|path| {
+                    rows.push(Row::new(path.clone()));
+                    rows.len() - 1
+                });
+                self.rows[row].count(mask);
+            }
+        }
+    }
+
     fn count(&mut self, event: Event<'_>, now: Instant) {
         if event.mask.contains(ReadFlags::QUEUE_OVERFLOW) {
-            self.say(b"Events were lost: the event queue was full.\n");
+            self.say(OVERFLOW);
             return;
         }
-        let Some((node, watched)) = self.recursion.watched(event) else {
+        let Some(recursion) = self.watches.recursion() else {
+            return;
+        };
+        let Some((node, watched)) = recursion.watched(event) else {
             return;
         };
         let path = [&watched[..], event.name].concat();
@@ -226,11 +268,13 @@ impl<'io> Counting<'io> {
             .filter
             .as_ref()
             .is_some_and(|filter| filter.drops(&path));
-        if !dropped && !self.recursion.was_told(node, event) {
+        let counts = !dropped && !recursion.was_told(node, event);
+        let mut found = Vec::new();
+        let followed = recursion.follow(node, event, now, &mut found);
+        if counts {
             self.add(event.watch, watched, event.mask.bits());
         }
-        let mut found = Vec::new();
-        if let Err(unwatched) = self.recursion.follow(node, event, now, &mut found) {
+        if let Err(unwatched) = followed {
             let error = error_text(unwatched.error);
             let path = &unwatched.path;
             self.say(
@@ -289,9 +333,11 @@ impl<'io> Counting<'io> {
     }
 }
 
-fn set_up_error(unwatched: &Unwatched) -> Vec<u8> {
+const OVERFLOW: &[u8] = b"Events were lost: the event queue was full.\n";
+
+fn set_up_error(unwatched: &Unwatched, backend: Backend) -> Vec<u8> {
     let after = if unwatched.error == Errno::NOSPC {
-        limit_text().to_owned()
+        backend.limit_text().to_owned()
     } else {
         format!(": {}\n", error_text(unwatched.error))
     };

@@ -181,6 +181,10 @@ impl Marked {
                     self.touched(path.clone(), touch);
                 }
             }
+            if is_dir && event.mask & mask::CREATE != 0 {
+                // All of its content will be told, but what was here before may have had the same names.
+                self.rescan(path, Reason::NewDirectory);
+            }
         }
     }
 

@@ -38,6 +38,8 @@ struct Node {
 }
 
 const NONE: u32 = u32::MAX;
+/// Marks free nodes, where used ones have a sibling.
+const FREE: u32 = u32::MAX - 1;
 /// Watch descriptors start at 1.
 const UNWATCHED: i32 = -1;
 
@@ -144,6 +146,7 @@ impl Names {
 
     /// Forgets the directory and all below it; calls `forgotten` with each and its watch.
     pub(crate) fn remove(&mut self, id: NodeId, mut forgotten: impl FnMut(NodeId, Option<i32>)) {
+        debug_assert_ne!(self.nodes[id.0 as usize].previous, FREE, "forgotten twice");
         self.detach(id);
         let mut rest = vec![id.0];
         while let Some(id) = rest.pop() {
@@ -153,6 +156,7 @@ impl Names {
             self.unplace(id);
             self.nodes[id as usize] = Node::detached(Box::default());
             self.nodes[id as usize].next = self.free;
+            self.nodes[id as usize].previous = FREE;
             self.free = id;
         }
     }
@@ -205,6 +209,7 @@ impl Names {
     }
 
     fn link(&mut self, id: u32, parent: u32) {
+        debug_assert!(!self.is_within(NodeId(parent), NodeId(id)), "a circle");
         let first = self.nodes[parent as usize].first_child;
         if first != NONE {
             self.nodes[first as usize].previous = id;

@@ -2,9 +2,10 @@
 //!
 //! What is known of a directory is the handle of the one above and its name there, so that a rename changes
 //! one entry whatever is below. Directories are looked up on disk when their first event is read, which may be
-//! long after it happened, and from then on follow the renames in the stream. Both kinds of knowledge
-//! may disagree for a while, but not for long: whatever was renamed after, or while, it was looked
-//! up has an event that is still to be read, and its new place is looked at as a whole then.
+//! long after it happened, and again when they have been renamed: what an event says of a rename is
+//! not enough, for the kernel joins it with an equal one that is still queued, and after "a to b",
+//! "b to a", "a to b" the last event read says "b to a". Whatever was renamed after, or while,
+//! it was looked up has an event that is still to be read, and its new place is looked at as a whole then.
 //!
 //! So the table is only a memory: to forget all of it is always right. What it is needed for are
 //! directories that are gone by the time their events are read.
@@ -45,6 +46,8 @@ enum Place {
     Below {
         parent: Box<Handle>,
         name: Box<[u8]>,
+        /// Only an event says so: to be looked up, and believed if it is gone.
+        hearsay: bool,
     },
     /// Nothing above it can be seen: the top of a filesystem, or of what is mounted of it.
     Top,
@@ -92,6 +95,11 @@ impl Places {
         Ok(mount)
     }
 
+    /// Whether something on this mount is an anchor.
+    pub(crate) fn has_anchor(&self, mount: i32) -> bool {
+        self.anchors.iter().any(|anchor| anchor.mount == mount)
+    }
+
     /// Forgets an anchor; returns what it was reported as.
     pub(crate) fn remove_anchor(&mut self, mount: i32) -> Option<PathBuf> {
         let at = self
@@ -115,7 +123,9 @@ impl Places {
             .first()
             .and_then(|root| self.known.get(&root.handle));
         match place {
-            Some(Place::Below { parent, name }) => **parent == *entry.dir && **name == *entry.name,
+            Some(Place::Below { parent, name, .. }) => {
+                **parent == *entry.dir && **name == *entry.name
+            }
             Some(Place::Top) | None => false,
         }
     }
@@ -159,6 +169,7 @@ impl Places {
             Place::Below {
                 parent: parent.into(),
                 name: name.into(),
+                hearsay: true,
             },
         );
     }
@@ -203,19 +214,24 @@ impl Places {
             for anchor in self.anchors.iter().filter(|anchor| anchor.handle == at) {
                 paths.push(anchor.path(&names));
             }
-            if !self.known.contains_key(&at) {
-                let place = match self.look_up(&at) {
-                    Ok(place) => place,
+            let heard = match self.known.get_mut(&at) {
+                Some(Place::Below { hearsay, .. }) => Some(std::mem::take(hearsay)),
+                Some(Place::Top) => Some(false),
+                None => None,
+            };
+            if heard != Some(false) {
+                match self.look_up(&at) {
+                    Ok(place) => self.learn(&at, place),
+                    Err(Unplaced::Gone) if heard.is_some() => {}
                     // What is above the root does not matter.
                     Err(_) if !paths.is_empty() => return Ok(paths),
                     Err(unplaced) => return Err(unplaced),
-                };
-                self.learn(&at, place);
+                }
             }
             match &self.known[&at] {
                 Place::Top => return Ok(paths),
                 Place::Below { .. } if names.len() >= DEEPEST => return Err(Unplaced::Lost),
-                Place::Below { parent, name } => {
+                Place::Below { parent, name, .. } => {
                     names.push(name.clone());
                     at = parent.clone();
                 }
@@ -323,6 +339,7 @@ impl Anchor {
         Ok(Place::Below {
             parent,
             name: name.as_bytes().into(),
+            hearsay: false,
         })
     }
 }

@@ -12,9 +12,11 @@ use rustix::io::Errno;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod getopt;
+pub(crate) mod marks;
 pub(crate) mod operands;
 pub(crate) mod pattern;
 pub(crate) mod recursion;
+pub(crate) mod watches;
 
 /// The standard streams of a command line.
 pub struct Io {
@@ -108,24 +110,73 @@ pub(crate) fn parse_seconds(value: &OsString) -> Result<i64, String> {
     })
 }
 
-/// What a command line says that asks for fanotify: to watch less than was asked for would be worse.
-pub(crate) const NO_FANOTIFY: &str = "Couldn't initialize fanotify: Function not implemented\n\
-     Watch with inotify: use -I, or the program without fs in its name.\n";
-
-/// Why no inotify instance could be had, with what helps.
-pub(crate) fn init_error(error: Errno) -> String {
-    let text = error_text(error);
-    let hint = if error == Errno::MFILE {
-        "Try increasing the value of /proc/sys/fs/inotify/max_user_instances\n"
-    } else {
-        ""
-    };
-    format!("Couldn't initialize inotify: {text}\n{hint}")
+/// Where a command line's events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Inotify,
+    /// Told is what is at or below the operands.
+    Fanotify,
+    /// Told is everything on the operands' filesystems.
+    Filesystem,
 }
 
-/// What follows the operand that needs more watches than are left.
-pub(crate) const fn limit_text() -> &'static str {
-    "; upper limit on inotify watches reached!\n\
-     Please increase the amount of inotify watches allowed per user via \
-     `/proc/sys/fs/inotify/max_user_watches'.\n"
+impl Backend {
+    /// What the name of a program stands for.
+    pub(crate) fn of_program(name: &str) -> Backend {
+        if name.starts_with("fsnotify") {
+            Backend::Fanotify
+        } else {
+            Backend::Inotify
+        }
+    }
+
+    /// Why it cannot be used, with what helps.
+    pub(crate) fn init_error(self, error: Errno) -> String {
+        let (name, hint) = match (self, error) {
+            (Backend::Inotify, Errno::MFILE) => (
+                "inotify",
+                "Try increasing the value of /proc/sys/fs/inotify/max_user_instances\n",
+            ),
+            (Backend::Inotify, _) => ("inotify", ""),
+            (_, Errno::INVAL) => (
+                "fanotify",
+                "Both names of a rename are reported since kernel v5.17, which is needed here.\n",
+            ),
+            (_, Errno::PERM) => ("fanotify", "fanotify watch requires admin privileges\n"),
+            (_, Errno::MFILE) => (
+                "fanotify",
+                "Try increasing the value of /proc/sys/fs/fanotify/max_user_groups\n",
+            ),
+            (_, _) => ("fanotify", ""),
+        };
+        format!("Couldn't initialize {name}: {}\n{hint}", error_text(error))
+    }
+
+    /// What follows the operand that needs more watches than are left.
+    pub(crate) const fn limit_text(self) -> &'static str {
+        match self {
+            Backend::Inotify => {
+                "; upper limit on inotify watches reached!\n\
+                 Please increase the amount of inotify watches allowed per user via \
+                 `/proc/sys/fs/inotify/max_user_watches'.\n"
+            }
+            Backend::Fanotify | Backend::Filesystem => {
+                "; upper limit on fanotify marks reached!\n\
+                 Please increase the amount of fanotify marks allowed per user via \
+                 `/proc/sys/fs/fanotify/max_user_marks'.\n"
+            }
+        }
+    }
+
+    /// The lines about back ends in the help text; those of 3.22.6 are silent about it when called as inotify.
+    pub(crate) fn help(name: &str) -> &'static str {
+        match Backend::of_program(name) {
+            Backend::Inotify => "",
+            Backend::Fanotify | Backend::Filesystem => {
+                "\t-I|--inotify\tWatch with inotify.\n\
+                 \t-F|--fanotify\tWatch with fanotify.\n\
+                 \t-S|--filesystem\tWatch entire filesystem with fanotify.\n"
+            }
+        }
+    }
 }

@@ -294,7 +294,7 @@ impl Tracker {
 
     /// Events were dropped: reads the whole tree again.
     fn overflow(&mut self) {
-        for departure in std::mem::take(&mut self.departures) {
+        while let Some(departure) = self.departures.pop() {
             self.departed(departure);
         }
         self.unsettled.clear();

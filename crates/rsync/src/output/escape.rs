@@ -9,6 +9,8 @@ pub(crate) enum Passes {
     Ascii,
     /// High bytes too, whatever they mean (`--8-bit-output`).
     EightBit,
+    /// Everything: whoever shows it escapes it.
+    All,
     /// For log files: neither the control bytes of ASCII nor those of Latin 1.
     Log,
 }
@@ -38,7 +40,7 @@ impl Passes {
         }
         while let Some(&byte) = rest.first() {
             let length = self.passing(rest);
-            if length == 0 || imitates_escape(rest) {
+            if length == 0 || (self != Self::All && imitates_escape(rest)) {
                 out.extend(format!("\\#{byte:03o}").into_bytes());
                 rest = &rest[1..];
             } else {
@@ -53,11 +55,12 @@ impl Passes {
     fn passing(self, rest: &[u8]) -> usize {
         let passes = match rest.first() {
             None => return 0,
+            Some(_) if self == Self::All => true,
             Some(b'\t') => true,
             Some(0..0x20) => false,
             Some(0x20..=0x7f) => true,
             Some(&byte @ 0x80..) => match self {
-                Self::EightBit => true,
+                Self::EightBit | Self::All => true,
                 Self::Log => byte >= 0xa0,
                 Self::Ascii => false,
                 Self::Utf8 => return char_length(rest),

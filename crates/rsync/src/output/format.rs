@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) sends: bool,
     /// `--times`
     pub(crate) keeps_times: bool,
+    /// The protocol tells what differs of a file, and not only that it is wanted.
+    pub(crate) has_flags: bool,
     /// `--owner`; otherwise the sender's list has no owners.
     pub(crate) keeps_owners: bool,
     /// `--group`
@@ -200,7 +202,7 @@ fn value(
         b'f' => return Some(full_path(entry)),
         b'G' if facts.keeps_groups => entry.gid.to_string(),
         b'G' => "DEFAULT".to_owned(),
-        b'i' => itemize(item, facts.keeps_times),
+        b'i' => itemize(item, facts.keeps_times, facts.has_flags),
         b'l' => human.bytes(entry.size),
         b'L' => return Some(leads_to(item)),
         b'M' => match Timestamp::from_second(entry.mtime) {
@@ -294,6 +296,7 @@ mod tests {
         Facts {
             sends: true,
             keeps_times: true,
+            has_flags: true,
             keeps_owners: true,
             keeps_groups: true,
             checksum_width: 32,

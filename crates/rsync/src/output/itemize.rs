@@ -8,8 +8,9 @@ pub(crate) const DELETED: &str = "*deleting  ";
 
 const FILE_TYPE: u32 = 0o170_000;
 
-/// The string for one item; `keeps_times` tells whether `--times` is on.
-pub(crate) fn itemize(item: &Itemized<'_>, keeps_times: bool) -> String {
+/// The string for one item. `keeps_times` tells whether `--times` is on, `has_flags` whether the protocol tells what
+/// differs of a file that is transferred.
+pub(crate) fn itemize(item: &Itemized<'_>, keeps_times: bool, has_flags: bool) -> String {
     let flags = item.flags;
     let has = |flag: ItemFlags| flags.contains(flag);
     let change = if has(ItemFlags::TRANSFER) {
@@ -27,7 +28,9 @@ pub(crate) fn itemize(item: &Itemized<'_>, keeps_times: bool) -> String {
         '.'
     };
     let kind = kind(item.entry.mode);
-    let mut letters = if has(ItemFlags::IS_NEW) {
+    let mut letters = if !has_flags && has(ItemFlags::TRANSFER) {
+        ['?'; 9]
+    } else if has(ItemFlags::IS_NEW) {
         ['+'; 9]
     } else {
         attributes(flags, kind, keeps_times)
@@ -148,17 +151,18 @@ pub(super) mod tests {
             ),
         ] {
             assert_eq!(
-                itemize(&item(b"x", mode, flags), true),
+                itemize(&item(b"x", mode, flags), true, true),
                 expected,
                 "{flags:?}"
             );
         }
         let timed = item(b"x", 0o100_644, F::TRANSFER | F::REPORT_TIME);
-        assert_eq!(itemize(&timed, false), ">f..T......");
+        assert_eq!(itemize(&timed, false, true), ">f..T......");
         let sent = Itemized {
             direction: Direction::Sent,
             ..timed
         };
-        assert_eq!(itemize(&sent, true), "<f..t......");
+        assert_eq!(itemize(&sent, true, true), "<f..t......");
+        assert_eq!(itemize(&sent, true, false), "<f?????????");
     }
 }

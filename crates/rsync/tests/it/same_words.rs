@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use testkit::Original;
 
 /// One command line a line, as for a shell; `#` starts a comment. See the head of the file.
@@ -36,6 +37,27 @@ fn both_programs_say_the_same() {
         }
     }
     assert!(differing.is_empty(), "{differing}");
+}
+
+#[test]
+fn both_programs_have_the_same_help() {
+    let rsync = Original::Rsync.require();
+    for line in ["--help", "--daemon --help"] {
+        let options = |program: &Path| -> Vec<String> {
+            let text = run(program, line).out;
+            let is_option = |line: &&str| {
+                line.starts_with("  ") || line.starts_with('-') || line.starts_with("Usage")
+            };
+            text.lines()
+                .skip_while(|line| !line.starts_with("Usage"))
+                .filter(is_option)
+                .map(str::to_owned)
+                .collect()
+        };
+        let theirs = options(&rsync);
+        assert!(theirs.len() > 10, "{line}: {theirs:?}");
+        assert_eq!(options(&example()), theirs);
+    }
 }
 
 /// The example, which cargo builds before it runs tests.
@@ -96,6 +118,15 @@ fn tree(dir: &Path) {
         fs::write(dir.join(name), vec![b'x'; length]).expect(name);
     }
     symlink("a", dir.join("from/l")).expect("a link");
+    let ago = Timespec {
+        tv_sec: 1_000_000_000,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: ago,
+        last_modification: ago,
+    };
+    utimensat(CWD, dir.join("from/l"), &times, AtFlags::SYMLINK_NOFOLLOW).expect("a time");
     fs::write(dir.join("list"), "a\n# not a name\nd\n").expect("a list");
     for name in [
         "from/a",

@@ -51,7 +51,7 @@ impl Scenario<'_> {
         };
         let sources: Vec<OsString> = sources.iter().map(|operand| whole(operand)).collect();
         let code = engine(options, &sources, whole(target).as_ref(), &|event: Event<'_>| {
-            said.lock().unwrap().extend(line(&event));
+            said.lock().unwrap().extend(line(&event).iter().flat_map(|lines| lines.lines()).map(str::to_owned));
         });
         let mut said = Said { lines: said.into_inner().unwrap(), code };
         let mut expected = expected;
@@ -123,8 +123,8 @@ fn write_shell(path: &std::path::Path) {
     file.write_all(b"#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
 }
 
-/// Lines that come from another process of the original.
-const OF_THE_GENERATOR: &[&str] = &["*deleting", "skipping ", "cannot delete"];
+/// Lines whose place among the others depends on timing: another process says them, or what they wait for.
+const OF_THE_GENERATOR: &[&str] = &["*deleting", "skipping ", "cannot delete", "hf"];
 
 /// A difference of two times that nobody kept.
 fn is_of_this_run(difference: &str) -> bool {
@@ -141,8 +141,9 @@ fn twin(sandbox: &TempDir) -> TempDir {
 }
 
 /// What `-i` prints for an event.
-fn line(event: &Event<'_>) -> Option<String> {
+pub fn line(event: &Event<'_>) -> Option<String> {
     match event {
+        Event::Peer { severity: wire::Severity::Info, text: said } => Some(text(said).trim_end().to_owned()),
         Event::Itemized(item) if !item.unchanged => Some(itemized(item)),
         Event::Deleted { path, is_dir } => {
             let slash = if *is_dir { "/" } else { "" };

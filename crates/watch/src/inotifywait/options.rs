@@ -8,7 +8,7 @@ use crate::tool::events;
 use crate::tool::getopt::{Getopt, Opt};
 use crate::tool::operands::Operands;
 use crate::tool::pattern::{self, Pattern};
-use crate::tool::{Io, NO_FANOTIFY, Refusal, base_name, parse_seconds};
+use crate::tool::{Backend, Io, Refusal, base_name, parse_seconds};
 
 use super::output::Style;
 
@@ -16,6 +16,7 @@ use super::output::Style;
 pub(super) struct Options {
     /// The program's base name.
     pub(super) name: String,
+    pub(super) backend: Backend,
     pub(super) operands: Operands,
     pub(super) monitor: bool,
     pub(super) daemon: bool,
@@ -116,7 +117,8 @@ struct Given {
     outfile: Option<PathBuf>,
     timeout: i64,
     no_synthetic: bool,
-    inotify: bool,
+    /// The last of -I, -F and -S.
+    backend: Option<Backend>,
     warnings: String,
 }
 
@@ -140,7 +142,12 @@ impl Given {
     fn take(&mut self, key: Key, value: OsString, name: &str, io: &mut Io) -> Result<(), Refusal> {
         let error = |text: &str| Err(Refusal::Error(text.to_owned()));
         match key {
-            Key::Help => return Err(Refusal::Help(HELP.replace("{name}", name))),
+            Key::Help => {
+                let help = HELP.replace("{name}", name);
+                return Err(Refusal::Help(
+                    help.replace("{backends}", Backend::help(name)),
+                ));
+            }
             Key::FromFile if self.from_file => {
                 return error("Multiple --fromfile options given.\n");
             }
@@ -180,10 +187,9 @@ impl Given {
                      versions of inotifywait is now turned on by default.\n",
                 );
             }
-            Key::Inotify => self.inotify = true,
-            // As in 3.22.6, the inotify programs take it and stay with inotify.
-            Key::Fanotify => {}
-            Key::Filesystem => return error(NO_FANOTIFY),
+            Key::Inotify => self.backend = Some(Backend::Inotify),
+            Key::Fanotify => self.backend = Some(Backend::Fanotify),
+            Key::Filesystem => self.backend = Some(Backend::Filesystem),
             Key::Synthetic => self.no_synthetic = value == "no",
         }
         Ok(())
@@ -222,10 +228,8 @@ impl Given {
             let text = self.warnings + "No files specified to watch!\n";
             return Err(Refusal::Error(text));
         }
-        if name.starts_with("fsnotify") && !self.inotify {
-            return Err(Refusal::Error(NO_FANOTIFY.to_owned()));
-        }
         Ok(Options {
+            backend: self.backend.unwrap_or(Backend::of_program(&name)),
             name,
             operands: self.operands,
             monitor: self.monitor,

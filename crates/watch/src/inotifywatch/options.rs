@@ -8,12 +8,13 @@ use crate::tool::events;
 use crate::tool::getopt::{Getopt, Opt};
 use crate::tool::operands::Operands;
 use crate::tool::pattern::Pattern;
-use crate::tool::{Io, NO_FANOTIFY, Refusal, base_name, parse_seconds};
+use crate::tool::{Backend, Io, Refusal, base_name, parse_seconds};
 
 use super::table::{Order, Sort};
 
 /// What was asked for.
 pub(super) struct Options {
+    pub(super) backend: Backend,
     pub(super) operands: Operands,
     pub(super) verbose: bool,
     pub(super) zero: bool,
@@ -82,6 +83,7 @@ pub(super) fn parse(
     let name = base_name(&called_as);
     let mut getopt = Getopt::new(&called_as, TABLE, &[], arguments);
     let mut options = Options {
+        backend: Backend::of_program(&name),
         operands: Operands::default(),
         verbose: false,
         zero: false,
@@ -94,12 +96,16 @@ pub(super) fn parse(
         warnings: String::new(),
     };
     let mut patterns = crate::tool::pattern::Given::default();
-    let mut inotify = false;
     let mut from_file = false;
     let mut sorted_ascending = false;
     while let Some((key, value)) = getopt.next().map_err(Refusal::Error)? {
         match key {
-            Key::Help => return Err(Refusal::Help(HELP.replace("{name}", &name))),
+            Key::Help => {
+                let help = HELP.replace("{name}", &name);
+                return Err(Refusal::Help(
+                    help.replace("{backends}", Backend::help(&name)),
+                ));
+            }
             Key::Verbose => options.verbose = true,
             Key::FromFile if from_file => return error("Multiple --fromfile options given.\n"),
             Key::FromFile => {
@@ -129,10 +135,9 @@ pub(super) fn parse(
                 options.order = parse_key(&value, Sort::Ascending)?;
             }
             Key::Descending => options.order = parse_key(&value, Sort::Descending)?,
-            Key::Inotify => inotify = true,
-            // As in 3.22.6, the inotify programs take it and stay with inotify.
-            Key::Fanotify => {}
-            Key::Filesystem => return error(NO_FANOTIFY),
+            Key::Inotify => options.backend = Backend::Inotify,
+            Key::Fanotify => options.backend = Backend::Fanotify,
+            Key::Filesystem => options.backend = Backend::Filesystem,
         }
     }
     options.operands.add_all(getopt.into_operands());
@@ -141,9 +146,6 @@ pub(super) fn parse(
         return Err(Refusal::Error(
             options.warnings + "No files specified to watch!\n",
         ));
-    }
-    if name.starts_with("fsnotify") && !inotify {
-        return error(NO_FANOTIFY);
     }
     if options.events == 0 {
         options.events = events::ALL;

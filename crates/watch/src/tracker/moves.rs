@@ -85,9 +85,10 @@ impl Tracker {
 
     /// Gives up on halves that have waited long enough.
     pub(super) fn expire_departures(&mut self, now: Instant) {
-        let expired = |departure: &mut Departure| departure.since + PAIR_WAIT <= now;
-        let expired: Vec<Departure> = self.departures.extract_if(.., expired).collect();
-        for departure in expired {
+        // One by one: what is found at the place of one may be another one that waits here.
+        let expired = |departure: &Departure| departure.since + PAIR_WAIT <= now;
+        while let Some(first) = self.departures.iter().position(expired) {
+            let departure = self.departures.remove(first);
             self.departed(departure);
         }
     }

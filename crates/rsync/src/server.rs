@@ -1,0 +1,158 @@
+//! The server's end of a session: what `rsync --server` does for a client on standard input and output.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use transfer::{Class, Error, Event, Events, Link, Options, Server, Speaker};
+use wire::{ArgumentReader, ClientInfo, Cursor, Severity};
+
+use crate::exit::Exit;
+use crate::given::{Given, Stderr as Messages};
+use crate::output::{Now, notice_line};
+use crate::run::{Lines, Run, umask};
+use crate::stop::Stop;
+use crate::{engine, parse};
+
+impl Run<'_> {
+    /// Serves the client: as the receiver if there is a destination, otherwise as the sender.
+    pub(crate) fn serve(
+        &self,
+        sources: &[Vec<u8>],
+        destination: Option<&[u8]>,
+    ) -> Result<Exit, Stop> {
+        let start = Instant::now();
+        let options = engine::options(
+            &self.meant,
+            self.env,
+            self.we_receive(),
+            umask(),
+            &self.cancel,
+        )?;
+        self.heed_signals();
+        let server = match self.agree(&options) {
+            Ok(server) => server,
+            Err(error) => {
+                return Ok(self.close(Mutex::new(self.printer()), Err(error), start, None));
+            }
+        };
+        let voice = Voice {
+            lines: Mutex::new(self.server_printer(server.speaker())),
+            speaker: server.speaker(),
+            tells_client: self.meant.said.stderr == Some(Messages::Client),
+        };
+        let result = match destination {
+            Some(path) => server.receive(options, &engine::path(path), &voice),
+            None => {
+                let sources: Vec<OsString> =
+                    sources.iter().cloned().map(OsString::from_vec).collect();
+                server.send(options, &sources, &voice)
+            }
+        };
+        Ok(self.close(voice.lines, result, start, None))
+    }
+
+    fn agree(&self, options: &Options) -> Result<Server, Error> {
+        let input =
+            rustix::io::dup(rustix::stdio::stdin()).map_err(|errno| Error::Socket(errno.into()))?;
+        let output = rustix::io::dup(rustix::stdio::stdout())
+            .map_err(|errno| Error::Socket(errno.into()))?;
+        let link = Link::over_pipes(input, output, self.cancel.clone())?;
+        let info = ClientInfo::parse(self.meant.said.rsh.as_deref().unwrap_or_default());
+        Server::over_shell(link, options, &info, !self.we_receive())
+    }
+
+    fn server_printer(&self, speaker: Speaker) -> Lines {
+        self.printer_to(Box::new(Said {
+            speaker,
+            line: Vec::new(),
+        }))
+    }
+}
+
+/// The rest of a server's arguments, where the client sends them before the session (wire-session.md 2.5).
+///
+/// # Errors
+/// Options that are none.
+pub(crate) fn secluded(given: Given) -> Result<Given, Stop> {
+    if !given.server || given.secluded_args != Some(true) {
+        return Ok(given);
+    }
+    let mut reader = ArgumentReader::shell_secluded();
+    // Not through a buffer: what follows the block belongs to the session.
+    let input = rustix::io::dup(rustix::stdio::stdin());
+    let mut stdin = File::from(input.map_err(|errno| Stop::option(errno.to_string()))?);
+    let mut byte = [0];
+    loop {
+        match stdin.read(&mut byte) {
+            Ok(1) => {}
+            _ => return Err(Stop::option("the client's arguments have no end")),
+        }
+        match reader.read(&mut Cursor::new(&byte)) {
+            Ok(Some(words)) => return parse::more(given, &words),
+            Ok(None) => {}
+            Err(error) => return Err(Stop::option(error.to_string())),
+        }
+    }
+}
+
+/// What the engine reports, as far as the client does not see it by itself.
+struct Voice {
+    lines: Mutex<Lines>,
+    speaker: Speaker,
+    /// Errors too go to the client, not to our own standard error.
+    tells_client: bool,
+}
+
+impl Events for Voice {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Message(notice) = &event
+            && self.tells_client
+        {
+            self.speaker.say(
+                severity(notice.class),
+                &[&notice_line(notice)[..], b"\n"].concat(),
+            );
+            return;
+        }
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .event(&event, Now::read());
+    }
+}
+
+fn severity(class: Class) -> Severity {
+    match class {
+        Class::Info => Severity::Info,
+        Class::Warning => Severity::Warning,
+        Class::Error => Severity::Error,
+        Class::Transfer => Severity::ErrorXfer,
+    }
+}
+
+/// Standard output of a server: its lines are messages in the protocol.
+struct Said {
+    speaker: Speaker,
+    line: Vec<u8>,
+}
+
+impl Write for Said {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        for piece in text.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.ends_with(b"\n") {
+                self.speaker.say(Severity::Info, &self.line);
+                self.line.clear();
+            }
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
