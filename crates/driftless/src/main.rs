@@ -14,10 +14,11 @@ Usage: driftless COMMAND [ARGUMENT...]
 
 Commands:
   mirror SRC DEST...   mirror a directory in real time to local paths and rsync daemons
+  rsync                copy files as rsync does: locally, over a remote shell, from and to daemons
   inotifywait          wait for file system events, as inotify-tools does
   inotifywatch         count file system events, as inotify-tools does
 
-A link to driftless that is named inotifywait or inotifywatch is that command.
+A link to driftless that is named rsync, inotifywait or inotifywatch is that command.
 driftless COMMAND --help says more; driftless --version prints the version.
 ";
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called_as = arguments.next().unwrap_or_default();
     let name = Path::new(&called_as).file_name().unwrap_or_default().to_owned();
-    if let Some(code) = watch_tool(&name, arguments.by_ref()) {
+    if let Some(code) = drop_in(&name, arguments.by_ref()) {
         return code;
     }
     match arguments.next() {
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &OsStr, mut arguments: std::env::ArgsOs) -> ExitCode {
-    if let Some(code) = watch_tool(command, arguments.by_ref()) {
+    if let Some(code) = drop_in(command, arguments.by_ref()) {
         return code;
     }
     match command.to_str() {
@@ -58,12 +59,13 @@ fn run(command: &OsStr, mut arguments: std::env::ArgsOs) -> ExitCode {
     }
 }
 
-/// Runs one of the inotify tools, if that is what `name` means.
-fn watch_tool(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    let arguments = std::iter::once(name.to_owned()).chain(arguments);
+/// Runs the program that driftless stands in for, if `name` is that of one.
+fn drop_in(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let with_name = |arguments| std::iter::once(name.to_owned()).chain(arguments);
     let code = match name.to_str()? {
-        "inotifywait" | "fsnotifywait" => watch::inotifywait::run(arguments, watch::Io::standard()),
-        "inotifywatch" | "fsnotifywatch" => watch::inotifywatch::run(arguments, watch::Io::standard()),
+        "rsync" => rsync::main(arguments, std::env::vars_os()),
+        "inotifywait" | "fsnotifywait" => watch::inotifywait::run(with_name(arguments), watch::Io::standard()),
+        "inotifywatch" | "fsnotifywatch" => watch::inotifywatch::run(with_name(arguments), watch::Io::standard()),
         _ => return None,
     };
     Some(ExitCode::from(code))

@@ -241,7 +241,9 @@ impl<O: Write, E: Write> Printer<O, E> {
     }
 
     /// The exit code in place of `exit` if our own messages could not be written.
-    pub(crate) fn broken(&self, exit: Exit) -> Exit {
+    pub(crate) fn broken(&mut self, exit: Exit) -> Exit {
+        self.end_line();
+        self.flush();
         if self.is_broken { Exit::Messages } else { exit }
     }
 

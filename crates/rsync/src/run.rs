@@ -250,8 +250,9 @@ impl<'a> Run<'a> {
         } else {
             Exit::of(exit.code().max(shell.unwrap_or(0)))
         };
+        let exit = lines.broken(exit);
         lines.last_line(exit.line(&place!(role)).as_deref(), now);
-        lines.broken(exit)
+        exit
     }
 
     pub(crate) fn printer(&self) -> Lines {

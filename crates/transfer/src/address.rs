@@ -48,7 +48,8 @@ impl FromStr for DaemonAddress {
         let (authority, port, location) = match strip_scheme(text) {
             Some(rest) => {
                 let (authority, location) = rest.split_once('/').unwrap_or((rest, ""));
-                let (authority, port) = split_port(authority).ok_or_else(|| BadAddress::BadPort(text.to_owned()))?;
+                let (authority, port) =
+                    split_port(authority).ok_or_else(|| BadAddress::BadPort(text.to_owned()))?;
                 (authority, port, location)
             }
             None => {
@@ -60,7 +61,10 @@ impl FromStr for DaemonAddress {
             Some((user, host)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), host),
             None => (None, authority),
         };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         if host.is_empty() {
             return Err(BadAddress::NoHost(text.to_owned()));
         }
@@ -68,7 +72,10 @@ impl FromStr for DaemonAddress {
         if module.is_empty() {
             return Err(BadAddress::NoModule(text.to_owned()));
         }
-        let components: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let components: Vec<&str> = path
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .collect();
         if components.contains(&"..") {
             return Err(BadAddress::ParentInPath(text.to_owned()));
         }
@@ -88,12 +95,20 @@ impl fmt::Display for DaemonAddress {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
         }
-        if self.host.contains(':') { write!(f, "[{}]", self.host)? } else { f.write_str(&self.host)? }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?
+        } else {
+            f.write_str(&self.host)?
+        }
         if self.port != DEFAULT_PORT {
             write!(f, ":{}", self.port)?;
         }
         write!(f, "/{}", self.module)?;
-        if self.path.is_empty() { Ok(()) } else { write!(f, "/{}", self.path) }
+        if self.path.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "/{}", self.path)
+        }
     }
 }
 
@@ -119,7 +134,10 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 
 /// Splits `HOST::PATH` at the first colon before any slash; a host in brackets may contain colons.
 fn split_host(text: &str) -> Option<(&str, &str)> {
-    let user_end = text.find('@').filter(|at| !text[..*at].contains(['/', ':'])).map_or(0, |at| at + 1);
+    let user_end = text
+        .find('@')
+        .filter(|at| !text[..*at].contains(['/', ':']))
+        .map_or(0, |at| at + 1);
     let from = match text[user_end..].strip_prefix('[') {
         Some(inner) => user_end + 1 + inner.find(']')? + 1,
         None => user_end,
@@ -134,8 +152,17 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<String, BadAddress> {
-        let DaemonAddress { user, host, port, module, path } = text.parse()?;
-        Ok(format!("{} {host} {port} {module} {path}", user.unwrap_or("-".to_owned())))
+        let DaemonAddress {
+            user,
+            host,
+            port,
+            module,
+            path,
+        } = text.parse()?;
+        Ok(format!(
+            "{} {host} {port} {module} {path}",
+            user.unwrap_or("-".to_owned())
+        ))
     }
 
     #[test]
@@ -164,11 +191,23 @@ mod tests {
     #[test]
     fn what_names_no_module_is_refused() {
         for text in ["host::", "rsync://host", "rsync://host/", "host::/mod"] {
-            assert!(matches!(parsed(text), Err(BadAddress::NoModule(_))), "{text}");
+            assert!(
+                matches!(parsed(text), Err(BadAddress::NoModule(_))),
+                "{text}"
+            );
         }
-        assert!(matches!(parsed("rsync://:80/m"), Err(BadAddress::NoHost(_))));
-        assert!(matches!(parsed("rsync://h:x/m"), Err(BadAddress::BadPort(_))));
-        assert!(matches!(parsed("h::m/../n"), Err(BadAddress::ParentInPath(_))));
+        assert!(matches!(
+            parsed("rsync://:80/m"),
+            Err(BadAddress::NoHost(_))
+        ));
+        assert!(matches!(
+            parsed("rsync://h:x/m"),
+            Err(BadAddress::BadPort(_))
+        ));
+        assert!(matches!(
+            parsed("h::m/../n"),
+            Err(BadAddress::ParentInPath(_))
+        ));
     }
 
     #[test]

@@ -30,15 +30,21 @@ pub(crate) struct Attributes {
 impl Attributes {
     pub(crate) fn new(options: &Options) -> Self {
         let is_root = rustix::process::geteuid().is_root();
-        let mut groups: Vec<u32> =
-            rustix::process::getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect();
+        let mut groups: Vec<u32> = rustix::process::getgroups()
+            .unwrap_or_default()
+            .into_iter()
+            .map(rustix::fs::Gid::as_raw)
+            .collect();
         groups.push(rustix::process::getegid().as_raw());
         let is_privileged = match options.privilege {
             Privilege::Auto => is_root,
             Privilege::Super => true,
             Privilege::Never | Privilege::Fake => false,
         };
-        let beside = options.backup.as_ref().is_some_and(|backup| backup.dir.is_none());
+        let beside = options
+            .backup
+            .as_ref()
+            .is_some_and(|backup| backup.dir.is_none());
         Self {
             perms: options.perms,
             executability: options.executability,
@@ -104,7 +110,11 @@ impl Attributes {
             differences |= ItemFlags::REPORT_SIZE;
         }
         let is_written = flags.intersects(ItemFlags::TRANSFER | ItemFlags::LOCAL_CHANGE);
-        let time_differs = if self.keeps_time(entry) { !self.same_time(entry, now.mtime) } else { is_written };
+        let time_differs = if self.keeps_time(entry) {
+            !self.same_time(entry, now.mtime)
+        } else {
+            is_written
+        };
         differences.set(ItemFlags::REPORT_TIME, time_differs);
         differences | self.lasting_differences(entry, now)
     }
@@ -115,9 +125,15 @@ impl Attributes {
         let perms_differ = !now.is_symlink() && self.permissions(entry, Some(now)) != now.mode;
         differences.set(ItemFlags::REPORT_PERMS, perms_differ);
         differences.set(ItemFlags::REPORT_OWNER, self.owner && entry.uid != now.uid);
-        differences.set(ItemFlags::REPORT_GROUP, self.sets_group(entry.gid) && entry.gid != now.gid);
+        differences.set(
+            ItemFlags::REPORT_GROUP,
+            self.sets_group(entry.gid) && entry.gid != now.gid,
+        );
         let keeps_atime = self.atimes && !entry.is_dir() && !entry.is_symlink();
-        differences.set(ItemFlags::REPORT_ATIME, keeps_atime && entry.atime() != now.atime.sec);
+        differences.set(
+            ItemFlags::REPORT_ATIME,
+            keeps_atime && entry.atime() != now.atime.sec,
+        );
         differences
     }
 
@@ -163,7 +179,10 @@ impl Attributes {
     }
 
     fn wanted(&self, entry: &Entry, mode: u32) -> Meta {
-        let mtime = Time { sec: entry.mtime, nsec: entry.mtime_nsec };
+        let mtime = Time {
+            sec: entry.mtime,
+            nsec: entry.mtime_nsec,
+        };
         Meta {
             kind: Kind::from_mode(entry.mode).unwrap_or(Kind::File),
             mode,
@@ -200,33 +219,67 @@ mod tests {
     use super::*;
 
     fn file(mode: u32, mtime: i64) -> Entry {
-        Entry { name: b"f".as_slice().into(), mode: 0o100_000 | mode, mtime, mtime_nsec: 5, ..Entry::default() }
+        Entry {
+            name: b"f".as_slice().into(),
+            mode: 0o100_000 | mode,
+            mtime,
+            mtime_nsec: 5,
+            ..Entry::default()
+        }
     }
 
     fn there(attributes: &Attributes, entry: &Entry) -> Meta {
-        Meta { uid: entry.uid, gid: entry.gid, ..attributes.wanted(entry, entry.permissions()) }
+        Meta {
+            uid: entry.uid,
+            gid: entry.gid,
+            ..attributes.wanted(entry, entry.permissions())
+        }
     }
 
     #[test]
     fn permissions_that_are_not_kept() {
         let attributes = Attributes::new(&Options::new(Side::Client));
         assert_eq!(attributes.permissions(&file(0o4777, 0), None), 0o755);
-        let now = Meta { mode: 0o600, ..there(&attributes, &file(0o644, 0)) };
+        let now = Meta {
+            mode: 0o600,
+            ..there(&attributes, &file(0o644, 0))
+        };
         assert_eq!(attributes.permissions(&file(0o777, 0), Some(&now)), 0o600);
-        let executability = Attributes { executability: true, ..attributes };
-        assert_eq!(executability.permissions(&file(0o755, 0), Some(&now)), 0o700);
+        let executability = Attributes {
+            executability: true,
+            ..attributes
+        };
+        assert_eq!(
+            executability.permissions(&file(0o755, 0), Some(&now)),
+            0o700
+        );
         let now = Meta { mode: 0o755, ..now };
-        assert_eq!(executability.permissions(&file(0o644, 0), Some(&now)), 0o644);
+        assert_eq!(
+            executability.permissions(&file(0o644, 0), Some(&now)),
+            0o644
+        );
     }
 
     #[test]
     fn times_within_the_window_are_equal() {
-        let at = |window| Attributes { window, ..Attributes::new(&Options::archive(Side::Client)) };
+        let at = |window| Attributes {
+            window,
+            ..Attributes::new(&Options::archive(Side::Client))
+        };
         let entry = file(0o644, 100);
-        for (window, sec, nsec, equal) in
-            [(0, 100, 7, true), (0, 101, 5, false), (1, 101, 0, true), (1, 98, 0, false), (-1, 100, 5, true), (-1, 100, 7, false)]
-        {
-            assert_eq!(at(window).same_time(&entry, Time { sec, nsec }), equal, "{window} {sec}.{nsec}");
+        for (window, sec, nsec, equal) in [
+            (0, 100, 7, true),
+            (0, 101, 5, false),
+            (1, 101, 0, true),
+            (1, 98, 0, false),
+            (-1, 100, 5, true),
+            (-1, 100, 7, false),
+        ] {
+            assert_eq!(
+                at(window).same_time(&entry, Time { sec, nsec }),
+                equal,
+                "{window} {sec}.{nsec}"
+            );
         }
         assert!(at(0).is_newer(&entry, Time { sec: 101, nsec: 0 }));
         assert!(!at(1).is_newer(&entry, Time { sec: 101, nsec: 0 }));
@@ -237,9 +290,20 @@ mod tests {
         let attributes = Attributes::new(&Options::archive(Side::Client));
         let entry = file(0o644, 100);
         let now = there(&attributes, &entry);
-        assert_eq!(attributes.differences(&entry, &now, ItemFlags::empty()), ItemFlags::empty());
-        let now = Meta { mode: 0o600, size: 3, mtime: Time::from_secs(9), ..now };
+        assert_eq!(
+            attributes.differences(&entry, &now, ItemFlags::empty()),
+            ItemFlags::empty()
+        );
+        let now = Meta {
+            mode: 0o600,
+            size: 3,
+            mtime: Time::from_secs(9),
+            ..now
+        };
         let expected = ItemFlags::REPORT_PERMS | ItemFlags::REPORT_SIZE | ItemFlags::REPORT_TIME;
-        assert_eq!(attributes.differences(&entry, &now, ItemFlags::TRANSFER), expected);
+        assert_eq!(
+            attributes.differences(&entry, &now, ItemFlags::TRANSFER),
+            expected
+        );
     }
 }

@@ -38,8 +38,13 @@ impl Backups {
     ///
     /// # Errors
     /// If the directory for them is something else.
-    pub(crate) fn prepare(options: &Options, destination: &Destination) -> Result<Option<Self>, Error> {
-        let Some(backup) = &options.backup else { return Ok(None) };
+    pub(crate) fn prepare(
+        options: &Options,
+        destination: &Destination,
+    ) -> Result<Option<Self>, Error> {
+        let Some(backup) = &options.backup else {
+            return Ok(None);
+        };
         let dir = match &backup.dir {
             Some(dir) => {
                 let path = absolute(&destination.shown.join(dir));
@@ -47,11 +52,19 @@ impl Backups {
                     let text = format!("The backup-dir is not a directory: {}", dir.display());
                     return Err(Error::fatal(1, Role::ReceivingSide, text, None));
                 }
-                Some(BackupDir { given: dir.clone(), path, opened: OnceLock::new() })
+                Some(BackupDir {
+                    given: dir.clone(),
+                    path,
+                    opened: OnceLock::new(),
+                })
             }
             None => None,
         };
-        Ok(Some(Self { suffix: backup.suffix.clone(), dir, safe_links: options.safe_links }))
+        Ok(Some(Self {
+            suffix: backup.suffix.clone(),
+            dir,
+            safe_links: options.safe_links,
+        }))
     }
 
     /// Whether this is a backup's own name, which is not backed up again when it is removed.
@@ -68,7 +81,9 @@ impl Backups {
         now: &Meta,
         report: &Reporter<'_>,
     ) -> Result<bool, tree::Error> {
-        let Some(root) = destination.root() else { return Ok(true) };
+        let Some(root) = destination.root() else {
+            return Ok(true);
+        };
         let name = [place, &self.suffix].concat();
         if name.len() >= MAX_PATH {
             report.say(Class::Transfer, Role::Generator, "backup filename too long");
@@ -77,17 +92,29 @@ impl Backups {
         if now.is_symlink() && self.safe_links {
             let target = root.read_link(rel(place))?;
             if is_unsafe(&target, place) {
-                let text = sentence(&[b"not backing up unsafe symlink \"", place, b"\" -> \"", &target, b"\""]);
+                let text = sentence(&[
+                    b"not backing up unsafe symlink \"",
+                    place,
+                    b"\" -> \"",
+                    &target,
+                    b"\"",
+                ]);
                 report.say(Class::Info, Role::Generator, text);
                 return Ok(true);
             }
         }
         let (to, kept_as) = self.target(root, place, &name)?;
-        if to.lstat(rel(&name))?.is_some_and(|existing| existing.is_dir()) {
+        if to
+            .lstat(rel(&name))?
+            .is_some_and(|existing| existing.is_dir())
+        {
             to.remove_tree(rel(&name), Mounts::Cross, &mut |_, _| false, &mut |_, _| {})?;
         }
         link_or_copy(root, place, to, &name, now)?;
-        report.event(Event::BackedUp { path: place, kept_as: &kept_as });
+        report.event(Event::BackedUp {
+            path: place,
+            kept_as: &kept_as,
+        });
         Ok(true)
     }
 
@@ -99,17 +126,26 @@ impl Backups {
         now: &Meta,
         report: &Reporter<'_>,
     ) -> Result<(), tree::Error> {
-        let Some(root) = destination.root() else { return Ok(()) };
+        let Some(root) = destination.root() else {
+            return Ok(());
+        };
         let name = [place, &self.suffix].concat();
         let (to, kept_as) = self.target(root, place, &name)?;
         copy_file(root, place, to, &name, now)?;
-        report.event(Event::BackedUp { path: place, kept_as: &kept_as });
+        report.event(Event::BackedUp {
+            path: place,
+            kept_as: &kept_as,
+        });
         Ok(())
     }
 
     /// A file that was just kept, as a basis.
     pub(crate) fn reopen(&self, destination: &Destination, place: &[u8]) -> Option<std::fs::File> {
-        let kept = self.dir.as_ref().and_then(|dir| dir.opened.get()).or(destination.root())?;
+        let kept = self
+            .dir
+            .as_ref()
+            .and_then(|dir| dir.opened.get())
+            .or(destination.root())?;
         kept.open_file(rel(&[place, &self.suffix].concat())).ok()
     }
 
@@ -120,7 +156,9 @@ impl Backups {
         place: &[u8],
         name: &[u8],
     ) -> Result<(&'r Root, PathBuf), tree::Error> {
-        let Some(dir) = &self.dir else { return Ok((root, rel(name).to_owned())) };
+        let Some(dir) = &self.dir else {
+            return Ok((root, rel(name).to_owned()));
+        };
         let to = match dir.opened.get() {
             Some(opened) => opened,
             None => {
@@ -135,9 +173,15 @@ impl Backups {
 
 impl BackupDir {
     fn make(&self) -> Result<Root, tree::Error> {
-        let missing: Vec<&Path> =
-            self.path.ancestors().take_while(|dir| std::fs::metadata(dir).is_err()).collect();
-        missing.iter().rev().try_for_each(|dir| Root::create(dir).map(drop))?;
+        let missing: Vec<&Path> = self
+            .path
+            .ancestors()
+            .take_while(|dir| std::fs::metadata(dir).is_err())
+            .collect();
+        missing
+            .iter()
+            .rev()
+            .try_for_each(|dir| Root::create(dir).map(drop))?;
         Root::open(&self.path)
     }
 }
@@ -147,7 +191,11 @@ fn make_parents(from: &Root, to: &Root, dir: &[u8]) -> Result<(), tree::Error> {
     if dir == b"." {
         return Ok(());
     }
-    let slashes = dir.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+    let slashes = dir
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'/')
+        .map(|(at, _)| at);
     for end in slashes.chain([dir.len()]) {
         let dir = rel(&dir[..end]);
         match to.lstat(dir)? {
@@ -158,17 +206,30 @@ fn make_parents(from: &Root, to: &Root, dir: &[u8]) -> Result<(), tree::Error> {
         to.mkdir(dir, 0o700)?;
         if let (Some(wanted), Some(now)) = (from.lstat(dir)?, to.lstat(dir)?) {
             // An owner that cannot be given does not keep the backup from being made.
-            let _ = to.set_meta(dir, &wanted, Which::OWNER | Which::GROUP | Which::MODE | Which::MTIME, &now);
+            let _ = to.set_meta(
+                dir,
+                &wanted,
+                Which::OWNER | Which::GROUP | Which::MODE | Which::MTIME,
+                &now,
+            );
         }
     }
     Ok(())
 }
 
-fn link_or_copy(from: &Root, place: &[u8], to: &Root, name: &[u8], now: &Meta) -> Result<(), tree::Error> {
+fn link_or_copy(
+    from: &Root,
+    place: &[u8],
+    to: &Root,
+    name: &[u8],
+    now: &Meta,
+) -> Result<(), tree::Error> {
     let from_dir = from.dir(rel(parent(place)))?;
     let to_dir = to.dir(rel(parent(name)))?;
     let base = |path: &[u8]| OsString::from_vec(crate::flist::basename(path).to_vec());
-    let Err(refused) = to_dir.hard_link(&base(name), &from_dir, &base(place)) else { return Ok(()) };
+    let Err(refused) = to_dir.hard_link(&base(name), &from_dir, &base(place)) else {
+        return Ok(());
+    };
     match now.kind {
         Kind::File => copy_file(from, place, to, name, now),
         Kind::Symlink => to.symlink(rel(name), &from.read_link(rel(place))?),
@@ -177,7 +238,13 @@ fn link_or_copy(from: &Root, place: &[u8], to: &Root, name: &[u8], now: &Meta) -
     }
 }
 
-fn copy_file(from: &Root, place: &[u8], to: &Root, name: &[u8], now: &Meta) -> Result<(), tree::Error> {
+fn copy_file(
+    from: &Root,
+    place: &[u8],
+    to: &Root,
+    name: &[u8],
+    now: &Meta,
+) -> Result<(), tree::Error> {
     let (source, _) = from.open_regular(rel(place))?;
     let mut temp = to.temp_file(rel(name))?;
     let copied = tree::copy_contents(&source, temp.file(), now.size, &|| false, &mut |_| {});

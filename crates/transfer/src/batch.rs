@@ -66,23 +66,39 @@ impl Batch {
     pub fn linking<'p>(&self, pairs: impl IntoIterator<Item = &'p Renamed>, exact: bool) -> Self {
         let mut items: BTreeMap<&Path, &Item> = BTreeMap::new();
         let mut linked = HashMap::new();
-        let former: HashMap<&Path, &Item> = self.former_dirs.iter().map(|dir| (dir.path.as_path(), dir)).collect();
+        let former: HashMap<&Path, &Item> = self
+            .former_dirs
+            .iter()
+            .map(|dir| (dir.path.as_path(), dir))
+            .collect();
         let pairs: Vec<&Renamed> = pairs.into_iter().collect();
         for Renamed { old, new } in &pairs {
             items.insert(&old.path, old);
             items.extend(self.item(new).map(|item| (item.path.as_path(), item)));
             for dir in old.path.ancestors().skip(1).chain(new.ancestors().skip(1)) {
-                items.extend(self.item(dir).or_else(|| former.get(dir).copied()).map(|item| (item.path.as_path(), item)));
+                items.extend(
+                    self.item(dir)
+                        .or_else(|| former.get(dir).copied())
+                        .map(|item| (item.path.as_path(), item)),
+                );
             }
             linked.insert(old.path.clone(), new.clone());
         }
-        Self { items: items.into_values().cloned().collect(), linked, exact, ..Self::default() }
+        Self {
+            items: items.into_values().cloned().collect(),
+            linked,
+            exact,
+            ..Self::default()
+        }
     }
 
     /// The batch's version of `path`.
     #[must_use]
     pub fn item(&self, path: &Path) -> Option<&Item> {
-        self.items.binary_search_by(|item| by_bytes(&item.path, path)).ok().map(|at| &self.items[at])
+        self.items
+            .binary_search_by(|item| by_bytes(&item.path, path))
+            .ok()
+            .map(|at| &self.items[at])
     }
 }
 

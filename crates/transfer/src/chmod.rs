@@ -51,7 +51,10 @@ impl Chmod {
     /// # Errors
     /// [`BadChmod`]; nothing is added then.
     pub fn add(&mut self, text: &[u8]) -> Result<(), BadChmod> {
-        let changes: Result<Vec<_>, _> = text.split(|&byte| byte == b',').map(Change::parse).collect();
+        let changes: Result<Vec<_>, _> = text
+            .split(|&byte| byte == b',')
+            .map(Change::parse)
+            .collect();
         self.changes.extend(changes?);
         Ok(())
     }
@@ -70,7 +73,12 @@ impl Chmod {
             Affects::Directories => is_dir,
             Affects::Others => !is_dir,
         };
-        self.changes.iter().filter(wanted).fold(mode & 0o7777, |mode, change| change.apply(mode, is_dir, umask))
+        self.changes
+            .iter()
+            .filter(wanted)
+            .fold(mode & 0o7777, |mode, change| {
+                change.apply(mode, is_dir, umask)
+            })
     }
 }
 
@@ -90,8 +98,19 @@ impl Change {
     }
 
     fn apply(&self, mode: u32, is_dir: bool, umask: u32) -> u32 {
-        let What::Symbolic { classes, masked, operator, bits, conditional, special, copied_from } = self.what else {
-            let What::Absolute(mode) = self.what else { return mode };
+        let What::Symbolic {
+            classes,
+            masked,
+            operator,
+            bits,
+            conditional,
+            special,
+            copied_from,
+        } = self.what
+        else {
+            let What::Absolute(mode) = self.what else {
+                return mode;
+            };
             return mode;
         };
         let may_execute = conditional && (is_dir || mode & 0o111 != 0);
@@ -104,23 +123,37 @@ impl Change {
             b'+' => mode | bits | special,
             b'-' => mode & !(bits | special),
             _ => {
-                let specials_of_classes = (classes >> 6 & 1) * 0o4000 | (classes >> 3 & 1) * 0o2000;
-                let cleared = if special != 0 || copied_from.is_some() { specials_of_classes | special } else { 0 };
-                mode & !(classes * 7 | cleared) | bits | special
+                let specials_of_classes = set_ids(classes);
+                let cleared = if special != 0 || copied_from.is_some() {
+                    specials_of_classes | special
+                } else {
+                    0
+                };
+                mode & !((classes * 7) | cleared) | bits | special
             }
         }
     }
+}
+
+/// The set-id bits that these classes have.
+fn set_ids(classes: u32) -> u32 {
+    ((classes >> 6 & 1) * 0o4000) | ((classes >> 3 & 1) * 0o2000)
 }
 
 fn octal(text: &[u8]) -> Result<u32, BadChmod> {
     if text.len() > 4 || !text.iter().all(|byte| matches!(byte, b'0'..=b'7')) {
         return Err(BadChmod);
     }
-    Ok(text.iter().fold(0, |mode, byte| mode * 8 + u32::from(byte - b'0')))
+    Ok(text
+        .iter()
+        .fold(0, |mode, byte| mode * 8 + u32::from(byte - b'0')))
 }
 
 fn symbolic(text: &[u8]) -> Result<What, BadChmod> {
-    let at = text.iter().position(|byte| b"+-=".contains(byte)).ok_or(BadChmod)?;
+    let at = text
+        .iter()
+        .position(|byte| b"+-=".contains(byte))
+        .ok_or(BadChmod)?;
     let (who, operator, permissions) = (&text[..at], text[at], &text[at + 1..]);
     let mut classes = 0;
     for letter in who {
@@ -141,7 +174,7 @@ fn symbolic(text: &[u8]) -> Result<What, BadChmod> {
             b'x' => bits |= 1,
             b'X' => conditional = true,
             b's' if masked => special |= 0o4000,
-            b's' => special |= (classes >> 6 & 1) * 0o4000 | (classes >> 3 & 1) * 0o2000,
+            b's' => special |= set_ids(classes),
             b't' => special |= 0o1000,
             b'u' | b'g' | b'o' if permissions.len() == 1 => {
                 copied_from = Some(match letter {
@@ -154,7 +187,15 @@ fn symbolic(text: &[u8]) -> Result<What, BadChmod> {
         }
     }
     let classes = if masked { 0o111 } else { classes };
-    Ok(What::Symbolic { classes, masked, operator, bits, conditional, special, copied_from })
+    Ok(What::Symbolic {
+        classes,
+        masked,
+        operator,
+        bits,
+        conditional,
+        special,
+        copied_from,
+    })
 }
 
 #[cfg(test)]
@@ -193,8 +234,14 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_language() {
-        for text in ["", "DFx", "u", "q+x", "u+q", "u=go", "u=rg", "99", "77777", "u+x,,"] {
-            assert_eq!(Chmod::default().add(text.as_bytes()), Err(BadChmod), "{text}");
+        for text in [
+            "", "DFx", "u", "q+x", "u+q", "u=go", "u=rg", "99", "77777", "u+x,,",
+        ] {
+            assert_eq!(
+                Chmod::default().add(text.as_bytes()),
+                Err(BadChmod),
+                "{text}"
+            );
         }
     }
 }

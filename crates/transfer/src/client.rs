@@ -32,7 +32,12 @@ impl Client {
     ///
     /// # Errors
     /// What the ends have not in common, and those of a broken connection.
-    pub fn over_shell(link: Link, options: &Options, info: &ClientInfo, sends: bool) -> Result<Self, Error> {
+    pub fn over_shell(
+        link: Link,
+        options: &Options,
+        info: &ClientInfo,
+        sends: bool,
+    ) -> Result<Self, Error> {
         refuse_unsupported(options)?;
         let mut stream = Stream::new(link, options.timeout);
         let protocol = exchange_versions(&mut stream, options.newest, 0)?;
@@ -51,8 +56,13 @@ impl Client {
         sends: bool,
     ) -> Result<Self, Error> {
         refuse_unsupported(options)?;
-        let Connection { mut stream, protocol, .. } = connection;
-        put_arguments(stream.out(), protocol, arguments).map_err(|error| Error::NoCommon(error.to_string()))?;
+        let Connection {
+            mut stream,
+            protocol,
+            ..
+        } = connection;
+        put_arguments(stream.out(), protocol, arguments)
+            .map_err(|error| Error::NoCommon(error.to_string()))?;
         stream.flush()?;
         Self::agree(stream, protocol, options, info, sends)
     }
@@ -102,15 +112,29 @@ impl Client {
     ///
     /// # Errors
     /// What ends the run before its end.
-    pub fn send(mut self, mut options: Options, sources: &[OsString], events: &dyn Events) -> Result<Outcome, Error> {
+    pub fn send(
+        mut self,
+        mut options: Options,
+        sources: &[OsString],
+        events: &dyn Events,
+    ) -> Result<Outcome, Error> {
         settle_defaults(&mut options, self.session.protocol);
         if tells_receiver_rules(&options, self.session.protocol) {
             self.send_rules(&options, Side::Sender)?;
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
-        let Self { mut stream, session } = self;
+        let Self {
+            mut stream,
+            session,
+        } = self;
         let report = Reporter::new(events);
-        let sending = Sending { session: &session, options: &options, rules, report: &report, is_client: true };
+        let sending = Sending {
+            session: &session,
+            options: &options,
+            rules,
+            report: &report,
+            is_client: true,
+        };
         sending.run(&mut stream, sources)
     }
 
@@ -129,7 +153,8 @@ impl Client {
     fn send_rules(&mut self, options: &Options, we: Side) -> Result<(), Error> {
         let dialect = Dialect::of_protocol(self.session.protocol.number().into());
         for rule in options.rules.for_wire(we, dialect)? {
-            put_rule(self.stream.out(), &rule).map_err(|error| Error::NoCommon(error.to_string()))?;
+            put_rule(self.stream.out(), &rule)
+                .map_err(|error| Error::NoCommon(error.to_string()))?;
         }
         put_rules_end(self.stream.out());
         self.stream.flush()
@@ -137,7 +162,8 @@ impl Client {
 
     /// Sends the names of `--files-from` to a sender that wants them.
     fn send_names(&mut self, names: &[Vec<u8>]) -> Result<(), Error> {
-        if !self.session.protocol.frames_files_from() && self.session.protocol.multiplexes_client() {
+        if !self.session.protocol.frames_files_from() && self.session.protocol.multiplexes_client()
+        {
             return Err(Error::Unsupported("--files-from with an old server"));
         }
         for name in names.iter().filter(|name| !name.is_empty()) {
@@ -163,6 +189,10 @@ pub(crate) fn settle_defaults(options: &mut Options, protocol: Protocol) {
     }
     if options.delete == Some(DeleteWhen::Auto) {
         let during = protocol.deletes_during_by_default();
-        options.delete = Some(if during { DeleteWhen::During } else { DeleteWhen::Before });
+        options.delete = Some(if during {
+            DeleteWhen::During
+        } else {
+            DeleteWhen::Before
+        });
     }
 }

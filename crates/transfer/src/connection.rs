@@ -20,7 +20,9 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -51,13 +53,26 @@ impl Connection {
     /// # Errors
     /// [`Error::Resolve`], [`Error::Connect`], [`Error::Refused`] with the daemon's own words, [`Error::Greeting`],
     /// [`Error::PasswordNeeded`], and those of a broken connection.
-    pub fn open(address: &DaemonAddress, credentials: &Credentials, terms: &Terms) -> Result<Self, Error> {
-        let patience = terms.patience.unwrap_or(CONNECT_PATIENCE).min(CONNECT_PATIENCE);
+    pub fn open(
+        address: &DaemonAddress,
+        credentials: &Credentials,
+        terms: &Terms,
+    ) -> Result<Self, Error> {
+        let patience = terms
+            .patience
+            .unwrap_or(CONNECT_PATIENCE)
+            .min(CONNECT_PATIENCE);
         let link = Link::connect(&address.host, address.port, patience, terms.cancel.clone())?;
         let mut stream = Stream::new(link, terms.patience);
         let greeted = greet(&mut stream, terms.newest, &address.module)?;
         let user = address.user.as_deref().unwrap_or(&credentials.user);
-        enter_module(&mut stream, greeted, &address.module, user, credentials.password.as_deref())?;
+        enter_module(
+            &mut stream,
+            greeted,
+            &address.module,
+            user,
+            credentials.password.as_deref(),
+        )?;
         Ok(Self {
             stream,
             protocol: greeted.agreed,
@@ -97,17 +112,30 @@ struct Greeted {
 
 /// Exchanges greetings, and names the module in the same breath: the daemon reads it after its own greeting.
 fn greet(stream: &mut Stream, newest: Protocol, module: &str) -> Result<Greeted, Error> {
-    stream.out().extend_from_slice(&Greeting::own(newest).to_line());
+    stream
+        .out()
+        .extend_from_slice(&Greeting::own(newest).to_line());
     let request = ModuleRequest::Module(module.as_bytes().to_vec());
-    request.encode(stream.out()).map_err(|error| Error::Greeting(error.to_string()))?;
+    request
+        .encode(stream.out())
+        .map_err(|error| Error::Greeting(error.to_string()))?;
     let line = match stream.read(|cursor| cursor.line(REPLY_LINE_MAX)) {
-        Err(Error::Closed { .. }) => return Err(Error::Greeting("did not see server greeting".to_owned())),
+        Err(Error::Closed { .. }) => {
+            return Err(Error::Greeting("did not see server greeting".to_owned()));
+        }
         line => line?,
     };
-    let greeting = Greeting::parse(&line).map_err(|error| Error::Greeting(one_line(error.to_string().as_bytes())))?;
-    let agreed = newest.agree(greeting.version).map_err(|error| Error::Greeting(error.to_string()))?;
+    let greeting = Greeting::parse(&line)
+        .map_err(|error| Error::Greeting(one_line(error.to_string().as_bytes())))?;
+    let agreed = newest
+        .agree(greeting.version)
+        .map_err(|error| Error::Greeting(error.to_string()))?;
     let digest = Digest::choose(greeting.digests.as_deref(), agreed);
-    Ok(Greeted { agreed, digest, lists_digests: greeting.digests.is_some() })
+    Ok(Greeted {
+        agreed,
+        digest,
+        lists_digests: greeting.digests.is_some(),
+    })
 }
 
 fn enter_module(
@@ -128,20 +156,33 @@ fn enter_module(
         match DaemonLine::parse(&line) {
             DaemonLine::Ok => return Ok(()),
             DaemonLine::Error(text) => return Err(Error::Refused(one_line(text))),
-            DaemonLine::Exit => return Err(Error::Refused("the daemon ended the session".to_owned())),
+            DaemonLine::Exit => {
+                return Err(Error::Refused("the daemon ended the session".to_owned()));
+            }
             DaemonLine::Text(_) => {}
             DaemonLine::AuthRequired(challenge) => {
-                let password = password.ok_or_else(|| Error::PasswordNeeded { module: module.to_owned() })?;
+                let password = password.ok_or_else(|| Error::PasswordNeeded {
+                    module: module.to_owned(),
+                })?;
                 let digest = greeted.digest.ok_or_else(|| {
-                    Error::NoCommon("the daemon offers no digest for authentication that we know".to_owned())
+                    Error::NoCommon(
+                        "the daemon offers no digest for authentication that we know".to_owned(),
+                    )
                 })?;
                 let response = digest.response(password, challenge).into_bytes();
-                let reply = AuthReply { user: user.as_bytes().to_vec(), response };
-                reply.encode(stream.out()).map_err(|error| Error::Greeting(error.to_string()))?;
+                let reply = AuthReply {
+                    user: user.as_bytes().to_vec(),
+                    response,
+                };
+                reply
+                    .encode(stream.out())
+                    .map_err(|error| Error::Greeting(error.to_string()))?;
             }
         }
     }
-    Err(Error::Greeting("the daemon's message of the day has no end".to_owned()))
+    Err(Error::Greeting(
+        "the daemon's message of the day has no end".to_owned(),
+    ))
 }
 
 /// The longest time for a TCP connection to come about.

@@ -56,12 +56,21 @@ pub fn local_copy(
     if list.entries.is_empty() {
         return Ok(outcome(stats, &report, 0));
     }
-    let arriving = Arriving { entries: list.entries.len(), first_is_dir: list.entries[0].is_dir() };
+    let arriving = Arriving {
+        entries: list.entries.len(),
+        first_is_dir: list.entries[0].is_dir(),
+    };
     let destination = Destination::resolve(path, arriving, &options, &report)?;
     let attributes = Attributes::new(&options);
     let backups = Backups::prepare(&options, &destination)?;
     let alternates = Alternates::open(&options, &destination, &report);
-    let finisher = Finisher::new(&options, &attributes, &destination, backups.as_ref(), &report)?;
+    let finisher = Finisher::new(
+        &options,
+        &attributes,
+        &destination,
+        backups.as_ref(),
+        &report,
+    )?;
     let copier = Copier {
         options: &options,
         report: &report,
@@ -74,7 +83,14 @@ pub fn local_copy(
         pace: options.bandwidth.map(Pace::new),
     };
     let mut generator = Generator::new(
-        &options, rules, &attributes, &destination, backups.as_ref(), &alternates, &report, copier,
+        &options,
+        rules,
+        &attributes,
+        &destination,
+        backups.as_ref(),
+        &alternates,
+        &report,
+        copier,
     );
     generator.expect(&list);
     generator.list(&list, None)?;
@@ -83,8 +99,13 @@ pub fn local_copy(
     generator.installed_all(&installed)?;
     generator.delete_late()?;
     generator.finish_directories();
-    let Deleter { counts, skipped, .. } = generator.deleter;
-    let stats = Stats { deleted: counts, ..generator.peer.stats };
+    let Deleter {
+        counts, skipped, ..
+    } = generator.deleter;
+    let stats = Stats {
+        deleted: counts,
+        ..generator.peer.stats
+    };
     Ok(outcome(stats, &report, skipped))
 }
 
@@ -106,16 +127,23 @@ fn scan(
     report: &Reporter<'_>,
     stats: &mut Stats,
 ) -> Result<List, Error> {
-    report.event(Event::ListStarted { incremental: is_incremental(options), sending: true });
+    report.event(Event::ListStarted {
+        incremental: is_incremental(options),
+        sending: true,
+    });
     let mut list = List::default();
     scanner.whole(sources, &mut |entry| {
         list.entries.push(entry);
         if list.entries.len() % PROGRESS_STEP == 0 {
-            report.event(Event::ListProgress { entries: list.entries.len() as u64 });
+            report.event(Event::ListProgress {
+                entries: list.entries.len() as u64,
+            });
         }
         Ok(())
     })?;
-    report.event(Event::ListFinished { entries: list.entries.len() as u64 });
+    report.event(Event::ListFinished {
+        entries: list.entries.len() as u64,
+    });
     for entry in list.entries.iter().filter(|entry| !entry.is_missing_arg()) {
         stats.listed.note(entry.mode);
         stats.total_size += entry.counted_size();
@@ -144,7 +172,10 @@ pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
         (options.acls, "--acls"),
         (options.xattrs > 0, "--xattrs"),
         (options.crtimes, "--crtimes"),
-        (options.privilege == crate::options::Privilege::Fake, "--fake-super"),
+        (
+            options.privilege == crate::options::Privilege::Fake,
+            "--fake-super",
+        ),
         (options.iconv.is_some(), "--iconv"),
         (options.batch.is_some(), "batch files"),
         (options.copy_devices, "--copy-devices"),
@@ -188,7 +219,12 @@ impl Peer for Copier<'_> {
         if self.options.dry_run || self.options.remove_source == RemoveSource::No {
             return Ok(());
         }
-        remove_source(&self.bases[usize::from(at.entry.base)], at.entry, self.destination, self.report);
+        remove_source(
+            &self.bases[usize::from(at.entry.base)],
+            at.entry,
+            self.destination,
+            self.report,
+        );
         Ok(())
     }
 
@@ -197,7 +233,9 @@ impl Peer for Copier<'_> {
     }
 
     fn has_content(&self, entry: &Entry, file: File) -> bool {
-        let Ok((source, _)) = self.open(entry) else { return false };
+        let Ok((source, _)) = self.open(entry) else {
+            return false;
+        };
         same_content(source, file).unwrap_or(false)
     }
 
@@ -227,7 +265,10 @@ impl Copier<'_> {
             }
             Err(error) => {
                 self.report.io_error(IoErrors::GENERAL);
-                let text = sentence(&[b"send_files failed to open ", &quoted(&base.shown, entry.path())]);
+                let text = sentence(&[
+                    b"send_files failed to open ",
+                    &quoted(&base.shown, entry.path()),
+                ]);
                 self.report.failed(Role::Sender, text, error.cause());
                 return Ok(Fate::Failed);
             }
@@ -254,7 +295,11 @@ impl Copier<'_> {
         self.total_done += entry.size;
         self.progress(at, entry.size, true);
         // A delayed file is not there yet.
-        Ok(if self.options.delay_updates { Fate::Parked } else { Fate::Done })
+        Ok(if self.options.delay_updates {
+            Fate::Parked
+        } else {
+            Fate::Done
+        })
     }
 
     /// Writes a new file and puts it in place.
@@ -266,12 +311,18 @@ impl Copier<'_> {
         place: &[u8],
         existing: Option<&Meta>,
     ) -> Result<bool, Error> {
-        let Some(mut temp) = self.finisher.temp_file(place) else { return Ok(false) };
+        let Some(mut temp) = self.finisher.temp_file(place) else {
+            return Ok(false);
+        };
         if self.options.preallocate
             && let Err(cause) = preallocate(temp.file(), opened.size)
         {
             let text = sentence(&[b"do_fallocate ", &self.destination.quoted(place)]);
-            self.report.say(Class::Warning, Role::Receiver, sentence(&[&text, b": ", cause.to_string().as_bytes()]));
+            self.report.say(
+                Class::Warning,
+                Role::Receiver,
+                sentence(&[&text, b": ", cause.to_string().as_bytes()]),
+            );
         }
         let copied = match self.options.sparse || self.pace.is_some() {
             true => {
@@ -287,7 +338,8 @@ impl Copier<'_> {
             Ok(count) => self.stats.literal += count,
             Err(error) => return self.broken(error, temp, at.entry, place),
         }
-        self.finisher.commit(temp, at.number, at.entry, place, existing)
+        self.finisher
+            .commit(temp, at.number, at.entry, place, existing)
     }
 
     /// Writes into the file that is there.
@@ -299,7 +351,9 @@ impl Copier<'_> {
         place: &[u8],
         existing: Option<&Meta>,
     ) -> Result<bool, Error> {
-        let Some(root) = self.destination.root() else { return Ok(false) };
+        let Some(root) = self.destination.root() else {
+            return Ok(false);
+        };
         let mut file = match root.open_in_place(rel(place), true) {
             Ok((file, _)) => file,
             Err(error) => {
@@ -309,7 +363,9 @@ impl Copier<'_> {
             }
         };
         let kept = match self.options.append {
-            Some(Append::Blindly | Append::Verified) => existing.map_or(0, |existing| existing.size),
+            Some(Append::Blindly | Append::Verified) => {
+                existing.map_or(0, |existing| existing.size)
+            }
             None => 0,
         };
         let mut input = source;
@@ -342,16 +398,30 @@ impl Copier<'_> {
         let cancel = &self.options.cancel;
         let shows = self.options.report.progress;
         let this = &*self;
-        tree::copy_contents(source, temp.file(), opened.size, &|| cancel.is_cancelled(), &mut |so_far| {
-            if shows {
-                this.progress(at, so_far, false);
-            }
-        })
+        tree::copy_contents(
+            source,
+            temp.file(),
+            opened.size,
+            &|| cancel.is_cancelled(),
+            &mut |so_far| {
+                if shows {
+                    this.progress(at, so_far, false);
+                }
+            },
+        )
     }
 
     /// Copies through memory, where the bytes have to be seen or paced.
-    fn stream(&mut self, mut source: &File, output: &mut Output<'_>, at: At<'_>) -> Result<u64, CopyError> {
-        let size = self.pace.as_ref().map_or(BUFFER, |pace| pace.chunk().min(BUFFER));
+    fn stream(
+        &mut self,
+        mut source: &File,
+        output: &mut Output<'_>,
+        at: At<'_>,
+    ) -> Result<u64, CopyError> {
+        let size = self
+            .pace
+            .as_ref()
+            .map_or(BUFFER, |pace| pace.chunk().min(BUFFER));
         let mut buffer = vec![0; size];
         let mut copied = 0;
         loop {
@@ -375,7 +445,13 @@ impl Copier<'_> {
         }
     }
 
-    fn broken(&self, error: CopyError, temp: TempFile, entry: &Entry, place: &[u8]) -> Result<bool, Error> {
+    fn broken(
+        &self,
+        error: CopyError,
+        temp: TempFile,
+        entry: &Entry,
+        place: &[u8],
+    ) -> Result<bool, Error> {
         match error {
             CopyError::Cancelled => {
                 self.finisher.keep_partial(temp, entry, place);
@@ -400,7 +476,11 @@ impl Copier<'_> {
     fn unreadable(&self, entry: &Entry, cause: &io::Error) {
         self.report.io_error(IoErrors::GENERAL);
         let shown = quoted(&self.bases[usize::from(entry.base)].shown, entry.path());
-        self.report.failed(Role::Sender, sentence(&[b"read errors mapping ", &shown]), cause);
+        self.report.failed(
+            Role::Sender,
+            sentence(&[b"read errors mapping ", &shown]),
+            cause,
+        );
     }
 
     fn open(&self, entry: &Entry) -> Result<(File, Meta), tree::Error> {
@@ -419,10 +499,18 @@ impl Copier<'_> {
     }
 
     fn itemize(&self, entry: &Entry, flags: ItemFlags, link: Option<&[u8]>, bytes: u64) {
-        let silent = ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+        let silent =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let mut view = entry.view();
-        view.source = self.bases.get(usize::from(entry.base)).map(|base| base.given.as_path());
-        let flags = if link.is_some() { flags | ItemFlags::XNAME_FOLLOWS } else { flags };
+        view.source = self
+            .bases
+            .get(usize::from(entry.base))
+            .map(|base| base.given.as_path());
+        let flags = if link.is_some() {
+            flags | ItemFlags::XNAME_FOLLOWS
+        } else {
+            flags
+        };
         self.report.event(Event::Itemized(Itemized {
             entry: view,
             flags,
@@ -449,14 +537,22 @@ impl Copier<'_> {
             left: known.saturating_sub(u64::from(at.number - at.list.start) + 1),
             known,
             all_known: true,
-            total_done: if finished { self.total_done } else { self.total_done + done },
+            total_done: if finished {
+                self.total_done
+            } else {
+                self.total_done + done
+            },
             total_size: self.stats.total_size,
         }));
     }
 }
 
 /// Opens a file of the source as it was listed: what a link leads to, if links are followed.
-pub(crate) fn open_source(base: &Base, entry: &Entry, options: &Options) -> Result<(File, Meta), tree::Error> {
+pub(crate) fn open_source(
+    base: &Base,
+    entry: &Entry,
+    options: &Options,
+) -> Result<(File, Meta), tree::Error> {
     match options.copy_links || options.copy_unsafe_links {
         true => base.root.open_target(rel(entry.path())),
         false => base.root.open_regular(rel(entry.path())),
@@ -465,21 +561,36 @@ pub(crate) fn open_source(base: &Base, entry: &Entry, options: &Options) -> Resu
 
 /// Removes a file of the source that the destination has, unless it has changed since it was listed
 /// (behaviour.md 2.13).
-pub(crate) fn remove_source(base: &Base, entry: &Entry, destination: &Destination, report: &Reporter<'_>) {
+pub(crate) fn remove_source(
+    base: &Base,
+    entry: &Entry,
+    destination: &Destination,
+    report: &Reporter<'_>,
+) {
     let path = entry.path();
     let role = Role::Sender;
     let now = match base.root.lstat(rel(path)) {
         Ok(Some(now)) => now,
         Ok(None) => {
-            report.say(Class::Info, role, sentence(&[b"sender file already removed: ", path]));
+            report.say(
+                Class::Info,
+                role,
+                sentence(&[b"sender file already removed: ", path]),
+            );
             return;
         }
         Err(error) => {
-            report.failed(role, sentence(&[b"sender failed to re-lstat ", path]), error.cause());
+            report.failed(
+                role,
+                sentence(&[b"sender failed to re-lstat ", path]),
+                error.cause(),
+            );
             return;
         }
     };
-    let own = destination.root().and_then(|root| root.lstat(rel(destination.place(path))).ok().flatten());
+    let own = destination
+        .root()
+        .and_then(|root| root.lstat(rel(destination.place(path))).ok().flatten());
     if own.is_some_and(|own| own.identity() == now.identity()) && now.nlink < 2 {
         let text = sentence(&[b"ERROR: Skipping sender remove of destination file: ", path]);
         return report.say(Class::Transfer, role, text);
@@ -493,7 +604,11 @@ pub(crate) fn remove_source(base: &Base, entry: &Entry, destination: &Destinatio
     }
     match base.root.remove_file(rel(path)) {
         Ok(()) => report.event(Event::RemovedSource { path }),
-        Err(error) => report.failed(role, sentence(&[b"sender failed to remove ", path]), error.cause()),
+        Err(error) => report.failed(
+            role,
+            sentence(&[b"sender failed to remove ", path]),
+            error.cause(),
+        ),
     }
 }
 

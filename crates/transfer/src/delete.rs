@@ -44,7 +44,10 @@ pub(crate) struct Surplus {
 
 impl Surplus {
     pub(crate) fn of(path: &[u8], is_dir: bool) -> Self {
-        Self { path: path.to_vec(), is_dir }
+        Self {
+            path: path.to_vec(),
+            is_dir,
+        }
     }
 }
 
@@ -57,7 +60,9 @@ impl<'a> Deleter<'a> {
         report: &'a Reporter<'a>,
     ) -> Self {
         let root = destination.root();
-        let device = root.filter(|_| options.one_file_system > 0).and_then(|root| Some(root.identity().ok()?.dev));
+        let device = root
+            .filter(|_| options.one_file_system > 0)
+            .and_then(|root| Some(root.identity().ok()?.dev));
         Self {
             options,
             destination,
@@ -74,8 +79,14 @@ impl<'a> Deleter<'a> {
     }
 
     /// What directory `dir` has that is not among `listed` (names within it) and may go, in the order of removal.
-    pub(crate) fn surplus(&mut self, dir: &[u8], listed: &HashSet<&[u8]>) -> Result<Vec<Surplus>, Error> {
-        let Some(root) = self.destination.root() else { return Ok(Vec::new()) };
+    pub(crate) fn surplus(
+        &mut self,
+        dir: &[u8],
+        listed: &HashSet<&[u8]>,
+    ) -> Result<Vec<Surplus>, Error> {
+        let Some(root) = self.destination.root() else {
+            return Ok(Vec::new());
+        };
         if self.report.io_errors().contains(IoErrors::GENERAL) && !self.options.ignore_errors {
             if !self.has_said_errors {
                 self.has_said_errors = true;
@@ -84,7 +95,9 @@ impl<'a> Deleter<'a> {
             }
             return Ok(Vec::new());
         }
-        let Ok(opened) = root.dir(rel(dir)) else { return Ok(Vec::new()) };
+        let Ok(opened) = root.dir(rel(dir)) else {
+            return Ok(Vec::new());
+        };
         if let Some(device) = self.device
             && opened.meta().is_ok_and(|meta| meta.dev != device)
         {
@@ -108,33 +121,47 @@ impl<'a> Deleter<'a> {
         for (name, kind) in candidates {
             let is_dir = match kind {
                 Some(kind) => kind == Kind::Dir,
-                None => opened.lstat(&name).ok().flatten().is_some_and(|meta| meta.is_dir()),
+                None => opened
+                    .lstat(&name)
+                    .ok()
+                    .flatten()
+                    .is_some_and(|meta| meta.is_dir()),
             };
             let path = join(dir, name.as_bytes());
             if !self.is_protected(scope.as_ref(), &path, is_dir) {
                 surplus.push(Surplus { path, is_dir });
             }
         }
-        surplus.sort_by(|left, right| last_first(&left.path, left.is_dir, &right.path, right.is_dir));
+        surplus
+            .sort_by(|left, right| last_first(&left.path, left.is_dir, &right.path, right.is_dir));
         Ok(surplus)
     }
 
     /// Removes an item that [`Deleter::surplus`] named.
     pub(crate) fn remove(&mut self, surplus: &Surplus) -> Result<bool, Error> {
-        let Some(root) = self.destination.root() else { return Ok(true) };
-        let Ok(Some(now)) = root.lstat(rel(&surplus.path)) else { return Ok(true) };
+        let Some(root) = self.destination.root() else {
+            return Ok(true);
+        };
+        let Ok(Some(now)) = root.lstat(rel(&surplus.path)) else {
+            return Ok(true);
+        };
         let scope = match surplus.is_dir {
             true => self.scope(root, crate::flist::parent(&surplus.path))?,
             false => None,
         };
-        self.remove_all(root, surplus, &now, scope, Extent::Everything)
+        self.remove_all(root, surplus, &now, scope.as_ref(), Extent::Everything)
     }
 
     /// Removes what is in the way of something of another type; a directory with content only if that is permitted.
     /// What is in it is reported, it itself is not. False, with its message, if something stays.
     pub(crate) fn make_way(&mut self, place: &[u8], now: &Meta) -> Result<bool, Error> {
-        let Some(root) = self.destination.root() else { return Ok(true) };
-        let surplus = Surplus { path: place.to_vec(), is_dir: now.is_dir() };
+        let Some(root) = self.destination.root() else {
+            return Ok(true);
+        };
+        let surplus = Surplus {
+            path: place.to_vec(),
+            is_dir: now.is_dir(),
+        };
         let scope = match now.is_dir() {
             true => self.scope(root, crate::flist::parent(place))?,
             false => None,
@@ -143,7 +170,7 @@ impl<'a> Deleter<'a> {
             true => Extent::SilentTop,
             false => Extent::EmptyTop,
         };
-        self.remove_all(root, &surplus, now, scope, extent)
+        self.remove_all(root, &surplus, now, scope.as_ref(), extent)
     }
 
     fn remove_all(
@@ -151,13 +178,13 @@ impl<'a> Deleter<'a> {
         root: &Root,
         top: &Surplus,
         now: &Meta,
-        scope: Option<Scope>,
+        scope: Option<&Scope>,
         extent: Extent,
     ) -> Result<bool, Error> {
         if !top.is_dir {
             return Ok(self.remove_file(root, &top.path, now, extent == Extent::Everything));
         }
-        let mut levels = vec![self.level(root, top.path.clone(), scope.as_ref(), extent)?];
+        let mut levels = vec![self.level(root, top.path.clone(), scope, extent)?];
         let mut is_gone = true;
         while let Some(level) = levels.last_mut() {
             if self.options.cancel.is_cancelled() {
@@ -168,9 +195,12 @@ impl<'a> Deleter<'a> {
                 let gone = match self.look(root, &next, now.dev) {
                     Look::Gone => true,
                     Look::Stays => false,
-                    Look::There(meta) if !next.is_dir => self.remove_file(root, &next.path, &meta, true),
+                    Look::There(meta) if !next.is_dir => {
+                        self.remove_file(root, &next.path, &meta, true)
+                    }
                     Look::There(_) => {
-                        let below = self.level(root, next.path, scope.as_ref(), Extent::Everything)?;
+                        let below =
+                            self.level(root, next.path, scope.as_ref(), Extent::Everything)?;
                         levels.push(below);
                         continue;
                     }
@@ -182,7 +212,8 @@ impl<'a> Deleter<'a> {
             }
             let Some(done) = levels.pop() else { break };
             let is_top = levels.is_empty();
-            let gone = self.remove_emptied(root, &done, is_top, !is_top || extent == Extent::Everything);
+            let gone =
+                self.remove_emptied(root, &done, is_top, !is_top || extent == Extent::Everything);
             match levels.last_mut() {
                 Some(above) => above.stays |= !gone || done.stays,
                 None => is_gone = gone,
@@ -203,12 +234,21 @@ impl<'a> Deleter<'a> {
             Some(scope) => Some(self.enter(root, scope, &path)?),
             None => None,
         };
-        let mut level = Level { path, scope, content: Vec::new(), stays: false };
+        let mut level = Level {
+            path,
+            scope,
+            content: Vec::new(),
+            stays: false,
+        };
         let entries = match root.read_dir(rel(&level.path)) {
             Ok(entries) => entries,
             Err(error) if error.vanished() => return Ok(level),
             Err(error) => {
-                let text = sentence(&[b"opendir ", &self.destination.quoted(&level.path), b" failed"]);
+                let text = sentence(&[
+                    b"opendir ",
+                    &self.destination.quoted(&level.path),
+                    b" failed",
+                ]);
                 self.report.failed(Role::Generator, text, error.cause());
                 level.stays = true;
                 return Ok(level);
@@ -223,7 +263,11 @@ impl<'a> Deleter<'a> {
             let path = join(&level.path, entry.name.as_bytes());
             let is_dir = match entry.kind {
                 Some(kind) => kind == Kind::Dir,
-                None => root.lstat(rel(&path)).ok().flatten().is_some_and(|meta| meta.is_dir()),
+                None => root
+                    .lstat(rel(&path))
+                    .ok()
+                    .flatten()
+                    .is_some_and(|meta| meta.is_dir()),
             };
             if self.is_protected(emptying.as_ref(), &path, is_dir) {
                 level.stays = true;
@@ -231,7 +275,9 @@ impl<'a> Deleter<'a> {
                 level.content.push(Surplus { path, is_dir });
             }
         }
-        level.content.sort_by(|left, right| last_first(&right.path, right.is_dir, &left.path, left.is_dir));
+        level
+            .content
+            .sort_by(|left, right| last_first(&right.path, right.is_dir, &left.path, left.is_dir));
         Ok(level)
     }
 
@@ -239,7 +285,11 @@ impl<'a> Deleter<'a> {
         match root.lstat(rel(&surplus.path)) {
             Ok(Some(meta)) if meta.is_dir() && self.device.is_some() && meta.dev != device => {
                 let why = Skip::UndeletableMountPoint;
-                self.report.event(Event::Skipped { path: &surplus.path, is_dir: true, why });
+                self.report.event(Event::Skipped {
+                    path: &surplus.path,
+                    is_dir: true,
+                    why,
+                });
                 Look::Stays
             }
             Ok(Some(meta)) => Look::There(meta),
@@ -284,7 +334,11 @@ impl<'a> Deleter<'a> {
 
     fn remove_emptied(&mut self, root: &Root, level: &Level, is_top: bool, counts: bool) -> bool {
         if level.stays {
-            self.report.event(Event::Skipped { path: &level.path, is_dir: true, why: Skip::NotEmpty });
+            self.report.event(Event::Skipped {
+                path: &level.path,
+                is_dir: true,
+                why: Skip::NotEmpty,
+            });
             // Further down rsync tries all the same, which shows: in a second message, in a dry run as a removal,
             // and in the number of those that a limit prevented.
             if is_top {
@@ -299,7 +353,11 @@ impl<'a> Deleter<'a> {
             && !error.vanished()
         {
             match error.is_not_empty() {
-                true => self.report.event(Event::Skipped { path: &level.path, is_dir: true, why: Skip::NotEmpty }),
+                true => self.report.event(Event::Skipped {
+                    path: &level.path,
+                    is_dir: true,
+                    why: Skip::NotEmpty,
+                }),
                 false => {
                     let text = sentence(&[b"delete_file: rmdir(", &level.path, b") failed"]);
                     self.report.failed(Role::Generator, text, error.cause());
@@ -316,11 +374,17 @@ impl<'a> Deleter<'a> {
     fn note(&mut self, path: &[u8], mode: u32) {
         self.removed += 1;
         self.counts.note(mode);
-        self.report.event(Event::Deleted { path, is_dir: mode & 0o170_000 == 0o040_000 });
+        self.report.event(Event::Deleted {
+            path,
+            is_dir: mode & 0o170_000 == 0o040_000,
+        });
     }
 
     fn is_at_limit(&mut self) -> bool {
-        let reached = self.options.max_delete.is_some_and(|limit| self.removed >= limit);
+        let reached = self
+            .options
+            .max_delete
+            .is_some_and(|limit| self.removed >= limit);
         if reached {
             self.skipped += 1;
             self.report.io_error(IoErrors::DELETE_LIMIT);
@@ -330,7 +394,11 @@ impl<'a> Deleter<'a> {
 
     fn is_protected(&self, scope: Option<&Scope>, path: &[u8], is_dir: bool) -> bool {
         scope.is_some_and(|scope| scope.check(path, is_dir).is_excluded())
-            || self.options.module_rules.check(path, is_dir, Side::Receiver).is_excluded()
+            || self
+                .options
+                .module_rules
+                .check(path, is_dir, Side::Receiver)
+                .is_excluded()
     }
 
     /// The rules for the content of `dir`.
@@ -338,19 +406,31 @@ impl<'a> Deleter<'a> {
         if self.rules.is_empty() {
             return Ok(None);
         }
-        while self.scopes.last().is_some_and(|(path, _)| path != dir && !is_below(dir, path)) {
+        while self
+            .scopes
+            .last()
+            .is_some_and(|(path, _)| path != dir && !is_below(dir, path))
+        {
             self.scopes.pop();
         }
-        let known = self.scopes.last().map(|(path, scope)| (path.clone(), scope.clone()));
+        let known = self
+            .scopes
+            .last()
+            .map(|(path, scope)| (path.clone(), scope.clone()));
         let (from, mut scope) = match known {
             Some((path, scope)) => (Some(path), scope),
             None => {
                 let shown = self.destination.shown.as_os_str().as_bytes();
-                (None, Scope::new(Arc::clone(&self.rules), Side::Receiver, shown))
+                (
+                    None,
+                    Scope::new(Arc::clone(&self.rules), Side::Receiver, shown),
+                )
             }
         };
         for step in steps(dir) {
-            let is_known = from.as_deref().is_some_and(|from| step == from || is_below(from, step) || step == b".");
+            let is_known = from
+                .as_deref()
+                .is_some_and(|from| step == from || is_below(from, step) || step == b".");
             if !is_known {
                 scope = self.enter(root, &scope, step)?;
                 self.scopes.push((step.to_vec(), scope.clone()));
@@ -368,7 +448,10 @@ impl<'a> Deleter<'a> {
 fn steps(dir: &[u8]) -> impl Iterator<Item = &[u8]> {
     let inner = (dir != b".").then_some(dir);
     let parents = inner.into_iter().flat_map(|dir| {
-        dir.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| &dir[..at])
+        dir.iter()
+            .enumerate()
+            .filter(|&(_, &byte)| byte == b'/')
+            .map(|(at, _)| &dir[..at])
     });
     std::iter::once(b".".as_slice()).chain(parents).chain(inner)
 }

@@ -43,7 +43,11 @@ impl Destination {
         report: &Reporter<'_>,
     ) -> Result<Self, Error> {
         let bytes = path.as_os_str().as_bytes();
-        let path = if bytes.is_empty() { Path::new(".") } else { path };
+        let path = if bytes.is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         let has_slash = bytes.ends_with(b"/");
         let several = arriving.entries > 1;
         let is_single_dir = arriving.entries == 1 && arriving.first_is_dir;
@@ -79,7 +83,12 @@ impl Destination {
 
     /// No destination: only a list is wanted.
     pub(crate) fn none() -> Self {
-        Self { root: None, shown: PathBuf::new(), single: None, is_new: true }
+        Self {
+            root: None,
+            shown: PathBuf::new(),
+            single: None,
+            is_new: true,
+        }
     }
 
     /// A directory that is there.
@@ -89,12 +98,21 @@ impl Destination {
             (false, true) => Links::Beneath,
             (_, false) => Links::Refuse,
         };
-        let policy = Policy { links, hold_dirs: true, ..Policy::default() };
+        let policy = Policy {
+            links,
+            hold_dirs: true,
+            ..Policy::default()
+        };
         let root = Root::open_with(path, policy).map_err(|error| {
             let text = sentence(&[b"change_dir#1 ", &quoted(&absolute(path), b"."), b" failed"]);
             Error::fatal(3, Role::ReceivingSide, text, Some(error.into_cause()))
         })?;
-        Ok(Self { root: Some(root), shown: absolute(path), single: None, is_new })
+        Ok(Self {
+            root: Some(root),
+            shown: absolute(path),
+            single: None,
+            is_new,
+        })
     }
 
     /// The open directory; none in a dry run without one.
@@ -119,9 +137,17 @@ impl Destination {
 
     fn create(path: &Path, options: &Options, report: &Reporter<'_>) -> Result<Self, Error> {
         let trimmed = trimmed(path);
-        report.event(Event::CreatedDestination { path: &trimmed, directories: None });
+        report.event(Event::CreatedDestination {
+            path: &trimmed,
+            directories: None,
+        });
         if options.dry_run {
-            return Ok(Self { root: None, shown: absolute(path), single: None, is_new: true });
+            return Ok(Self {
+                root: None,
+                shown: absolute(path),
+                single: None,
+                is_new: true,
+            });
         }
         make_directory(&trimmed)?;
         Self::open(&trimmed, options, true)
@@ -134,11 +160,19 @@ impl Destination {
         };
         let name = path.file_name().map(|name| name.as_bytes().to_vec());
         match Self::open(dir, options, false) {
-            Ok(opened) => Ok(Self { single: name, ..opened }),
-            Err(_) if options.dry_run && options.mkpath => {
-                Ok(Self { root: None, shown: absolute(dir), single: name, is_new: true })
-            }
-            Err(Error::Fatal { code, role, cause, .. }) => {
+            Ok(opened) => Ok(Self {
+                single: name,
+                ..opened
+            }),
+            Err(_) if options.dry_run && options.mkpath => Ok(Self {
+                root: None,
+                shown: absolute(dir),
+                single: name,
+                is_new: true,
+            }),
+            Err(Error::Fatal {
+                code, role, cause, ..
+            }) => {
                 let text = sentence(&[b"change_dir#3 ", &quoted(&absolute(dir), b"."), b" failed"]);
                 Err(Error::fatal(code, role, text, cause))
             }
@@ -160,20 +194,31 @@ impl Destination {
             _ => all,
         };
         let mut missing: Vec<&Path> = Vec::new();
-        for ancestor in target.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        for ancestor in target
+            .ancestors()
+            .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        {
             if !is_missing(&follow(ancestor)) {
                 break;
             }
             missing.push(ancestor);
         }
-        let Ok(count) = u32::try_from(missing.len()) else { return Ok(()) };
+        let Ok(count) = u32::try_from(missing.len()) else {
+            return Ok(());
+        };
         if count == 0 {
             return Ok(());
         }
         if !options.dry_run {
-            missing.iter().rev().try_for_each(|dir| make_directory(dir))?;
+            missing
+                .iter()
+                .rev()
+                .try_for_each(|dir| make_directory(dir))?;
         }
-        report.event(Event::CreatedDestination { path: &target, directories: Some(count) });
+        report.event(Event::CreatedDestination {
+            path: &target,
+            directories: Some(count),
+        });
         Ok(())
     }
 }
@@ -184,7 +229,9 @@ fn follow(path: &Path) -> io::Result<bool> {
 }
 
 fn is_missing(existing: &io::Result<bool>) -> bool {
-    existing.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
+    existing
+        .as_ref()
+        .is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
 
 fn make_directory(path: &Path) -> Result<(), Error> {
@@ -197,6 +244,9 @@ fn make_directory(path: &Path) -> Result<(), Error> {
 /// The path without slashes at its end.
 fn trimmed(path: &Path) -> PathBuf {
     let bytes = path.as_os_str().as_bytes();
-    let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(1.min(bytes.len()), |at| at + 1);
+    let end = bytes
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(1.min(bytes.len()), |at| at + 1);
     PathBuf::from(OsString::from_vec(bytes[..end].to_vec()))
 }

@@ -132,7 +132,10 @@ impl Error {
             // The peer's own "syntax or usage" and "requested action not supported": a read-only module, a refused
             // option. Full disks and lost connections have other codes.
             Self::PeerExit { code, .. } => !matches!(code, 1 | 4),
-            Self::PasswordNeeded { .. } | Self::NoCommon(_) | Self::Usage(_) | Self::Unsupported(_) => false,
+            Self::PasswordNeeded { .. }
+            | Self::NoCommon(_)
+            | Self::Usage(_)
+            | Self::Unsupported(_) => false,
             Self::Filter(_) => false,
             Self::Greeting(_)
             | Self::Resolve { .. }
@@ -149,8 +152,18 @@ impl Error {
     }
 
     /// An end that rsync has words for.
-    pub(crate) fn fatal(code: u8, role: Role, text: impl AsRef<[u8]>, cause: Option<io::Error>) -> Self {
-        Self::Fatal { code, role, text: String::from_utf8_lossy(text.as_ref()).into_owned(), cause }
+    pub(crate) fn fatal(
+        code: u8,
+        role: Role,
+        text: impl AsRef<[u8]>,
+        cause: Option<io::Error>,
+    ) -> Self {
+        Self::Fatal {
+            code,
+            role,
+            text: String::from_utf8_lossy(text.as_ref()).into_owned(),
+            cause,
+        }
     }
 
     /// The same end with the peer's words, where it says nothing better itself.
@@ -159,7 +172,10 @@ impl Error {
         match self {
             Self::Socket(cause) if words.is_empty() => Self::Socket(cause),
             Self::Socket(_) => Self::Closed { received, words },
-            Self::Closed { received, words: earlier } => {
+            Self::Closed {
+                received,
+                words: earlier,
+            } => {
                 words.extend(earlier);
                 Self::Closed { received, words }
             }
@@ -178,5 +194,9 @@ pub struct Failure {
 }
 
 fn with_words(words: &[String], otherwise: &str) -> String {
-    if words.is_empty() { otherwise.to_owned() } else { words.join("; ") }
+    if words.is_empty() {
+        otherwise.to_owned()
+    } else {
+        words.join("; ")
+    }
 }

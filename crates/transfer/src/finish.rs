@@ -53,7 +53,15 @@ impl<'a> Finisher<'a> {
             Some(dir) => Some(TempDir::open(dir, destination)?),
             None => None,
         };
-        Ok(Self { options, attributes, destination, backups, report, temp_dir, delayed: Vec::new() })
+        Ok(Self {
+            options,
+            attributes,
+            destination,
+            backups,
+            report,
+            temp_dir,
+            delayed: Vec::new(),
+        })
     }
 
     /// A new file for the content of `place`. `None`, with its message, if there is none to be had.
@@ -71,7 +79,11 @@ impl<'a> Finisher<'a> {
             Ok(temp) => Some(temp),
             Err(error) => {
                 let shown = self.destination.quoted(&template(place));
-                self.report.failed(Role::Receiver, sentence(&[b"mkstemp ", &shown, b" failed"]), error.cause());
+                self.report.failed(
+                    Role::Receiver,
+                    sentence(&[b"mkstemp ", &shown, b" failed"]),
+                    error.cause(),
+                );
                 None
             }
         }
@@ -86,7 +98,9 @@ impl<'a> Finisher<'a> {
         place: &[u8],
         existing: Option<&Meta>,
     ) -> Result<bool, Error> {
-        let Some(root) = self.destination.root() else { return Ok(false) };
+        let Some(root) = self.destination.root() else {
+            return Ok(false);
+        };
         if self.options.fsync
             && let Err(cause) = temp.file().sync_all()
         {
@@ -100,7 +114,11 @@ impl<'a> Finisher<'a> {
             let temp = self.bring_near(root, temp, &parked, entry.size)?;
             return Ok(match temp.commit_unseen(&wanted, which) {
                 Ok(()) => {
-                    self.delayed.push(Delayed { number, place: place.to_vec(), parked });
+                    self.delayed.push(Delayed {
+                        number,
+                        place: place.to_vec(),
+                        parked,
+                    });
                     true
                 }
                 Err(error) => self.not_renamed(&parked, &error),
@@ -120,8 +138,12 @@ impl<'a> Finisher<'a> {
 
     /// Gives a file that was written in place its attributes.
     pub(crate) fn finish_in_place(&self, entry: &Entry, place: &[u8], existing: Option<&Meta>) {
-        let Some(root) = self.destination.root() else { return };
-        let Ok(Some(now)) = root.lstat(rel(place)) else { return };
+        let Some(root) = self.destination.root() else {
+            return;
+        };
+        let Ok(Some(now)) = root.lstat(rel(place)) else {
+            return;
+        };
         let existing = existing.filter(|existing| existing.is_file());
         let (mut wanted, which) = self.attributes.of_new(entry, existing);
         wanted.kind = now.kind;
@@ -133,24 +155,37 @@ impl<'a> Finisher<'a> {
 
     /// Keeps what there is of a file that will not be complete (7.3). Without `--partial` nothing is kept.
     pub(crate) fn keep_partial(&self, temp: TempFile, entry: &Entry, place: &[u8]) {
-        let Some(root) = self.destination.root() else { return };
+        let Some(root) = self.destination.root() else {
+            return;
+        };
         if !self.options.partial {
             return;
         }
         if let Some(dir) = &self.options.partial_dir {
             let kept = match dir.is_absolute() {
-                true => Root::create(dir).and_then(|root| temp.keep_as(&root, rel(basename(place)))),
-                false => self.parking(root, place).and_then(|parked| temp.keep_as(root, rel(&parked))),
+                true => {
+                    Root::create(dir).and_then(|root| temp.keep_as(&root, rel(basename(place))))
+                }
+                false => self
+                    .parking(root, place)
+                    .and_then(|parked| temp.keep_as(root, rel(&parked))),
             };
             if kept.is_err() {
-                let text = sentence(&[b"Unable to create partial-dir for ", place, b" -- discarding partial file."]);
+                let text = sentence(&[
+                    b"Unable to create partial-dir for ",
+                    place,
+                    b" -- discarding partial file.",
+                ]);
                 self.report.say(Class::Warning, Role::Receiver, text);
             }
             return;
         }
         let (wanted, which) = self.attributes.of_new(entry, None);
         // A time that no source has: the next run must not take the file for complete.
-        let wanted = Meta { mtime: Time::from_secs(0), ..wanted };
+        let wanted = Meta {
+            mtime: Time::from_secs(0),
+            ..wanted
+        };
         if let Err(error) = temp.commit_unseen(&wanted, which) {
             self.not_renamed(place, &error);
         }
@@ -158,7 +193,9 @@ impl<'a> Finisher<'a> {
 
     /// Removes the partial file that has served as a basis.
     pub(crate) fn drop_partial(&self, place: &[u8]) {
-        let (Some(dir), Some(root)) = (&self.options.partial_dir, self.destination.root()) else { return };
+        let (Some(dir), Some(root)) = (&self.options.partial_dir, self.destination.root()) else {
+            return;
+        };
         if self.options.delay_updates {
             return;
         }
@@ -177,17 +214,27 @@ impl<'a> Finisher<'a> {
 
     /// Puts delayed files in place (7.5). Returns the numbers of those that are.
     pub(crate) fn install(&mut self) -> Result<Vec<u32>, Error> {
-        let Some(root) = self.destination.root() else { return Ok(Vec::new()) };
+        let Some(root) = self.destination.root() else {
+            return Ok(Vec::new());
+        };
         let mut installed = Vec::new();
         let mut delayed = std::mem::take(&mut self.delayed);
         delayed.sort_by_key(|delayed| delayed.number);
         for delayed in delayed {
-            if let (Some(backups), Ok(Some(existing))) = (self.backups, root.lstat(rel(&delayed.place))) {
+            if let (Some(backups), Ok(Some(existing))) =
+                (self.backups, root.lstat(rel(&delayed.place)))
+            {
                 self.back_up(backups, &delayed.place, &existing)?;
             }
             if let Err(error) = root.rename(rel(&delayed.parked), rel(&delayed.place)) {
                 let shown = self.destination.quoted(&delayed.place);
-                let text = sentence(&[b"rename failed for ", &shown, b" (from ", &delayed.parked, b")"]);
+                let text = sentence(&[
+                    b"rename failed for ",
+                    &shown,
+                    b" (from ",
+                    &delayed.parked,
+                    b")",
+                ]);
                 self.report.failed(Role::Receiver, text, error.cause());
                 continue;
             }
@@ -198,16 +245,31 @@ impl<'a> Finisher<'a> {
     }
 
     fn back_up(&self, backups: &Backups, place: &[u8], existing: &Meta) -> Result<(), Error> {
-        backups.keep(self.destination, place, existing, self.report).map(drop).map_err(|error| {
-            let text = sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
-            Error::fatal(11, Role::Receiver, text, Some(error.into_cause()))
-        })
+        backups
+            .keep(self.destination, place, existing, self.report)
+            .map(drop)
+            .map_err(|error| {
+                let text =
+                    sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
+                Error::fatal(11, Role::Receiver, text, Some(error.into_cause()))
+            })
     }
 
     /// A file in a temp directory on another file system is copied to where it can be renamed.
-    fn bring_near(&self, root: &Root, mut temp: TempFile, place: &[u8], size: u64) -> Result<TempFile, Error> {
+    fn bring_near(
+        &self,
+        root: &Root,
+        mut temp: TempFile,
+        place: &[u8],
+        size: u64,
+    ) -> Result<TempFile, Error> {
         use std::io::Seek;
-        if !self.temp_dir.as_ref().is_some_and(|temp_dir| temp_dir.is_elsewhere) && !self.is_parked_elsewhere() {
+        if !self
+            .temp_dir
+            .as_ref()
+            .is_some_and(|temp_dir| temp_dir.is_elsewhere)
+            && !self.is_parked_elsewhere()
+        {
             return Ok(temp);
         }
         let mut near = root.temp_file(rel(place))?;
@@ -243,13 +305,22 @@ impl<'a> Finisher<'a> {
     }
 
     fn park(&self) -> &Path {
-        self.options.partial_dir.as_deref().unwrap_or(Path::new(".~tmp~"))
+        self.options
+            .partial_dir
+            .as_deref()
+            .unwrap_or(Path::new(".~tmp~"))
     }
 
     fn not_renamed(&self, place: &[u8], error: &tree::Error) -> bool {
         let shown = self.destination.quoted(place);
         let text = match error.verb() {
-            "rename" => sentence(&[b"rename ", &self.destination.quoted(&template(place)), b" -> \"", place, b"\""]),
+            "rename" => sentence(&[
+                b"rename ",
+                &self.destination.quoted(&template(place)),
+                b" -> \"",
+                place,
+                b"\"",
+            ]),
             _ => failure_text(error, &shown),
         };
         self.report.failed(Role::Receiver, text, error.cause());
@@ -263,14 +334,20 @@ impl TempDir {
         let usage = |text: String| Error::fatal(1, Role::ReceivingSide, text, None);
         match std::fs::metadata(&path) {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                return Err(usage(format!("The temp-dir does not exist: {}", dir.display())));
+                return Err(usage(format!(
+                    "The temp-dir does not exist: {}",
+                    dir.display()
+                )));
             }
             Err(cause) => {
                 let text = format!("Failed to stat temp-dir {}", dir.display());
                 return Err(Error::fatal(11, Role::ReceivingSide, text, Some(cause)));
             }
             Ok(metadata) if !metadata.is_dir() => {
-                return Err(usage(format!("The temp-dir is not a directory: {}", dir.display())));
+                return Err(usage(format!(
+                    "The temp-dir is not a directory: {}",
+                    dir.display()
+                )));
             }
             Ok(_) => {}
         }
@@ -279,8 +356,12 @@ impl TempDir {
             Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
         })?;
         let own = destination.root().map(Root::identity).transpose()?;
-        let is_elsewhere = own.is_some_and(|own| root.identity().is_ok_and(|other| other.dev != own.dev));
-        Ok(Self { dir: root.dir(rel(b"."))?, is_elsewhere })
+        let is_elsewhere =
+            own.is_some_and(|own| root.identity().is_ok_and(|other| other.dev != own.dev));
+        Ok(Self {
+            dir: root.dir(rel(b"."))?,
+            is_elsewhere,
+        })
     }
 }
 

@@ -99,7 +99,9 @@ impl Entry {
     }
 
     pub(crate) fn rdev(&self) -> (u32, u32) {
-        self.extra.as_ref().map_or((0, 0), |extra| (extra.rdev.major, extra.rdev.minor))
+        self.extra
+            .as_ref()
+            .map_or((0, 0), |extra| (extra.rdev.major, extra.rdev.minor))
     }
 
     pub(crate) fn link(&self) -> Option<HardLink> {
@@ -120,7 +122,11 @@ impl Entry {
 
     /// Bytes that count for the total size.
     pub(crate) fn counted_size(&self) -> u64 {
-        if self.is_file() || self.is_symlink() { self.size } else { 0 }
+        if self.is_file() || self.is_symlink() {
+            self.size
+        } else {
+            0
+        }
     }
 
     pub(crate) fn view(&self) -> EntryView<'_> {
@@ -129,8 +135,16 @@ impl Entry {
             mode: self.mode,
             size: self.size,
             mtime: self.mtime,
-            atime: self.extra.as_ref().map(|extra| extra.atime).filter(|&atime| atime != 0),
-            crtime: self.extra.as_ref().map(|extra| extra.crtime).filter(|&crtime| crtime != 0),
+            atime: self
+                .extra
+                .as_ref()
+                .map(|extra| extra.atime)
+                .filter(|&atime| atime != 0),
+            crtime: self
+                .extra
+                .as_ref()
+                .map(|extra| extra.crtime)
+                .filter(|&crtime| crtime != 0),
             uid: self.uid,
             gid: self.gid,
             target: Some(self.target()).filter(|target| !target.is_empty()),
@@ -147,10 +161,17 @@ impl Entry {
             || entry.crtime != 0
             || entry.xattrs.is_some();
         let mode = entry.mode;
-        let sizeless = matches!(mode & 0o170_000, 0o010_000 | 0o020_000 | 0o060_000 | 0o140_000);
+        let sizeless = matches!(
+            mode & 0o170_000,
+            0o010_000 | 0o020_000 | 0o060_000 | 0o140_000
+        );
         Self {
             name: entry.name.into_boxed_slice(),
-            size: if sizeless { 0 } else { u64::try_from(entry.size).unwrap_or(0) },
+            size: if sizeless {
+                0
+            } else {
+                u64::try_from(entry.size).unwrap_or(0)
+            },
             mtime: entry.mtime,
             mtime_nsec: entry.mtime_nsec,
             mode,
@@ -213,12 +234,8 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn get(&self, number: u32) -> Option<&Entry> {
-        self.entries.get(usize::try_from(number.checked_sub(self.start)?).ok()?)
-    }
-
-    /// The number of the list after this one.
-    pub(crate) fn next_start(&self) -> u32 {
-        self.start + u32::try_from(self.entries.len()).unwrap_or(u32::MAX) + 1
+        self.entries
+            .get(usize::try_from(number.checked_sub(self.start)?).ok()?)
     }
 
     /// Entries that take part, with their numbers.
@@ -231,7 +248,8 @@ impl List {
 
     /// Puts the entries in the order in which both sides number them. Equal ones stay as they came.
     pub(crate) fn sort(&mut self, order: SortOrder) {
-        self.entries.sort_by(|left, right| compare(order, left, right));
+        self.entries
+            .sort_by(|left, right| compare(order, left, right));
     }
 
     /// What the receiving side makes of names that were sent more than once (5.4).
@@ -239,8 +257,12 @@ impl List {
         for duplicate in order.duplicates(&self.entries, |entry| (&entry.name, entry.is_dir())) {
             let dropped = &mut self.entries[duplicate.dropped];
             dropped.is_cleared = true;
-            let (was_dir, implied, no_content, top_dir) =
-                (dropped.is_dir(), dropped.is_implied(), dropped.no_content, dropped.top_dir);
+            let (was_dir, implied, no_content, top_dir) = (
+                dropped.is_dir(),
+                dropped.is_implied(),
+                dropped.no_content,
+                dropped.top_dir,
+            );
             let kept = &mut self.entries[duplicate.kept];
             if was_dir && kept.is_dir() {
                 let both_implied = kept.is_implied() && implied;
@@ -255,9 +277,16 @@ impl List {
     pub(crate) fn prune_empty_dirs(&mut self, keeps: impl Fn(&Entry) -> bool) {
         // From the end: what a directory holds comes after it.
         let mut needed: Option<Vec<u8>> = None;
-        for entry in self.entries.iter_mut().rev().filter(|entry| !entry.is_cleared) {
+        for entry in self
+            .entries
+            .iter_mut()
+            .rev()
+            .filter(|entry| !entry.is_cleared)
+        {
             if entry.is_dir() && entry.path() != b"." {
-                let leads = needed.as_deref().is_some_and(|path| is_below(path, entry.path()));
+                let leads = needed
+                    .as_deref()
+                    .is_some_and(|path| is_below(path, entry.path()));
                 if !leads && !keeps(entry) {
                     entry.is_cleared = true;
                     continue;
@@ -265,15 +294,6 @@ impl List {
             }
             needed = Some(entry.path().to_vec());
         }
-    }
-
-    /// Whether the list has this name, as a directory or as anything else.
-    pub(crate) fn contains(&self, order: SortOrder, name: &[u8]) -> bool {
-        [false, true].into_iter().any(|is_dir| {
-            let found =
-                self.entries.binary_search_by(|entry| order.compare(&entry.name, entry.is_dir(), name, is_dir));
-            found.is_ok()
-        })
     }
 }
 
@@ -283,17 +303,24 @@ pub(crate) fn compare(order: SortOrder, left: &Entry, right: &Entry) -> Ordering
 
 /// Whether `path` is in directory `dir`, at any depth.
 pub(crate) fn is_below(path: &[u8], dir: &[u8]) -> bool {
-    dir == b"." || path.strip_prefix(dir).is_some_and(|rest| rest.first() == Some(&b'/'))
+    dir == b"."
+        || path
+            .strip_prefix(dir)
+            .is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// The directory of a path; `.` for a name in the root.
 pub(crate) fn parent(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|&byte| byte == b'/').map_or(b".", |slash| &path[..slash])
+    path.iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(b".", |slash| &path[..slash])
 }
 
 /// The last component of a path.
 pub(crate) fn basename(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|&byte| byte == b'/').map_or(path, |slash| &path[slash + 1..])
+    path.iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(path, |slash| &path[slash + 1..])
 }
 
 /// The path of `name` in `dir`.
@@ -313,16 +340,29 @@ mod tests {
 
     fn list(names: &[&str]) -> List {
         let entry = |name: &&str| {
-            let mode = if name.ends_with('/') { 0o040_755 } else { 0o100_644 };
-            Entry { name: name.trim_end_matches('/').as_bytes().into(), mode, ..Entry::default() }
+            let mode = if name.ends_with('/') {
+                0o040_755
+            } else {
+                0o100_644
+            };
+            Entry {
+                name: name.trim_end_matches('/').as_bytes().into(),
+                mode,
+                ..Entry::default()
+            }
         };
-        let mut list = List { entries: names.iter().map(entry).collect(), ..List::default() };
+        let mut list = List {
+            entries: names.iter().map(entry).collect(),
+            ..List::default()
+        };
         list.sort(SortOrder::of(Protocol::LATEST));
         list
     }
 
     fn shown(list: &List) -> Vec<&str> {
-        list.active().map(|(_, entry)| std::str::from_utf8(&entry.name).unwrap()).collect()
+        list.active()
+            .map(|(_, entry)| std::str::from_utf8(&entry.name).unwrap())
+            .collect()
     }
 
     #[test]
@@ -338,14 +378,5 @@ mod tests {
         let mut list = list(&["./", "a/", "a/b/", "a/b/c/", "d/", "d/e/", "d/e/f", "g/"]);
         list.prune_empty_dirs(|entry| &*entry.name == b"g");
         assert_eq!(shown(&list), [".", "d", "d/e", "d/e/f", "g"]);
-    }
-
-    #[test]
-    fn names_are_found_whatever_their_type() {
-        let list = list(&["./", "a/", "a/x", "b"]);
-        let order = SortOrder::of(Protocol::LATEST);
-        for (name, there) in [("a", true), ("a/x", true), ("b", true), ("a/y", false), ("c", false)] {
-            assert_eq!(list.contains(order, name.as_bytes()), there, "{name}");
-        }
     }
 }

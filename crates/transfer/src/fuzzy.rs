@@ -26,7 +26,9 @@ pub(crate) fn most_similar<'r>(
             if kind == BasisType::Fuzzy && written.contains(&path) {
                 continue;
             }
-            let Ok(Some(meta)) = root.lstat(rel(&path)) else { continue };
+            let Ok(Some(meta)) = root.lstat(rel(&path)) else {
+                continue;
+            };
             if !meta.is_file() || meta.size == 0 {
                 continue;
             }
@@ -34,7 +36,9 @@ pub(crate) fn most_similar<'r>(
                 return Some((kind, root, name.to_vec()));
             }
             let distance = name_distance(wanted, name);
-            if distance <= DISTANCE_MAX && best.as_ref().is_none_or(|(least, ..)| distance <= *least) {
+            if distance <= DISTANCE_MAX
+                && best.as_ref().is_none_or(|(least, ..)| distance <= *least)
+            {
                 best = Some((distance, kind, root, name.to_vec()));
             }
         }
@@ -54,7 +58,8 @@ fn distance(left: &[u8], right: &[u8]) -> u32 {
         let mut diagonal = row[0];
         row[0] = (at as u32 + 1) * UNIT;
         for (column, right) in right.iter().enumerate() {
-            let changed = diagonal + u32::from(left != right) * (UNIT + u32::from(left.abs_diff(*right)));
+            let changed =
+                diagonal + u32::from(left != right) * (UNIT + u32::from(left.abs_diff(*right)));
             diagonal = row[column + 1];
             row[column + 1] = changed.min(row[column] + UNIT).min(diagonal + UNIT);
         }
@@ -67,7 +72,13 @@ fn suffix(name: &[u8]) -> &[u8] {
     let mut name = name;
     loop {
         let trimmed = name.strip_suffix(b"~").unwrap_or(name);
-        let Some(dot) = trimmed.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0) else { return b"" };
+        let Some(dot) = trimmed
+            .iter()
+            .rposition(|&byte| byte == b'.')
+            .filter(|&dot| dot > 0)
+        else {
+            return b"";
+        };
         let suffix = &trimmed[dot..];
         match suffix {
             b".bak" | b".old" | b".orig" | b"." => name = &trimmed[..dot],
@@ -88,7 +99,13 @@ mod tests {
 
     #[test]
     fn suffixes_that_count() {
-        for (name, expected) in [("a.c", ".c"), ("a.c~", ".c"), ("a.c.bak", ".c"), (".hidden", ""), ("a", "")] {
+        for (name, expected) in [
+            ("a.c", ".c"),
+            ("a.c~", ".c"),
+            ("a.c.bak", ".c"),
+            (".hidden", ""),
+            ("a", ""),
+        ] {
             assert_eq!(suffix(name.as_bytes()), expected.as_bytes(), "{name}");
         }
     }
@@ -99,6 +116,8 @@ mod tests {
         assert!(near < name_distance(b"report-1.txt", b"report-2.doc"));
         assert!(near < 2 * UNIT);
         assert_eq!(name_distance(b"a", b"a"), 0);
-        assert!(name_distance(b"something", b"entirely-different-and-much-longer") > DISTANCE_MAX / 2);
+        assert!(
+            name_distance(b"something", b"entirely-different-and-much-longer") > DISTANCE_MAX / 2
+        );
     }
 }

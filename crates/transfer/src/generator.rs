@@ -126,7 +126,10 @@ struct Open {
 }
 
 impl<'a, P: Peer> Generator<'a, P> {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one run, each with its own owner")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one run, each with its own owner"
+    )]
     pub(crate) fn new(
         options: &'a Options,
         rules: Arc<filter::Rules>,
@@ -163,7 +166,11 @@ impl<'a, P: Peer> Generator<'a, P> {
     /// Learns of a list before its turn comes.
     pub(crate) fn expect(&mut self, list: &Arc<List>) {
         self.links.expect(list);
-        self.lists.push_back(Open { list: Arc::clone(list), is_passed: false, open: 0 });
+        self.lists.push_back(Open {
+            list: Arc::clone(list),
+            is_passed: false,
+            open: 0,
+        });
     }
 
     /// Deals with a list that is the whole of the transfer, or with the content of one directory; then `dir` is that
@@ -177,7 +184,11 @@ impl<'a, P: Peer> Generator<'a, P> {
             self.delete_everywhere(list)?;
         }
         if let Some(entry) = dir {
-            self.entry(At { list, number: list.start.saturating_sub(1), entry })?;
+            self.entry(At {
+                list,
+                number: list.start.saturating_sub(1),
+                entry,
+            })?;
         }
         for (number, entry) in list.active() {
             if self.options.cancel.is_cancelled() {
@@ -187,13 +198,21 @@ impl<'a, P: Peer> Generator<'a, P> {
             if list.is_partial && entry.is_dir() {
                 continue;
             }
-            self.entry(At { list, number, entry })?;
+            self.entry(At {
+                list,
+                number,
+                entry,
+            })?;
             // Links to a file are reported after everything else that was asked for meanwhile, as rsync does.
             if !self.options.hard_links {
                 self.settle(false)?;
             }
         }
-        if let Some(open) = self.lists.iter_mut().find(|open| Arc::ptr_eq(&open.list, list)) {
+        if let Some(open) = self
+            .lists
+            .iter_mut()
+            .find(|open| Arc::ptr_eq(&open.list, list))
+        {
             open.is_passed = true;
         }
         Ok(())
@@ -201,7 +220,11 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// Takes the oldest list off, if it is finished and not the last one.
     pub(crate) fn release(&mut self) -> bool {
-        let is_finished = self.lists.len() > 1 && self.lists.front().is_some_and(|open| open.is_passed && open.open == 0);
+        let is_finished = self.lists.len() > 1
+            && self
+                .lists
+                .front()
+                .is_some_and(|open| open.is_passed && open.open == 0);
         if is_finished {
             self.lists.pop_front();
         }
@@ -227,7 +250,12 @@ impl<'a, P: Peer> Generator<'a, P> {
             self.remove(&surplus)?;
         }
         if self.options.delete == Some(DeleteWhen::After) {
-            for list in self.lists.iter().map(|open| Arc::clone(&open.list)).collect::<Vec<_>>() {
+            for list in self
+                .lists
+                .iter()
+                .map(|open| Arc::clone(&open.list))
+                .collect::<Vec<_>>()
+            {
                 self.delete_everywhere(&list)?;
             }
         }
@@ -250,7 +278,11 @@ impl<'a, P: Peer> Generator<'a, P> {
             if let Some(list) = self.find(number)
                 && let Some(entry) = list.get(number)
             {
-                self.installed(At { list: &list, number, entry })?;
+                self.installed(At {
+                    list: &list,
+                    number,
+                    entry,
+                })?;
             }
         }
         Ok(())
@@ -258,18 +290,29 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     fn show(&self, list: &List, dir: Option<&Entry>) {
         let is_own = |entry: &&Entry| !(list.is_partial && entry.is_dir());
-        for entry in dir.into_iter().chain(list.active().map(|(_, entry)| entry).filter(is_own)) {
+        for entry in dir
+            .into_iter()
+            .chain(list.active().map(|(_, entry)| entry).filter(is_own))
+        {
             self.report.event(Event::Listed(entry.view()));
         }
     }
 
     fn find(&self, number: u32) -> Option<Arc<List>> {
-        self.lists.iter().map(|open| &open.list).find(|list| list.get(number).is_some()).cloned()
+        self.lists
+            .iter()
+            .map(|open| &open.list)
+            .find(|list| list.get(number).is_some())
+            .cloned()
     }
 
     /// Counts what a list still waits for.
     fn count(&mut self, number: u32, change: isize) {
-        if let Some(open) = self.lists.iter_mut().find(|open| open.list.get(number).is_some()) {
+        if let Some(open) = self
+            .lists
+            .iter_mut()
+            .find(|open| open.list.get(number).is_some())
+        {
             open.open = open.open.saturating_add_signed(change);
         }
     }
@@ -277,7 +320,8 @@ impl<'a, P: Peer> Generator<'a, P> {
     /// A file is in place.
     pub(crate) fn installed(&mut self, at: At<'_>) -> Result<(), Error> {
         if self.options.fuzzy > 0 {
-            self.written.insert(self.destination.place(at.entry.path()).to_vec());
+            self.written
+                .insert(self.destination.place(at.entry.path()).to_vec());
         }
         if self.options.remove_source != RemoveSource::No {
             self.peer.confirm(at)?;
@@ -298,7 +342,10 @@ impl<'a, P: Peer> Generator<'a, P> {
         let now = match self.look(entry, place) {
             Ok(now) => now,
             Err(error) => {
-                let text = sentence(&[b"recv_generator: failed to stat ", &self.destination.quoted(place)]);
+                let text = sentence(&[
+                    b"recv_generator: failed to stat ",
+                    &self.destination.quoted(place),
+                ]);
                 self.report.failed(Role::Generator, text, error.cause());
                 return self.pass_over(at);
             }
@@ -306,7 +353,8 @@ impl<'a, P: Peer> Generator<'a, P> {
         if entry.is_missing_arg() {
             return self.missing_arg(entry, now);
         }
-        if self.options.existing_only && now.is_none() && !(path == b"." && self.destination.is_new) {
+        if self.options.existing_only && now.is_none() && !(path == b"." && self.destination.is_new)
+        {
             self.skip(entry, Skip::NotExisting);
             if entry.is_dir() {
                 self.skipped.push(path.to_vec());
@@ -317,7 +365,11 @@ impl<'a, P: Peer> Generator<'a, P> {
             && let Some(there) = &now
             && !(entry.is_dir() && there.is_dir())
         {
-            let detail = self.options.report.skip_detail.then(|| self.detail(entry, there));
+            let detail = self
+                .options
+                .report
+                .skip_detail
+                .then(|| self.detail(entry, there));
             self.skip(entry, Skip::Exists(detail));
             return self.pass_over(at);
         }
@@ -340,7 +392,9 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// What the destination has, if a dry run would have it too.
     fn look(&self, entry: &Entry, place: &[u8]) -> Result<Option<Meta>, tree::Error> {
-        let Some(root) = self.destination.root() else { return Ok(None) };
+        let Some(root) = self.destination.root() else {
+            return Ok(None);
+        };
         if self.is_in(&self.absent, entry.path()) {
             return Ok(None);
         }
@@ -366,12 +420,25 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     fn is_refused(&self, entry: &Entry) -> bool {
         let rules = &self.options.module_rules;
-        !rules.is_empty() && rules.check(entry.path(), entry.is_dir(), filter::Side::Receiver).is_excluded()
+        !rules.is_empty()
+            && rules
+                .check(entry.path(), entry.is_dir(), filter::Side::Receiver)
+                .is_excluded()
     }
 
     fn refuse(&mut self, at: At<'_>) -> Result<(), Error> {
-        let kind: &[u8] = if at.entry.is_dir() { b"directory" } else { b"file" };
-        let text = sentence(&[b"ERROR: daemon refused to receive ", kind, b" \"", at.entry.path(), b"\""]);
+        let kind: &[u8] = if at.entry.is_dir() {
+            b"directory"
+        } else {
+            b"file"
+        };
+        let text = sentence(&[
+            b"ERROR: daemon refused to receive ",
+            kind,
+            b" \"",
+            at.entry.path(),
+            b"\"",
+        ]);
         self.report.say(Class::Transfer, Role::Generator, text);
         if at.entry.is_dir() {
             self.skip_content(at.entry.path());
@@ -386,7 +453,11 @@ impl<'a, P: Peer> Generator<'a, P> {
     }
 
     fn skip(&self, entry: &Entry, why: Skip<'_>) {
-        self.report.event(Event::Skipped { path: entry.path(), is_dir: entry.is_dir(), why });
+        self.report.event(Event::Skipped {
+            path: entry.path(),
+            is_dir: entry.is_dir(),
+            why,
+        });
     }
 
     /// In which respect an entry that is left alone differs (`--info=SKIP2`).
@@ -394,7 +465,11 @@ impl<'a, P: Peer> Generator<'a, P> {
         if entry.file_type() != now.kind.type_bits() {
             "type change"
         } else if !self.is_unchanged(entry, now, self.destination.place(entry.path())) {
-            if self.options.checksum { "sum change" } else { "file change" }
+            if self.options.checksum {
+                "sum change"
+            } else {
+                "file change"
+            }
         } else if !self.attributes.are_equal(entry, now) {
             "attr change"
         } else {
@@ -411,10 +486,19 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// Reports an entry that needs no data, if there is anything to report.
     fn tell(&mut self, at: At<'_>, flags: ItemFlags, xname: Option<Vec<u8>>) -> Result<(), Error> {
-        let silent = ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
-        let is_news = !(flags - silent).is_empty() || xname.as_ref().is_some_and(|name| !name.is_empty());
+        let silent =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+        let is_news =
+            !(flags - silent).is_empty() || xname.as_ref().is_some_and(|name| !name.is_empty());
         if is_news || self.options.report.unchanged {
-            self.peer.report(at, Item { flags, xname, ..Item::default() })?;
+            self.peer.report(
+                at,
+                Item {
+                    flags,
+                    xname,
+                    ..Item::default()
+                },
+            )?;
         }
         Ok(())
     }
@@ -425,7 +509,12 @@ impl<'a, P: Peer> Generator<'a, P> {
         if gone {
             self.touch(parent(place));
         } else {
-            let text = sentence(&[b"could not make way for new ", what.as_bytes(), b": ", place]);
+            let text = sentence(&[
+                b"could not make way for new ",
+                what.as_bytes(),
+                b": ",
+                place,
+            ]);
             self.report.say(Class::Transfer, Role::Generator, text);
         }
         Ok(gone)
@@ -433,7 +522,9 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// Keeps what is about to be replaced, if backups are made. False, with its message, if that fails.
     fn back_up(&mut self, place: &[u8], now: &Meta) -> bool {
-        let Some(backups) = self.backups else { return true };
+        let Some(backups) = self.backups else {
+            return true;
+        };
         if self.options.dry_run {
             return true;
         }
@@ -441,7 +532,8 @@ impl<'a, P: Peer> Generator<'a, P> {
         match backups.keep(self.destination, place, now, self.report) {
             Ok(kept) => kept,
             Err(error) => {
-                let text = sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
+                let text =
+                    sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
                 self.report.failed(Role::Generator, text, error.cause());
                 false
             }
@@ -450,7 +542,9 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// Sets the attributes of something that is there. Returns whether it had others.
     fn set_attributes(&mut self, place: &[u8], entry: &Entry, now: &Meta, is_exact: bool) -> bool {
-        let Some(root) = self.root() else { return false };
+        let Some(root) = self.root() else {
+            return false;
+        };
         match self.attributes.set(root, rel(place), entry, now, is_exact) {
             Ok(changed) => changed,
             Err(error) => {
@@ -473,7 +567,10 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// Removes, or sets aside for the end, what a directory has too much.
     fn delete_in(&mut self, list: &List, dir: &Entry, number: u32) -> Result<(), Error> {
-        if !dir.has_content() || self.is_in(&self.skipped, dir.path()) || self.is_in(&self.absent, dir.path()) {
+        if !dir.has_content()
+            || self.is_in(&self.skipped, dir.path())
+            || self.is_in(&self.absent, dir.path())
+        {
             return Ok(());
         }
         let listed = names_in(list, number);
@@ -514,9 +611,17 @@ impl<'a, P: Peer> Generator<'a, P> {
         }
         for (number, fate) in self.peer.fates(wait)? {
             self.open = self.open.saturating_sub(1);
-            let Some(list) = self.find(number) else { continue };
-            let Some(entry) = list.get(number) else { continue };
-            let at = At { list: &list, number, entry };
+            let Some(list) = self.find(number) else {
+                continue;
+            };
+            let Some(entry) = list.get(number) else {
+                continue;
+            };
+            let at = At {
+                list: &list,
+                number,
+                entry,
+            };
             match fate {
                 Fate::Redo => self.redo(at)?,
                 Fate::Parked => {}
@@ -539,7 +644,11 @@ fn names_in(list: &List, number: u32) -> HashSet<&[u8]> {
     let first = (number - list.start) as usize;
     let dir = list.entries[first].path();
     let mut at = first + 1;
-    while let Some(entry) = list.entries.get(at).filter(|entry| is_below(entry.path(), dir)) {
+    while let Some(entry) = list
+        .entries
+        .get(at)
+        .filter(|entry| is_below(entry.path(), dir))
+    {
         if !entry.is_cleared {
             names.insert(basename(entry.path()));
         }

@@ -99,7 +99,11 @@ impl Heard {
 
 /// A peer's text as one line that cannot forge another one in a log.
 pub(crate) fn one_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    String::from_utf8_lossy(text)
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,7 +115,10 @@ mod tests {
         let mut heard = Heard::default();
         heard.listen_for([PathBuf::from("a/*")], 2);
         for path in [&b"a/*"[..], b"a/b", b"a"] {
-            heard.note(Message::Deleted { path: path.to_vec(), is_dir: false });
+            heard.note(Message::Deleted {
+                path: path.to_vec(),
+                is_dir: false,
+            });
         }
         for index in [1, 2, 70_000] {
             heard.note(Message::Success(index));
@@ -124,7 +131,10 @@ mod tests {
     #[test]
     fn texts_are_bounded_and_cannot_forge_lines() {
         let mut heard = Heard::default();
-        heard.note(Message::Text(Severity::ErrorXfer, b"mkstemp failed\nERROR: all is well\r\n".to_vec()));
+        heard.note(Message::Text(
+            Severity::ErrorXfer,
+            b"mkstemp failed\nERROR: all is well\r\n".to_vec(),
+        ));
         for _ in 0..1000 {
             heard.note(Message::Text(Severity::Info, vec![b'x'; 5000]));
         }

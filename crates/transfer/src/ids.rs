@@ -41,15 +41,23 @@ impl IdMap {
 
     /// Takes note of a name. Id 0 is the same everywhere, whatever it is called.
     pub(crate) fn name(&mut self, of_user: bool, id: u32, name: &[u8]) {
-        let Ok(name) = std::str::from_utf8(name) else { return };
+        let Ok(name) = std::str::from_utf8(name) else {
+            return;
+        };
         if id == 0 || name.is_empty() {
             return;
         }
         if of_user && self.maps_users {
-            let local = User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+            let local = User::from_name(name)
+                .ok()
+                .flatten()
+                .map(|user| user.uid.as_raw());
             self.users.insert(id, local.unwrap_or(id));
         } else if !of_user && self.maps_groups {
-            let local = Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+            let local = Group::from_name(name)
+                .ok()
+                .flatten()
+                .map(|group| group.gid.as_raw());
             self.groups.insert(id, local.unwrap_or(id));
         }
     }

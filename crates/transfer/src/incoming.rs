@@ -19,16 +19,27 @@ pub(crate) struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     pub(crate) fn new(mut stream: Stream, report: &'a Reporter<'a>, ignores_errors: bool) -> Self {
         stream.listen();
-        Self { stream, report, refused: Box::new(|_| {}), ignores_errors }
+        Self {
+            stream,
+            report,
+            refused: Box::new(|_| {}),
+            ignores_errors,
+        }
     }
 
     /// From here on `refused` learns which requests will not be answered.
     pub(crate) fn on_refusal(self, refused: impl FnMut(u32) + Send + 'a) -> Self {
-        Self { refused: Box::new(refused), ..self }
+        Self {
+            refused: Box::new(refused),
+            ..self
+        }
     }
 
     /// Decodes the next value.
-    pub(crate) fn read<T>(&mut self, decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>) -> Result<T, Error> {
+    pub(crate) fn read<T>(
+        &mut self,
+        decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Error> {
         self.read_some(false, decode)
     }
 
@@ -45,10 +56,18 @@ impl<'a> Incoming<'a> {
         keeps: bool,
         decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
     ) -> Result<T, Error> {
-        let Self { stream, report, refused, ignores_errors } = self;
+        let Self {
+            stream,
+            report,
+            refused,
+            ignores_errors,
+        } = self;
         let mut hear = |message: Message| {
             match message {
-                Message::Text(severity, text) => report.event(Event::Peer { severity, text: &text }),
+                Message::Text(severity, text) => report.event(Event::Peer {
+                    severity,
+                    text: &text,
+                }),
                 Message::IoError(errors) if !*ignores_errors => report.io_error(errors),
                 Message::NoSend(number) => refused(number),
                 // Who leaves, and that somebody lives, is for the stream to see.

@@ -63,14 +63,14 @@ pub use connection::{Connection, Credentials, Terms};
 pub use copier::local_copy;
 pub use error::{Error, Failure};
 pub use event::{
-    Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome, Progress as FileProgress, Role,
-    Skip, Stats,
+    Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome,
+    Progress as FileProgress, Role, Skip, Stats,
 };
 pub use link::{Cancel, Link};
 pub use local::LocalReplica;
 pub use options::{
-    AlternateUse, Alternates, Append, Backup, Charsets, Compress, DeleteWhen, FilesFrom, MissingArgs, Options,
-    Privilege, Recording, RemoveSource, Report,
+    AlternateUse, Alternates, Append, Backup, Charsets, Compress, DeleteWhen, FilesFrom,
+    MissingArgs, Options, Privilege, Recording, RemoveSource, Report,
 };
 pub use outgoing::Speaker;
 pub use push::{PushOptions, Pushed};

@@ -65,13 +65,27 @@ impl Link {
     ///
     /// # Errors
     /// [`Error::Resolve`] and [`Error::Connect`].
-    pub fn connect(host: &str, port: u16, patience: Duration, cancel: Cancel) -> Result<Self, Error> {
-        let resolve = |cause| Error::Resolve { host: host.to_owned(), cause };
+    pub fn connect(
+        host: &str,
+        port: u16,
+        patience: Duration,
+        cancel: Cancel,
+    ) -> Result<Self, Error> {
+        let resolve = |cause| Error::Resolve {
+            host: host.to_owned(),
+            cause,
+        };
         let mut last = None;
         for address in (host, port).to_socket_addrs().map_err(resolve)? {
             match TcpStream::connect_timeout(&address, patience) {
                 Ok(stream) => return Self::over_tcp(stream, cancel),
-                Err(cause) => last = Some(Error::Connect { host: host.to_owned(), address, cause }),
+                Err(cause) => {
+                    last = Some(Error::Connect {
+                        host: host.to_owned(),
+                        address,
+                        cause,
+                    })
+                }
             }
         }
         Err(last.unwrap_or_else(|| resolve(io::Error::other("the name has no address"))))
@@ -94,7 +108,8 @@ impl Link {
     /// [`Error::Socket`].
     pub fn over_pipes(reader: OwnedFd, writer: OwnedFd, cancel: Cancel) -> Result<Self, Error> {
         for descriptor in [&reader, &writer] {
-            rustix::io::ioctl_fionbio(descriptor, true).map_err(|cause| Error::Socket(cause.into()))?;
+            rustix::io::ioctl_fionbio(descriptor, true)
+                .map_err(|cause| Error::Socket(cause.into()))?;
         }
         Ok(Self::new(reader, Some(writer), false, cancel))
     }
@@ -133,7 +148,13 @@ impl Link {
             sent: self.sent,
             last_sent: Arc::clone(&self.last_sent),
         };
-        Ok((Self { writer: None, ..self }, writing))
+        Ok((
+            Self {
+                writer: None,
+                ..self
+            },
+            writing,
+        ))
     }
 
     /// Whether what the peer says is read here.
@@ -148,7 +169,10 @@ impl Link {
 
     /// When something was written the last time, by either half.
     pub(crate) fn last_sent(&self) -> Instant {
-        *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .last_sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes read so far.
@@ -205,13 +229,20 @@ impl Link {
                 Ok(count) => {
                     output = &output[count..];
                     self.sent += count as u64;
-                    *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    *self
+                        .last_sent
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) = Instant::now();
                     deadline = patience.map(|patience| Instant::now() + patience);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => {
                     let (readable, _) = self.wait(true, deadline)?;
-                    if readable && !self.only_writes && input.len() < HELD_INPUT && self.read_available(input)? == Some(0) {
+                    if readable
+                        && !self.only_writes
+                        && input.len() < HELD_INPUT
+                        && self.read_available(input)? == Some(0)
+                    {
                         return Err(Error::Socket(io::ErrorKind::BrokenPipe.into()));
                     }
                 }
@@ -258,25 +289,42 @@ impl Link {
                 return Err(Error::Stalled);
             }
             let pause = left.map_or(CANCEL_LATENCY, |left| left.min(CANCEL_LATENCY));
-            let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos().max(1)) };
+            let pause = Timespec {
+                tv_sec: 0,
+                tv_nsec: i64::from(pause.subsec_nanos().max(1)),
+            };
             let (readable, writable) = match &self.writer {
                 None => {
                     let wanted = if self.only_writes {
                         PollFlags::OUT
-                    } else if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+                    } else if writing {
+                        PollFlags::IN | PollFlags::OUT
+                    } else {
+                        PollFlags::IN
+                    };
                     let mut polled = [PollFd::from_borrowed_fd(self.reader.as_fd(), wanted)];
                     poll_once(&mut polled, &pause)?;
                     let seen = polled[0].revents();
-                    (seen.intersects(!PollFlags::OUT), seen.intersects(!PollFlags::IN))
+                    (
+                        seen.intersects(!PollFlags::OUT),
+                        seen.intersects(!PollFlags::IN),
+                    )
                 }
                 Some(writer) => {
                     let mut polled = [
                         PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
                         PollFd::from_borrowed_fd(writer.as_fd(), PollFlags::OUT),
                     ];
-                    let polled = if writing { &mut polled[..] } else { &mut polled[..1] };
+                    let polled = if writing {
+                        &mut polled[..]
+                    } else {
+                        &mut polled[..1]
+                    };
                     poll_once(polled, &pause)?;
-                    (!polled[0].revents().is_empty(), polled.get(1).is_some_and(|fd| !fd.revents().is_empty()))
+                    (
+                        !polled[0].revents().is_empty(),
+                        polled.get(1).is_some_and(|fd| !fd.revents().is_empty()),
+                    )
                 }
             };
             if readable || (writing && writable) {

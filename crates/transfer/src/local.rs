@@ -33,14 +33,26 @@ impl LocalReplica<'_> {
     ///
     /// # Errors
     /// A full disk and a cancellation, which would stop all others too. Nothing half-written is left behind.
-    pub fn apply(&self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Error> {
+    pub fn apply(
+        &self,
+        batch: &Batch,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Applied, Error> {
         let mut run = Run {
             place: self,
             batch,
             progress,
             leaders: HashMap::new(),
-            former_names: batch.renamed.iter().map(|renamed| (renamed.new.as_path(), &renamed.old)).collect(),
-            needed: batch.renamed.iter().flat_map(|renamed| renamed.old.path.ancestors()).collect(),
+            former_names: batch
+                .renamed
+                .iter()
+                .map(|renamed| (renamed.new.as_path(), &renamed.old))
+                .collect(),
+            needed: batch
+                .renamed
+                .iter()
+                .flat_map(|renamed| renamed.old.path.ancestors())
+                .collect(),
             late: Vec::new(),
             applied: Applied::default(),
         };
@@ -53,9 +65,19 @@ impl LocalReplica<'_> {
         for path in std::mem::take(&mut run.late) {
             run.noting(&path, |run| run.remove(&path))?;
         }
-        run.applied.removed = batch.gone.iter().filter(|path| !run.applied.failed.contains(*path)).cloned().collect();
+        run.applied.removed = batch
+            .gone
+            .iter()
+            .filter(|path| !run.applied.failed.contains(*path))
+            .cloned()
+            .collect();
         // What a directory holds changes its times, so they are set when all is done, and the deepest first.
-        for item in batch.items.iter().rev().filter(|item| item.meta.kind == Kind::Dir) {
+        for item in batch
+            .items
+            .iter()
+            .rev()
+            .filter(|item| item.meta.kind == Kind::Dir)
+        {
             run.noting(&item.path, |run| run.finish_directory(item))?;
         }
         Ok(run.applied)
@@ -122,7 +144,10 @@ impl Run<'_, '_> {
         match existing {
             Some(existing) if existing.kind == Kind::Dir => {
                 if !self.place.rights.is_privileged() && existing.mode & 0o700 != 0o700 {
-                    let usable = Meta { mode: existing.mode | 0o700, ..existing };
+                    let usable = Meta {
+                        mode: existing.mode | 0o700,
+                        ..existing
+                    };
                     replica.set_meta(&item.path, &usable, Which::MODE, &existing)?;
                 }
                 if self.batch.whole.contains(&item.path) {
@@ -167,14 +192,22 @@ impl Run<'_, '_> {
     }
 
     /// Links a further name of a file to its first one. True if that was all there was to do.
-    fn link_to_leader(&mut self, item: &Item, existing: Option<&Meta>) -> Result<bool, tree::Error> {
-        let Some(group) = item.meta.link_group() else { return Ok(false) };
+    fn link_to_leader(
+        &mut self,
+        item: &Item,
+        existing: Option<&Meta>,
+    ) -> Result<bool, tree::Error> {
+        let Some(group) = item.meta.link_group() else {
+            return Ok(false);
+        };
         let Some(leader) = self.leaders.get(&group) else {
             self.leaders.insert(group, item.path.clone());
             return Ok(false);
         };
         let replica = self.place.replica;
-        let Some(leading) = replica.lstat(leader)? else { return Ok(false) };
+        let Some(leading) = replica.lstat(leader)? else {
+            return Ok(false);
+        };
         if existing.is_none_or(|existing| existing.identity() != leading.identity()) {
             replica.hard_link(leader, &item.path)?;
         }
@@ -204,15 +237,26 @@ impl Run<'_, '_> {
         let cancel = self.place.cancel;
         let (progress, applied) = (&mut self.progress, &mut self.applied);
         let mut told = 0;
-        let copied = tree::copy_contents(&source, temp.file(), opened.size, &|| cancel.is_cancelled(), &mut |so_far| {
-            progress(Progress::Bytes(so_far - told));
-            told = so_far;
-        });
+        let copied = tree::copy_contents(
+            &source,
+            temp.file(),
+            opened.size,
+            &|| cancel.is_cancelled(),
+            &mut |so_far| {
+                progress(Progress::Bytes(so_far - told));
+                told = so_far;
+            },
+        );
         match copied {
             Ok(bytes) => applied.bytes += bytes,
             Err(error) => return Err(error.at(&item.path, &item.path).unwrap_or_else(cancelled)),
         }
-        if !self.place.source.lstat(&item.path)?.is_some_and(|after| after.unchanged_since(&opened)) {
+        if !self
+            .place
+            .source
+            .lstat(&item.path)?
+            .is_some_and(|after| after.unchanged_since(&opened))
+        {
             self.applied.changed.insert(item.path.clone());
         }
         temp.commit_unseen(&opened, self.place.rights.settable(&opened))?;
@@ -223,14 +267,20 @@ impl Run<'_, '_> {
 
     /// Gives a file of the replica its new name. False if what is there is not the file that was renamed.
     fn rename(&mut self, item: &Item) -> Result<bool, tree::Error> {
-        let Some(old) = self.former_names.get(item.path.as_path()) else { return Ok(false) };
+        let Some(old) = self.former_names.get(item.path.as_path()) else {
+            return Ok(false);
+        };
         let replica = self.place.replica;
-        let Some(existing) = replica.lstat(&old.path)? else { return Ok(false) };
+        let Some(existing) = replica.lstat(&old.path)? else {
+            return Ok(false);
+        };
         // The rename itself has changed the ctime, as a change of the content would have.
         let same_size_and_time = existing.kind == Kind::File
             && existing.nlink == 1
             && (existing.size, existing.mtime) == (item.meta.size, item.meta.mtime);
-        if !same_size_and_time || (!item.meta.unchanged_since(&old.meta) && !self.has_same_content(item, &old.path)?) {
+        if !same_size_and_time
+            || (!item.meta.unchanged_since(&old.meta) && !self.has_same_content(item, &old.path)?)
+        {
             return Ok(false);
         }
         replica.rename(&old.path, &item.path)?;
@@ -252,7 +302,8 @@ impl Run<'_, '_> {
     fn has_same_content(&self, item: &Item, held_as: &Path) -> Result<bool, tree::Error> {
         let source = self.place.source.open_file(&item.path)?;
         let replica = self.place.replica.open_file(held_as)?;
-        same_content(source, replica).map_err(|cause| tree::Error::new("compare", &item.path, cause))
+        same_content(source, replica)
+            .map_err(|cause| tree::Error::new("compare", &item.path, cause))
     }
 
     fn special(&mut self, item: &Item, existing: Option<Meta>) -> Result<(), tree::Error> {
@@ -268,7 +319,9 @@ impl Run<'_, '_> {
         if !is_there {
             match &item.target {
                 Some(target) => replica.symlink(&item.path, target)?,
-                None => replica.mknod(&item.path, item.meta.kind, item.meta.mode, item.meta.rdev)?,
+                None => {
+                    replica.mknod(&item.path, item.meta.kind, item.meta.mode, item.meta.rdev)?
+                }
             }
         }
         match replica.lstat(&item.path)? {
@@ -279,25 +332,39 @@ impl Run<'_, '_> {
 
     fn set_meta(&self, item: &Item, now: &Meta) -> Result<(), tree::Error> {
         let which = self.place.rights.settable(&item.meta);
-        self.place.replica.set_meta(&item.path, &item.meta, which, now).map(drop)
+        self.place
+            .replica
+            .set_meta(&item.path, &item.meta, which, now)
+            .map(drop)
     }
 
     /// Removes a name with everything below it, but for what is protected and the directories above that.
     fn remove(&mut self, path: &Path) -> Result<(), tree::Error> {
         let protects = self.place.protects;
-        let is_dir = self.place.replica.lstat(path)?.is_some_and(|meta| meta.is_dir());
+        let is_dir = self
+            .place
+            .replica
+            .lstat(path)?
+            .is_some_and(|meta| meta.is_dir());
         if protects(path, is_dir) {
             return Ok(());
         }
         let mut keep = |path: &Path, is_dir: bool| protects(path, is_dir);
-        let removal = self.place.replica.remove_tree(path, Mounts::Cross, &mut keep, &mut |_, _| {})?;
+        let removal =
+            self.place
+                .replica
+                .remove_tree(path, Mounts::Cross, &mut keep, &mut |_, _| {})?;
         removal.errors.into_iter().next().map_or(Ok(()), Err)
     }
 }
 
 /// Stands for a cancellation until [`Run::noting`] sees it.
 fn cancelled() -> tree::Error {
-    tree::Error::new("copy", "", std::io::Error::from(std::io::ErrorKind::Interrupted))
+    tree::Error::new(
+        "copy",
+        "",
+        std::io::Error::from(std::io::ErrorKind::Interrupted),
+    )
 }
 
 fn same_content(mut left: File, mut right: File) -> std::io::Result<bool> {

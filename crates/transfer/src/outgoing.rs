@@ -17,11 +17,17 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(stream: Stream, protocol: Protocol) -> Self {
-        Self { stream: Mutex::new(stream), protocol }
+        Self {
+            stream: Mutex::new(stream),
+            protocol,
+        }
     }
 
     /// Says something as a whole: nothing comes in between.
-    pub(crate) fn with<T>(&self, say: impl FnOnce(&mut Stream) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with<T>(
+        &self,
+        say: impl FnOnce(&mut Stream) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         say(&mut self.stream.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -37,15 +43,21 @@ impl Outgoing {
 
     /// Shows the peer that we live, if nothing was sent for so long.
     pub(crate) fn keep_alive(&self, interval: Duration) -> Result<(), Error> {
-        self.with(|stream| match stream.link().last_sent().elapsed() >= interval {
-            true => stream.send_empty_frame(),
-            false => Ok(()),
-        })
+        self.with(
+            |stream| match stream.link().last_sent().elapsed() >= interval {
+                true => stream.send_empty_frame(),
+                false => Ok(()),
+            },
+        )
     }
 
     /// Bytes sent so far.
     pub(crate) fn sent(&self) -> u64 {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner).link().sent()
+        self.stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .link()
+            .sent()
     }
 }
 
@@ -66,7 +78,10 @@ impl Speaker {
 
     /// Sends a text, usually a line with its line end. What is too long for a message is cut.
     pub fn say(&self, severity: Severity, text: &[u8]) {
-        self.message(&Message::Text(severity, text[..text.len().min(Code::TEXT_MAX)].to_vec()));
+        self.message(&Message::Text(
+            severity,
+            text[..text.len().min(Code::TEXT_MAX)].to_vec(),
+        ));
     }
 
     /// Tells the client with which code we leave (wire-session.md 4.7), if it can understand that.
@@ -77,6 +92,9 @@ impl Speaker {
     }
 
     pub(crate) fn message(&self, message: &Message) {
-        message.encode(self.protocol, &mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        message.encode(
+            self.protocol,
+            &mut self.queue.lock().unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }

@@ -16,10 +16,16 @@ impl OwnerNames {
     /// Remembers the names of these ids.
     pub(crate) fn note(&mut self, uid: u32, gid: u32) {
         self.users.entry(uid).or_insert_with(|| {
-            User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name.into_bytes().into())
+            User::from_uid(Uid::from_raw(uid))
+                .ok()
+                .flatten()
+                .map(|user| user.name.into_bytes().into())
         });
         self.groups.entry(gid).or_insert_with(|| {
-            Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name.into_bytes().into())
+            Group::from_gid(Gid::from_raw(gid))
+                .ok()
+                .flatten()
+                .map(|group| group.name.into_bytes().into())
         });
     }
 
@@ -48,5 +54,8 @@ impl OwnerNames {
 const NAME_MAX: usize = 255;
 
 fn named(names: &HashMap<u32, Option<IdName>>) -> impl Iterator<Item = (u32, &[u8])> {
-    names.iter().filter_map(|(id, name)| Some((*id, name.as_deref()?))).filter(|(_, name)| name.len() <= NAME_MAX)
+    names
+        .iter()
+        .filter_map(|(id, name)| Some((*id, name.as_deref()?)))
+        .filter(|(_, name)| name.len() <= NAME_MAX)
 }

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use tree::{Identity, Kind, Meta, Root};
 use wire::{
-    ClientInfo, CompatFlags, DeleteStatistics, Entry, EntryEncoder, EntryFormat, HardLink, IoErrors, ItemFormat, Message,
-    NdxWriter, Rdev, SortOrder, SumHead, put_arguments, put_rule, put_rules_end,
+    ClientInfo, CompatFlags, DeleteStatistics, Entry, EntryEncoder, EntryFormat, HardLink,
+    IoErrors, ItemFormat, Message, NdxWriter, Rdev, SortOrder, SumHead, put_arguments, put_rule,
+    put_rules_end,
 };
 
 use crate::batch::{Applied, Batch, Item, Progress};
@@ -63,7 +64,11 @@ impl Connection {
         let mut touched = HashSet::new();
         let result = self.try_push(source, batch, options, progress, &mut touched);
         let removals = self.stream.heard().removals;
-        Pushed { result, touched, removals }
+        Pushed {
+            result,
+            touched,
+            removals,
+        }
     }
 
     fn try_push(
@@ -76,33 +81,51 @@ impl Connection {
     ) -> Result<Applied, Error> {
         let client = ClientInfo::own(false, false);
         let words = self.arguments(batch, options, &client);
-        put_arguments(self.stream.out(), self.protocol, &words).map_err(|error| Error::NoCommon(error.to_string()))?;
+        put_arguments(self.stream.out(), self.protocol, &words)
+            .map_err(|error| Error::NoCommon(error.to_string()))?;
         self.stream.flush()?;
         let session = Session::agree(&mut self.stream, self.protocol, &client)?;
         if options.deletes {
             for rule in &options.rules {
-                put_rule(self.stream.out(), rule).map_err(|error| Error::NoCommon(error.to_string()))?;
+                put_rule(self.stream.out(), rule)
+                    .map_err(|error| Error::NoCommon(error.to_string()))?;
             }
             put_rules_end(self.stream.out());
         }
         let format = entry_format(&session, batch, options);
         let (mut list, unsendable) = List::of(batch, options);
         list.send(&mut self.stream, &session, &format, source)?;
-        let gone = list.targets.iter().filter(|target| target.item.is_none()).map(|target| target.path.to_owned());
-        self.stream.heard().listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
+        let gone = list
+            .targets
+            .iter()
+            .filter(|target| target.item.is_none())
+            .map(|target| target.path.to_owned());
+        self.stream
+            .heard()
+            .listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
         let items = ItemFormat {
             protocol: session.protocol,
             xattrs: false,
             dry_run: options.dry_run,
             xattr_optimization: !session.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
         };
-        let batched = Batched { source, targets: &list.targets, progress, touched, applied: Applied::default() };
+        let batched = Batched {
+            source,
+            targets: &list.targets,
+            progress,
+            touched,
+            applied: Applied::default(),
+        };
         let mut sender = Sender::new(&mut self.stream, &session, items, batched);
         let served = sender.serve(None);
         let mut applied = sender.catalogue.applied;
         served?;
         self.conclude(&list, options, &mut applied);
-        applied.errors.extend(unsendable.iter().map(|path| format!("{}: the name is too long", path.display())));
+        applied.errors.extend(
+            unsendable
+                .iter()
+                .map(|path| format!("{}: the name is too long", path.display())),
+        );
         applied.failed.extend(unsendable);
         Ok(applied)
     }
@@ -134,7 +157,11 @@ impl Connection {
         }
         words.push(b".".to_vec());
         // The slash makes the last component a directory to enter; a daemon does not take what follows for options.
-        words.push(format!("{}/{}/", self.address.module, self.address.path).replace("//", "/").into_bytes());
+        words.push(
+            format!("{}/{}/", self.address.module, self.address.path)
+                .replace("//", "/")
+                .into_bytes(),
+        );
         words
     }
 
@@ -145,10 +172,15 @@ impl Connection {
         applied.errors = std::mem::take(&mut heard.errors);
         applied.notes = std::mem::take(&mut heard.notes);
         if heard.is_partial && applied.errors.is_empty() {
-            applied.errors.push("the peer could not do everything, and did not say why".to_owned());
+            applied
+                .errors
+                .push("the peer could not do everything, and did not say why".to_owned());
         }
         if options.acknowledge {
-            let stored = heard.stored.iter().filter_map(|index| list.targets.get(*index as usize));
+            let stored = heard
+                .stored
+                .iter()
+                .filter_map(|index| list.targets.get(*index as usize));
             applied.acknowledged = Some(stored.map(|target| target.path.to_owned()).collect());
         }
     }
@@ -184,7 +216,10 @@ struct Batched<'a> {
 impl Catalogue for Batched<'_> {
     fn is_file(&self, number: u32) -> Result<bool, Error> {
         let target = self.targets.get(number as usize).ok_or_else(|| {
-            Error::Forbidden(format!("the peer asks for entry {number} of {}", self.targets.len()))
+            Error::Forbidden(format!(
+                "the peer asks for entry {number} of {}",
+                self.targets.len()
+            ))
         })?;
         Ok(target.item.is_some_and(|item| item.meta.kind == Kind::File))
     }
@@ -194,13 +229,23 @@ impl Catalogue for Batched<'_> {
     }
 
     fn open(&mut self, number: u32, _: &wire::Item, _: &SumHead) -> Result<Opened, IoErrors> {
-        let Some(target) = self.targets.get(number as usize) else { return Err(IoErrors::GENERAL) };
+        let Some(target) = self.targets.get(number as usize) else {
+            return Err(IoErrors::GENERAL);
+        };
         self.touched.insert(target.path.to_owned());
         match self.source.open_regular(target.content) {
-            Ok((file, meta)) => Ok(Opened { file, meta, in_place: false }),
+            Ok((file, meta)) => Ok(Opened {
+                file,
+                meta,
+                in_place: false,
+            }),
             Err(error) => {
                 self.applied.changed.insert(target.path.to_owned());
-                Err(if error.vanished() { IoErrors::VANISHED } else { IoErrors::GENERAL })
+                Err(if error.vanished() {
+                    IoErrors::VANISHED
+                } else {
+                    IoErrors::GENERAL
+                })
             }
         }
     }
@@ -212,7 +257,12 @@ impl Catalogue for Batched<'_> {
     }
 
     fn sent(&mut self, number: u32, _: &wire::Item, sent: Sent) -> Result<(), Error> {
-        let Some(Target { path, item: Some(wanted), content }) = self.targets.get(number as usize) else {
+        let Some(Target {
+            path,
+            item: Some(wanted),
+            content,
+        }) = self.targets.get(number as usize)
+        else {
             return Ok(());
         };
         let after = self.source.lstat(content)?;
@@ -260,12 +310,32 @@ impl<'a> List<'a> {
             content: batch.linked.get(&item.path).unwrap_or(&item.path),
         });
         let gone: &[PathBuf] = if options.deletes { &batch.gone } else { &[] };
-        let gone = gone.iter().map(|path| Target { path, item: None, content: path });
-        let (targets, unsendable): (Vec<_>, Vec<_>) =
-            items.chain(gone).partition(|target| wire_name(target.path).len() < wire::MAX_PATH);
-        let linked = batch.linked.iter().flat_map(|(old, new)| [old.as_path(), new]).collect();
-        let list = Self { targets, whole: &batch.whole, linked, deletes: options.deletes };
-        (list, unsendable.into_iter().map(|target| target.path.to_owned()).collect())
+        let gone = gone.iter().map(|path| Target {
+            path,
+            item: None,
+            content: path,
+        });
+        let (targets, unsendable): (Vec<_>, Vec<_>) = items
+            .chain(gone)
+            .partition(|target| wire_name(target.path).len() < wire::MAX_PATH);
+        let linked = batch
+            .linked
+            .iter()
+            .flat_map(|(old, new)| [old.as_path(), new])
+            .collect();
+        let list = Self {
+            targets,
+            whole: &batch.whole,
+            linked,
+            deletes: options.deletes,
+        };
+        (
+            list,
+            unsendable
+                .into_iter()
+                .map(|target| target.path.to_owned())
+                .collect(),
+        )
     }
 
     /// Sends the list, and sorts it as both sides number it.
@@ -283,7 +353,8 @@ impl<'a> List<'a> {
             if let Some(item) = target.item {
                 names.note(item.meta.uid, item.meta.gid);
                 if format.checksum_length > 0 && item.meta.kind == Kind::File {
-                    entry.checksum = sums::of_file(source, target.content, session, stream.link().cancel())?;
+                    entry.checksum =
+                        sums::of_file(source, target.content, session, stream.link().cancel())?;
                 }
             }
             encoder.encode(&entry, stream.out());
@@ -296,27 +367,42 @@ impl<'a> List<'a> {
             ids.encode(names.users(), zero, stream.out());
         }
         if groups {
-            let zero = names.groups().find(|(id, _)| *id == 0).map(|(_, name)| name);
+            let zero = names
+                .groups()
+                .find(|(id, _)| *id == 0)
+                .map(|(_, name)| name);
             ids.encode(names.groups(), zero, stream.out());
         }
         stream.flush()?;
         let order = SortOrder::of(session.protocol);
         self.targets.sort_by(|left, right| {
-            order.compare(wire_name(left.path), left.is_dir(), wire_name(right.path), right.is_dir())
+            order.compare(
+                wire_name(left.path),
+                left.is_dir(),
+                wire_name(right.path),
+                right.is_dir(),
+            )
         });
         Ok(())
     }
 
     /// Which file this is a name of, if that has several. A renamed file has its former name, of the same inode.
     fn link_group(&self, path: &Path, meta: &Meta) -> Option<Identity> {
-        meta.link_group().or_else(|| self.linked.contains(path).then(|| meta.identity()))
+        meta.link_group()
+            .or_else(|| self.linked.contains(path).then(|| meta.identity()))
     }
 
     fn entry(&self, target: &Target<'_>, format: &EntryFormat) -> Entry {
         let name = wire_name(target.path).to_vec();
-        let Some(Item { meta, target: link, .. }) = target.item else {
+        let Some(Item {
+            meta, target: link, ..
+        }) = target.item
+        else {
             // Nothing but its name: the receiver removes it.
-            return Entry { name, ..Entry::default() };
+            return Entry {
+                name,
+                ..Entry::default()
+            };
         };
         let is_dir = meta.kind == Kind::Dir;
         let is_whole = is_dir && self.deletes && self.whole.contains(target.path);
@@ -328,12 +414,18 @@ impl<'a> List<'a> {
             mtime_nsec: meta.mtime.nsec,
             uid: meta.uid,
             gid: meta.gid,
-            rdev: Rdev { major: meta.rdev.0, minor: meta.rdev.1 },
+            rdev: Rdev {
+                major: meta.rdev.0,
+                minor: meta.rdev.1,
+            },
             target: link.clone().unwrap_or_default(),
             hard_link: self
                 .link_group(target.path, meta)
                 .filter(|_| format.hard_links)
-                .map(|group| HardLink::Inode { device: group.dev, inode: group.ino }),
+                .map(|group| HardLink::Inode {
+                    device: group.dev,
+                    inode: group.ino,
+                }),
             no_content: is_dir && !is_whole,
             // Without content, this flag would make the root a mere parent, whose attributes nobody sets.
             top_dir: is_whole && target.path.as_os_str().is_empty(),
@@ -345,7 +437,8 @@ impl<'a> List<'a> {
 fn entry_format(session: &Session, batch: &Batch, options: &PushOptions) -> EntryFormat {
     EntryFormat {
         varint_flags: session.flags.contains(CompatFlags::VARINT_FLIST_FLAGS),
-        safe_list_end: session.flags.contains(CompatFlags::SAFE_FLIST) || session.protocol.has_safe_list_end(),
+        safe_list_end: session.flags.contains(CompatFlags::SAFE_FLIST)
+            || session.protocol.has_safe_list_end(),
         id0_names: session.flags.contains(CompatFlags::ID0_NAMES),
         owner: true,
         group: true,
@@ -354,7 +447,11 @@ fn entry_format(session: &Session, batch: &Batch, options: &PushOptions) -> Entr
         devices: true,
         specials: true,
         hard_links: true,
-        checksum_length: if batch.exact { session.checksum.digest_length() } else { 0 },
+        checksum_length: if batch.exact {
+            session.checksum.digest_length()
+        } else {
+            0
+        },
         missing_args: !batch.gone.is_empty(),
         ..EntryFormat::minimal(session.protocol)
     }

@@ -140,7 +140,14 @@ impl Receiver<'_> {
                     }
                 }
                 Ndx::DelStats => self.deleted()?,
-                other => return Err(Error::fatal(2, Role::Receiver, format!("unexpected {other:?}"), None)),
+                other => {
+                    return Err(Error::fatal(
+                        2,
+                        Role::Receiver,
+                        format!("unexpected {other:?}"),
+                        None,
+                    ));
+                }
             }
         }
         self.ending()
@@ -150,7 +157,9 @@ impl Receiver<'_> {
     fn ending(&mut self) -> Result<(), Error> {
         let protocol = self.session.protocol;
         if self.is_client {
-            let theirs = self.incoming.read(|cursor| Statistics::decode(cursor, protocol))?;
+            let theirs = self
+                .incoming
+                .read(|cursor| Statistics::decode(cursor, protocol))?;
             self.stats.list_build_ms = theirs.list_build_ms;
             self.stats.list_transfer_ms = theirs.list_transfer_ms;
         }
@@ -185,15 +194,26 @@ impl Receiver<'_> {
             return self.note_item(number, &item);
         }
         let invalid = |text: String| Err(Error::fatal(2, Role::Receiver, text, None));
-        let Some(list) = self.open.iter().find(|list| list.get(number).is_some()).cloned() else {
+        let Some(list) = self
+            .open
+            .iter()
+            .find(|list| list.get(number).is_some())
+            .cloned()
+        else {
             return invalid(format!("Invalid file index: {number}"));
         };
-        let Some(entry) = list.get(number) else { return Ok(()) };
+        let Some(entry) = list.get(number) else {
+            return Ok(());
+        };
         if entry.is_cleared {
-            return invalid(format!("rsync: refusing transfer of cleared file index {number}"));
+            return invalid(format!(
+                "rsync: refusing transfer of cleared file index {number}"
+            ));
         }
         if !entry.is_file() {
-            return invalid(format!("received request to transfer non-regular file: {number}"));
+            return invalid(format!(
+                "received request to transfer non-regular file: {number}"
+            ));
         }
         if self.phase >= 2 {
             return invalid("got transfer request in phase 2".to_owned());
@@ -214,10 +234,20 @@ impl Receiver<'_> {
     fn note_item(&mut self, number: u32, item: &Item) -> Result<(), Error> {
         let found = self.open.iter().find_map(|list| {
             let own = list.get(number).cloned();
-            own.or_else(|| self.lists.dir_of(list).filter(|_| list.start.checked_sub(1) == Some(number)).cloned())
+            own.or_else(|| {
+                self.lists
+                    .dir_of(list)
+                    .filter(|_| list.start.checked_sub(1) == Some(number))
+                    .cloned()
+            })
         });
         let Some(entry) = found else {
-            return Err(Error::fatal(2, Role::Receiver, format!("Invalid file index: {number}"), None));
+            return Err(Error::fatal(
+                2,
+                Role::Receiver,
+                format!("Invalid file index: {number}"),
+                None,
+            ));
         };
         self.note_new(&entry, item.flags);
         self.itemize(&entry, item, 0, None);
@@ -225,9 +255,18 @@ impl Receiver<'_> {
     }
 
     /// Receives a file's content, and puts it in place.
-    fn file(&mut self, list: &List, number: u32, entry: &Entry, item: &Item) -> Result<Fate, Error> {
-        let (protocol, digest_length) = (self.session.protocol, self.session.checksum.digest_length());
-        let head = self.incoming.read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
+    fn file(
+        &mut self,
+        list: &List,
+        number: u32,
+        entry: &Entry,
+        item: &Item,
+    ) -> Result<Fate, Error> {
+        let (protocol, digest_length) =
+            (self.session.protocol, self.session.checksum.digest_length());
+        let head = self
+            .incoming
+            .read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
         let place = self.destination.place(entry.path());
         let existing = match self.destination.root() {
             Some(root) => root.lstat(rel(place)).unwrap_or_default(),
@@ -241,8 +280,25 @@ impl Receiver<'_> {
         let append = self.options.append.filter(|_| !is_redo);
         let in_place = self.options.inplace || append.is_some();
         let received = match in_place {
-            true => self.in_place(list, number, entry, place, existing.as_ref(), head, basis, append)?,
-            false => self.anew(list, number, entry, place, existing.as_ref(), head, basis)?,
+            true => self.in_place(
+                list,
+                number,
+                entry,
+                place,
+                existing.as_ref(),
+                head,
+                basis.as_ref(),
+                append,
+            )?,
+            false => self.anew(
+                list,
+                number,
+                entry,
+                place,
+                existing.as_ref(),
+                head,
+                basis.as_ref(),
+            )?,
         };
         if self.options.report.after_transfer {
             self.itemize(entry, item, received.literal, Some(&received.digest));
@@ -267,38 +323,62 @@ impl Receiver<'_> {
 
     /// The file that blocks refer to.
     fn basis(&self, item: &Item, entry: &Entry, place: &[u8]) -> Result<Option<File>, Error> {
-        let Some(root) = self.destination.root() else { return Ok(None) };
+        let Some(root) = self.destination.root() else {
+            return Ok(None);
+        };
         let fuzzy_name = || -> Result<&[u8], Error> {
             let name = basename(item.xname.as_deref().unwrap_or_default());
             if self.options.fuzzy == 0 || matches!(name, b"" | b"." | b"..") {
-                let text = sentence(&[b"rsync: refusing malicious fuzzy operation for ", entry.path()]);
+                let text = sentence(&[
+                    b"rsync: refusing malicious fuzzy operation for ",
+                    entry.path(),
+                ]);
                 return Err(Error::fatal(2, Role::Receiver, text, None));
             }
             Ok(name)
         };
         let alternate = |index: u8| {
-            let missing = || Error::fatal(2, Role::Receiver, format!("invalid basis_dir index: {index}."), None);
-            if usize::from(index) < self.alternates.len() { Ok(self.alternates.get(index.into())) } else { Err(missing()) }
+            let missing = || {
+                Error::fatal(
+                    2,
+                    Role::Receiver,
+                    format!("invalid basis_dir index: {index}."),
+                    None,
+                )
+            };
+            if usize::from(index) < self.alternates.len() {
+                Ok(self.alternates.get(index.into()))
+            } else {
+                Err(missing())
+            }
         };
         let opened = match item.basis {
             BasisType::Destination => root.open_regular(rel(place)).ok(),
             BasisType::PartialDir => {
                 let dir = self.options.partial_dir.as_deref();
                 dir.and_then(|dir| match dir.is_absolute() {
-                    true => tree::Root::open(dir).ok()?.open_regular(rel(basename(place))).ok(),
+                    true => tree::Root::open(dir)
+                        .ok()?
+                        .open_regular(rel(basename(place)))
+                        .ok(),
                     false => root.open_regular(rel(&partial_place(dir, place))).ok(),
                 })
             }
             BasisType::Backup => {
-                return Ok(self.backups.and_then(|backups| backups.reopen(self.destination, place)));
+                return Ok(self
+                    .backups
+                    .and_then(|backups| backups.reopen(self.destination, place)));
             }
             BasisType::AlternateDir(index) => {
                 alternate(index)?.and_then(|root| root.open_regular(rel(entry.path())).ok())
             }
-            BasisType::Fuzzy => root.open_regular(rel(&join(parent(place), fuzzy_name()?))).ok(),
+            BasisType::Fuzzy => root
+                .open_regular(rel(&join(parent(place), fuzzy_name()?)))
+                .ok(),
             BasisType::FuzzyAlternateDir(index) => {
                 let name = fuzzy_name()?;
-                alternate(index)?.and_then(|root| root.open_regular(rel(&join(parent(place), name))).ok())
+                alternate(index)?
+                    .and_then(|root| root.open_regular(rel(&join(parent(place), name))).ok())
             }
         };
         Ok(opened.map(|(file, _)| file))
@@ -313,28 +393,54 @@ impl Receiver<'_> {
         place: &[u8],
         existing: Option<&Meta>,
         head: SumHead,
-        basis: Option<File>,
+        basis: Option<&File>,
     ) -> Result<Received, Error> {
         let is_in_the_way = existing.is_some_and(Meta::is_dir);
         if is_in_the_way {
-            let text = sentence(&[b"recv_files: ", &self.destination.quoted(place), b" is a directory"]);
+            let text = sentence(&[
+                b"recv_files: ",
+                &self.destination.quoted(place),
+                b" is a directory",
+            ]);
             self.report.say(Class::Transfer, Role::Receiver, text);
         }
-        let temp = if is_in_the_way { None } else { self.finisher.temp_file(place) };
+        let temp = if is_in_the_way {
+            None
+        } else {
+            self.finisher.temp_file(place)
+        };
         let Some(mut temp) = temp else {
             let sum = self.session.transfer_sum();
-            let received = self.content(list, number, entry, Place::Nowhere, head, basis, false, sum)?.0;
-            return Ok(Received { verdict: Verdict::Lost, ..received });
+            let received = self
+                .content(list, number, entry, Place::Nowhere, head, basis, false, sum)?
+                .0;
+            return Ok(Received {
+                verdict: Verdict::Lost,
+                ..received
+            });
         };
         if self.options.preallocate
             && let Err(cause) = preallocate(temp.file(), entry.size)
         {
             let text = sentence(&[b"do_fallocate ", &self.destination.quoted(place)]);
-            self.report.say(Class::Warning, Role::Receiver, sentence(&[&text, b": ", cause.to_string().as_bytes()]));
+            self.report.say(
+                Class::Warning,
+                Role::Receiver,
+                sentence(&[&text, b": ", cause.to_string().as_bytes()]),
+            );
         }
         let output = Output::new(temp.file(), self.options.sparse, self.options.preallocate);
         let sum = self.session.transfer_sum();
-        let content = self.content(list, number, entry, Place::File(output), head, basis, false, sum);
+        let content = self.content(
+            list,
+            number,
+            entry,
+            Place::File(output),
+            head,
+            basis,
+            false,
+            sum,
+        );
         let (received, failure) = match content {
             Ok(content) => content,
             Err(error) => {
@@ -353,7 +459,10 @@ impl Receiver<'_> {
             }
             None => {
                 let done = self.finisher.commit(temp, number, entry, place, existing)?;
-                Ok(Received { verdict: if done { Verdict::Done } else { Verdict::Lost }, ..received })
+                Ok(Received {
+                    verdict: if done { Verdict::Done } else { Verdict::Lost },
+                    ..received
+                })
             }
         }
     }
@@ -367,10 +476,13 @@ impl Receiver<'_> {
         place: &[u8],
         existing: Option<&Meta>,
         head: SumHead,
-        basis: Option<File>,
+        basis: Option<&File>,
         append: Option<Append>,
     ) -> Result<Received, Error> {
-        let opened = self.destination.root().map(|root| root.open_in_place(rel(place), true));
+        let opened = self
+            .destination
+            .root()
+            .map(|root| root.open_in_place(rel(place), true));
         let mut file = match opened {
             Some(Ok((file, _))) => file,
             failed => {
@@ -379,22 +491,44 @@ impl Receiver<'_> {
                     self.report.failed(Role::Receiver, text, error.cause());
                 }
                 let sum = self.session.transfer_sum();
-                let received = self.content(list, number, entry, Place::Nowhere, head, basis, false, sum)?.0;
-                return Ok(Received { verdict: Verdict::Lost, ..received });
+                let received = self
+                    .content(list, number, entry, Place::Nowhere, head, basis, false, sum)?
+                    .0;
+                return Ok(Received {
+                    verdict: Verdict::Lost,
+                    ..received
+                });
             }
         };
         let mut sum = self.session.transfer_sum();
-        let kept = if append.is_some() { head.described_length() } else { 0 };
+        let kept = if append.is_some() {
+            head.described_length()
+        } else {
+            0
+        };
         if append == Some(Append::Verified)
-            && let Some(basis) = &basis
+            && let Some(basis) = basis
         {
             sum_prefix(&mut sum, basis, kept);
         }
         // What is appended refers to no block.
-        let head = if append.is_some() { SumHead::default() } else { head };
+        let head = if append.is_some() {
+            SumHead::default()
+        } else {
+            head
+        };
         let mut output = Output::new(&mut file, self.options.sparse, true);
         output.skip(kept);
-        let (received, failure) = self.content(list, number, entry, Place::File(output), head, basis, true, sum)?;
+        let (received, failure) = self.content(
+            list,
+            number,
+            entry,
+            Place::File(output),
+            head,
+            basis,
+            true,
+            sum,
+        )?;
         if let Some(cause) = failure {
             return Err(self.unwritable(place, cause));
         }
@@ -413,15 +547,23 @@ impl Receiver<'_> {
         entry: &Entry,
         target: Place<'_>,
         head: SumHead,
-        basis: Option<File>,
+        basis: Option<&File>,
         in_place: bool,
         sum: FileSum,
     ) -> Result<(Received, Option<io::Error>), Error> {
-        let (max, digest) = (self.session.protocol.max_block_length(), self.session.checksum.digest_length());
-        let SumHead { count, block_length, strong_length, remainder } = head;
+        let (max, digest) = (
+            self.session.protocol.max_block_length(),
+            self.session.checksum.digest_length(),
+        );
+        let SumHead {
+            count,
+            block_length,
+            strong_length,
+            remainder,
+        } = head;
         let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
             .map_err(|error| Error::fatal(2, Role::Receiver, error.to_string(), None))?;
-        let read = |offset: u64, buffer: &mut [u8]| match &basis {
+        let read = |offset: u64, buffer: &mut [u8]| match basis {
             Some(basis) => basis.read_at(buffer, offset),
             None => Err(io::ErrorKind::NotFound.into()),
         };
@@ -434,7 +576,11 @@ impl Receiver<'_> {
             let step = self.incoming.read_pieces(|cursor| {
                 Ok(match tokens.decode(cursor)? {
                     Token::Literal(data) => {
-                        let written = if failure.is_none() { patch.literal(data) } else { Ok(()) };
+                        let written = if failure.is_none() {
+                            patch.literal(data)
+                        } else {
+                            Ok(())
+                        };
                         Step::Literal(data.len() as u64, written)
                     }
                     Token::Blocks { first, count } => Step::Blocks(first, count),
@@ -449,14 +595,17 @@ impl Receiver<'_> {
                 Step::Blocks(first, run) => {
                     check_blocks(first, run, count)?;
                     if basis.is_none() {
-                        let text = format!("got a block match with no basis file for {:?}", String::from_utf8_lossy(entry.path()));
+                        let text = format!(
+                            "got a block match with no basis file for {:?}",
+                            String::from_utf8_lossy(entry.path())
+                        );
                         return Err(Error::fatal(2, Role::Receiver, text, None));
                     }
                     for block in first..first + run {
                         let (offset, length) = blocks.range(block);
                         if self.tokens.wants_matched_data() {
                             let mut data = vec![0; length as usize];
-                            let read = basis.as_ref().map(|basis| basis.read_exact_at(&mut data, offset));
+                            let read = basis.map(|basis| basis.read_exact_at(&mut data, offset));
                             is_wrong |= !matches!(read, Some(Ok(())));
                             self.tokens.see_matched(&data)?;
                         }
@@ -475,7 +624,9 @@ impl Receiver<'_> {
                 self.progress(list, number, entry, patch.written(), false);
             }
         }
-        let theirs = self.incoming.read(|cursor| cursor.take(digest).map(<[u8]>::to_vec))?;
+        let theirs = self
+            .incoming
+            .read(|cursor| cursor.take(digest).map(<[u8]>::to_vec))?;
         let (target, ours) = patch.finish();
         if let Place::File(output) = target
             && failure.is_none()
@@ -483,7 +634,11 @@ impl Receiver<'_> {
             failure = output.finish().err();
         }
         is_wrong |= self.session.checksum != Checksum::None && *ours != *theirs;
-        received.verdict = if is_wrong { Verdict::Wrong } else { Verdict::Done };
+        received.verdict = if is_wrong {
+            Verdict::Wrong
+        } else {
+            Verdict::Done
+        };
         received.digest = theirs;
         Ok((received, failure))
     }
@@ -503,14 +658,24 @@ impl Receiver<'_> {
     /// The first time, a file that did not verify is asked for again (2.11).
     fn mismatch(&mut self, number: u32, entry: &Entry) -> Fate {
         let is_first = self.redone.insert(number);
-        let kept: &[u8] = match (&self.options.partial_dir, self.options.partial || self.options.inplace) {
+        let kept: &[u8] = match (
+            &self.options.partial_dir,
+            self.options.partial || self.options.inplace,
+        ) {
             (Some(_), _) => b"put into partial-dir",
             (None, true) => b"retained",
             (None, false) => b"discarded",
         };
         let again: &[u8] = if is_first { b" (will try again)" } else { b"" };
         let start: &[u8] = if is_first { b"WARNING: " } else { b"ERROR: " };
-        let text = sentence(&[start, entry.path(), b" failed verification -- update ", kept, again, b"."]);
+        let text = sentence(&[
+            start,
+            entry.path(),
+            b" failed verification -- update ",
+            kept,
+            again,
+            b".",
+        ]);
         if !is_first {
             self.report.say(Class::Transfer, Role::Receiver, text);
             return Fate::Failed;
@@ -531,9 +696,13 @@ impl Receiver<'_> {
         if !self.is_client {
             return;
         }
-        let silent = ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+        let silent =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
-        let link = item.xname.as_deref().filter(|name| !name.is_empty() && !is_transfer);
+        let link = item
+            .xname
+            .as_deref()
+            .filter(|name| !name.is_empty() && !is_transfer);
         let listed = Some(entry.checksum()).filter(|checksum| !checksum.is_empty());
         self.report.event(Event::Itemized(Itemized {
             entry: entry.view(),
@@ -561,7 +730,11 @@ impl Receiver<'_> {
             left: known.saturating_sub(u64::from(number - list.start) + 1),
             known,
             all_known: self.all_listed,
-            total_done: if finished { self.total_done } else { self.total_done + done },
+            total_done: if finished {
+                self.total_done
+            } else {
+                self.total_done + done
+            },
             total_size: self.lists.total_size,
         }));
     }

@@ -23,7 +23,7 @@ use crate::outgoing::Outgoing;
 use crate::receiver::{Note, Receiver};
 use crate::report::Reporter;
 use crate::requested::Requested;
-use crate::requester::Requester;
+use crate::requester::{Arrived, Requester};
 use crate::session::Session;
 use crate::stream::Stream;
 
@@ -42,18 +42,35 @@ pub(crate) struct Receiving<'a> {
 impl Receiving<'_> {
     /// Receives lists from `hearing` and files after them; `outgoing` leads back to the sender.
     pub(crate) fn run(self, hearing: Stream, outgoing: &Arc<Outgoing>) -> Result<Outcome, Error> {
-        let Self { session, options, report, .. } = self;
+        let Self {
+            session,
+            options,
+            report,
+            ..
+        } = self;
         let (notes, heard) = crossbeam_channel::unbounded();
         let refusals = notes.clone();
         let stop = hearing.link().stop();
-        let mut incoming = Incoming::new(hearing, report, options.ignore_errors).on_refusal(move |number| {
-            let _ = refusals.send(Note::Fate(number, crate::generator::Fate::Failed));
-        });
+        let mut incoming =
+            Incoming::new(hearing, report, options.ignore_errors).on_refusal(move |number| {
+                let _ = refusals.send(Note::Fate(number, crate::generator::Fate::Failed));
+            });
         let ids = IdMap::new(options);
-        let mut lists = ListReader::new(options, report, session.entry_format(options), ids, self.requested);
-        report.event(Event::ListStarted { incremental: session.is_incremental(), sending: false });
+        let mut lists = ListReader::new(
+            options,
+            report,
+            session.entry_format(options),
+            ids,
+            self.requested,
+        );
+        report.event(Event::ListStarted {
+            incremental: session.is_incremental(),
+            sending: false,
+        });
         let first = lists.first(&mut incoming)?;
-        report.event(Event::ListFinished { entries: lists.entries });
+        report.event(Event::ListFinished {
+            entries: lists.entries,
+        });
         if first.entries.is_empty() && !session.is_incremental() && self.is_client {
             // A server that has nothing to send leaves at once (8.5).
             let _ = incoming.stream.read_to_end();
@@ -66,10 +83,14 @@ impl Receiving<'_> {
         };
         let root = lists.dir_of(&first).cloned();
         let arriving = Arriving {
-            entries: first.entries.len() + second.as_ref().map_or(0, |(list, _)| list.entries.len()),
+            entries: first.entries.len()
+                + second.as_ref().map_or(0, |(list, _)| list.entries.len()),
             first_is_dir: first.entries.first().is_some_and(Entry::is_dir),
         };
-        let destination = match self.destination.filter(|_| !options.list_only && arriving.entries > 0) {
+        let destination = match self
+            .destination
+            .filter(|_| !options.list_only && arriving.entries > 0)
+        {
             Some(path) => Destination::resolve(path, arriving, options, report)?,
             None => Destination::none(),
         };
@@ -126,7 +147,11 @@ impl Receiving<'_> {
             let stats = receiver.join().unwrap_or_default();
             generated?;
             let counts = generator.deleter.counts;
-            let stats = Stats { deleted: counts, sent: outgoing.sent(), ..stats };
+            let stats = Stats {
+                deleted: counts,
+                sent: outgoing.sent(),
+                ..stats
+            };
             Ok(outcome(stats, report, generator.deleter.skipped))
         })
     }
@@ -151,7 +176,12 @@ fn second_list(
     match incoming.read(|cursor| reader.read(cursor))? {
         Ndx::FlistEof => Ok((None, true)),
         Ndx::Dir(number) => Ok((Some(lists.content_of(incoming, number)?), false)),
-        other => Err(Error::fatal(2, crate::Role::ReceivingSide, format!("unexpected {other:?}"), None)),
+        other => Err(Error::fatal(
+            2,
+            crate::Role::ReceivingSide,
+            format!("unexpected {other:?}"),
+            None,
+        )),
     }
 }
 
@@ -213,7 +243,7 @@ fn process_lists(
     options: &Options,
     session: &Session,
 ) -> Result<(), Error> {
-    let mut waiting: VecDeque<(Arc<List>, Option<Entry>)> = VecDeque::new();
+    let mut waiting: VecDeque<Arrived> = VecDeque::new();
     loop {
         let mut loaded: usize = waiting.iter().map(|(list, _)| list.entries.len()).sum();
         loop {
@@ -227,7 +257,9 @@ fn process_lists(
                 break;
             }
         }
-        let Some((list, dir)) = waiting.pop_front() else { break };
+        let Some((list, dir)) = waiting.pop_front() else {
+            break;
+        };
         generator.list(&list, dir.as_ref())?;
         // Links to files are reported after what else was asked for meanwhile.
         if session.is_incremental() && (!options.hard_links || waiting.is_empty()) {
@@ -252,7 +284,10 @@ fn release(generator: &mut Generator<'_, Requester<'_>>) -> Result<(), Error> {
     Ok(())
 }
 
-fn tell_deletions(generator: &mut Generator<'_, Requester<'_>>, options: &Options) -> Result<(), Error> {
+fn tell_deletions(
+    generator: &mut Generator<'_, Requester<'_>>,
+    options: &Options,
+) -> Result<(), Error> {
     match options.delete.is_some() || options.force {
         true => {
             let counts = generator.deleter.counts;

@@ -19,12 +19,22 @@ pub(crate) struct Reporter<'e> {
 
 impl<'e> Reporter<'e> {
     pub(crate) fn new(events: &'e dyn Events) -> Self {
-        Self { events, is_partial: AtomicBool::new(false), io_errors: AtomicU8::new(0) }
+        Self {
+            events,
+            is_partial: AtomicBool::new(false),
+            io_errors: AtomicU8::new(0),
+        }
     }
 
     pub(crate) fn event(&self, event: Event<'_>) {
-        if let Event::Message(Notice { class: Class::Transfer, .. })
-        | Event::Peer { severity: wire::Severity::ErrorXfer, .. } = event
+        if let Event::Message(Notice {
+            class: Class::Transfer,
+            ..
+        })
+        | Event::Peer {
+            severity: wire::Severity::ErrorXfer,
+            ..
+        } = event
         {
             self.is_partial.store(true, Ordering::Relaxed);
         }
@@ -34,12 +44,22 @@ impl<'e> Reporter<'e> {
     /// Something was not transferred: `TEXT: CAUSE`.
     pub(crate) fn failed(&self, role: Role, text: impl AsRef<[u8]>, cause: &io::Error) {
         let text = text.as_ref();
-        self.event(Event::Message(Notice { class: Class::Transfer, role, text, cause: Some(cause) }));
+        self.event(Event::Message(Notice {
+            class: Class::Transfer,
+            role,
+            text,
+            cause: Some(cause),
+        }));
     }
 
     /// Words without a cause.
     pub(crate) fn say(&self, class: Class, role: Role, text: impl AsRef<[u8]>) {
-        self.event(Event::Message(Notice { class, role, text: text.as_ref(), cause: None }));
+        self.event(Event::Message(Notice {
+            class,
+            role,
+            text: text.as_ref(),
+            cause: None,
+        }));
     }
 
     pub(crate) fn io_error(&self, errors: IoErrors) {

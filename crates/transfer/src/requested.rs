@@ -45,7 +45,11 @@ impl Requested {
     pub(crate) fn refusal(&self, entry: &Entry) -> Option<Error> {
         let path = entry.path();
         let rules = self.names.as_ref()?;
-        if path == b"." || !rules.check(path, entry.is_dir(), Side::Receiver).is_excluded() {
+        if path == b"."
+            || !rules
+                .check(path, entry.is_dir(), Side::Receiver)
+                .is_excluded()
+        {
             return None;
         }
         let text = sentence(&[b"ERROR: rejecting unrequested file-list name: ", path]);
@@ -55,7 +59,8 @@ impl Requested {
     /// Whether a directory is here only because something below it was asked for: a sender that claims to list all of
     /// it wants more deleted than was meant.
     pub(crate) fn is_only_implied(&self, path: &[u8]) -> bool {
-        self.implied.iter().any(|implied| implied == path) && !self.asked.iter().any(|asked| asked == path)
+        self.implied.iter().any(|implied| implied == path)
+            && !self.asked.iter().any(|asked| asked == path)
     }
 
     fn add(&mut self, rules: &mut Rules, name: &[u8], options: &Options) -> Result<(), Error> {
@@ -64,11 +69,16 @@ impl Requested {
             Some(at) if relative => &name[at + 3..],
             _ => name,
         };
-        let mut components: Vec<&[u8]> =
-            active.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b".")).collect();
-        let is_content = active.ends_with(b"/") || active.ends_with(b"/.") || matches!(active, b"." | b"");
+        let mut components: Vec<&[u8]> = active
+            .split(|&byte| byte == b'/')
+            .filter(|component| !matches!(*component, b"" | b"."))
+            .collect();
+        let is_content =
+            active.ends_with(b"/") || active.ends_with(b"/.") || matches!(active, b"." | b"");
         if !relative {
-            let last = components.pop().filter(|last| !is_content && *last != b"..");
+            let last = components
+                .pop()
+                .filter(|last| !is_content && *last != b"..");
             components = last.into_iter().collect();
         }
         for end in 1..components.len() {
@@ -77,7 +87,11 @@ impl Requested {
             self.implied.push(parent);
         }
         let whole = components.join(&b'/');
-        let prefix = if whole.is_empty() { Vec::new() } else { [b"/", whole.as_slice()].concat() };
+        let prefix = if whole.is_empty() {
+            Vec::new()
+        } else {
+            [b"/", whole.as_slice()].concat()
+        };
         if !whole.is_empty() {
             rules.include(&prefix)?;
         }
@@ -99,9 +113,20 @@ mod tests {
 
     fn accepts(asked: &[&str], options: &Options, name: &str) -> bool {
         let asked: Vec<Vec<u8>> = asked.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let mode = if name.ends_with('/') { 0o040_755 } else { 0o100_644 };
-        let entry = Entry { name: name.trim_end_matches('/').as_bytes().into(), mode, ..Entry::default() };
-        Requested::of(&asked, options).unwrap().refusal(&entry).is_none()
+        let mode = if name.ends_with('/') {
+            0o040_755
+        } else {
+            0o100_644
+        };
+        let entry = Entry {
+            name: name.trim_end_matches('/').as_bytes().into(),
+            mode,
+            ..Entry::default()
+        };
+        Requested::of(&asked, options)
+            .unwrap()
+            .refusal(&entry)
+            .is_none()
     }
 
     #[test]
@@ -117,13 +142,27 @@ mod tests {
             ("*.c", "x.c", true),
             ("*.c", "x.h", false),
         ] {
-            assert_eq!(accepts(&[asked], &options, name), accepted, "{asked} {name}");
+            assert_eq!(
+                accepts(&[asked], &options, name),
+                accepted,
+                "{asked} {name}"
+            );
         }
-        let options = Options { relative: true, ..Options::archive(End::Client) };
-        for (asked, name, accepted) in
-            [("a/b/c", "a/", true), ("a/b/c", "a/x", false), ("a/./b/c", "b/c/d", true), ("a/./b/c", "a/b", false)]
-        {
-            assert_eq!(accepts(&[asked], &options, name), accepted, "{asked} {name}");
+        let options = Options {
+            relative: true,
+            ..Options::archive(End::Client)
+        };
+        for (asked, name, accepted) in [
+            ("a/b/c", "a/", true),
+            ("a/b/c", "a/x", false),
+            ("a/./b/c", "b/c/d", true),
+            ("a/./b/c", "a/b", false),
+        ] {
+            assert_eq!(
+                accepts(&[asked], &options, name),
+                accepted,
+                "{asked} {name}"
+            );
         }
         let options = Options::new(End::Client);
         assert!(accepts(&["f"], &options, "f"));

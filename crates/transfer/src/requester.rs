@@ -18,6 +18,9 @@ use crate::outgoing::Outgoing;
 use crate::receiver::Note;
 use crate::session::Session;
 
+/// A list, and the directory that it is the content of.
+pub(crate) type Arrived = (Arc<List>, Option<Entry>);
+
 /// Sends requests, and hears from the receiver what became of them.
 pub(crate) struct Requester<'a> {
     options: &'a Options,
@@ -26,7 +29,7 @@ pub(crate) struct Requester<'a> {
     notes: Receiver<Note>,
     writer: NdxWriter,
     items: ItemFormat,
-    lists: Vec<(Arc<List>, Option<Entry>)>,
+    lists: Vec<Arrived>,
     fates: Vec<(u32, Fate)>,
     all_listed: bool,
     /// Phases that the sender has ended.
@@ -59,7 +62,7 @@ impl<'a> Requester<'a> {
     }
 
     /// Lists that have come since the last call. If `wait`, there is at least one unless all have come.
-    pub(crate) fn lists(&mut self, wait: bool) -> Result<Vec<(Arc<List>, Option<Entry>)>, Error> {
+    pub(crate) fn lists(&mut self, wait: bool) -> Result<Vec<Arrived>, Error> {
         self.take_notes()?;
         while wait && self.lists.is_empty() && !self.all_listed {
             self.wait()?;
@@ -152,10 +155,11 @@ impl<'a> Requester<'a> {
         if is_due {
             self.last_flush = Instant::now();
         }
-        self.outgoing.with(|stream| match is_due || stream.out().len() >= FLUSH_AT {
-            true => stream.flush(),
-            false => Ok(()),
-        })
+        self.outgoing
+            .with(|stream| match is_due || stream.out().len() >= FLUSH_AT {
+                true => stream.flush(),
+                false => Ok(()),
+            })
     }
 
     /// The sums of a basis; none for one that is too large to be described.
@@ -192,7 +196,11 @@ impl Peer for Requester<'_> {
 
     fn request(&mut self, at: At<'_>, mut wanted: Wanted) -> Result<(), Error> {
         let has_data = self.items.has_data(wanted.item.flags);
-        let signature = if has_data { self.signature(&mut wanted) } else { None };
+        let signature = if has_data {
+            self.signature(&mut wanted)
+        } else {
+            None
+        };
         let (writer, items) = (&mut self.writer, self.items);
         self.outgoing.with(|stream| {
             let out = stream.out();
@@ -201,16 +209,22 @@ impl Peer for Requester<'_> {
             if !has_data {
                 return Ok(());
             }
-            let head = signature.as_ref().map_or_else(SumHead::default, |signature| {
-                let blocks = signature.blocks();
-                SumHead {
-                    count: blocks.count(),
-                    block_length: blocks.block_len(),
-                    strong_length: blocks.strong_len().into(),
-                    remainder: blocks.remainder(),
-                }
-            });
-            let head = if head.count == 0 { SumHead::default() } else { head };
+            let head = signature
+                .as_ref()
+                .map_or_else(SumHead::default, |signature| {
+                    let blocks = signature.blocks();
+                    SumHead {
+                        count: blocks.count(),
+                        block_length: blocks.block_len(),
+                        strong_length: blocks.strong_len().into(),
+                        remainder: blocks.remainder(),
+                    }
+                });
+            let head = if head.count == 0 {
+                SumHead::default()
+            } else {
+                head
+            };
             head.encode(out);
             for (weak, strong) in signature.iter().flat_map(Signature::sums) {
                 head.encode_block(weak, strong, stream.out());

@@ -13,10 +13,16 @@ impl Rights {
     /// Those of this process: root sets any owner, others only groups that they belong to (behaviour.md 7.10).
     #[must_use]
     pub fn of_this_process() -> Self {
-        let mut groups: Vec<u32> =
-            rustix::process::getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect();
+        let mut groups: Vec<u32> = rustix::process::getgroups()
+            .unwrap_or_default()
+            .into_iter()
+            .map(rustix::fs::Gid::as_raw)
+            .collect();
         groups.push(rustix::process::getegid().as_raw());
-        Self { is_privileged: rustix::process::geteuid().is_root(), groups }
+        Self {
+            is_privileged: rustix::process::geteuid().is_root(),
+            groups,
+        }
     }
 
     /// Whether permissions do not bind this process.
@@ -30,7 +36,10 @@ impl Rights {
     pub fn settable(&self, want: &Meta) -> Which {
         let mut which = Which::MODE | Which::MTIME;
         which.set(Which::OWNER, self.is_privileged);
-        which.set(Which::GROUP, self.is_privileged || self.groups.contains(&want.gid));
+        which.set(
+            Which::GROUP,
+            self.is_privileged || self.groups.contains(&want.gid),
+        );
         which
     }
 }

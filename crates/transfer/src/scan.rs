@@ -75,8 +75,19 @@ pub(crate) struct Found {
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(options: &'a Options, rules: Arc<filter::Rules>, report: &'a Reporter<'a>) -> Self {
-        Self { options, rules, report, bases: Vec::new(), implied: Vec::new(), sent_dot: false }
+    pub(crate) fn new(
+        options: &'a Options,
+        rules: Arc<filter::Rules>,
+        report: &'a Reporter<'a>,
+    ) -> Self {
+        Self {
+            options,
+            rules,
+            report,
+            bases: Vec::new(),
+            implied: Vec::new(),
+            sent_dot: false,
+        }
     }
 
     /// What the arguments name, without the content of directories.
@@ -90,10 +101,16 @@ impl<'a> Scanner<'a> {
 
     fn starts(&self, sources: &[OsString]) -> Result<VecDeque<Start>, Error> {
         let Some(FilesFrom::Names(names)) = &self.options.files_from else {
-            return sources.iter().map(|source| Start::of(source.as_bytes(), self.options.relative)).collect();
+            return sources
+                .iter()
+                .map(|source| Start::of(source.as_bytes(), self.options.relative))
+                .collect();
         };
         let base = sources.first().map(PathBuf::from).unwrap_or_default();
-        Ok(names.iter().filter_map(|name| Start::listed(&base, name, self.options.relative)).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| Start::listed(&base, name, self.options.relative))
+            .collect())
     }
 
     fn start(&mut self, start: &Start, found: &mut Vec<Found>) -> Result<(), Error> {
@@ -102,12 +119,18 @@ impl<'a> Scanner<'a> {
             return self.missing_argument(&whole, start, found);
         };
         let path = start.name.strip_prefix(b"/").unwrap_or(&start.name);
-        let path = if path.is_empty() { b".".as_slice() } else { path };
+        let path = if path.is_empty() {
+            b".".as_slice()
+        } else {
+            path
+        };
         let root = &self.bases[usize::from(base)].root;
         let follow = start.content && path != b".";
         let meta = match root.lstat(rel(path)) {
             Ok(Some(meta)) if meta.is_symlink() && (follow || self.options.copy_links) => {
-                let Some(meta) = self.follow(base, path, meta) else { return Ok(()) };
+                let Some(meta) = self.follow(base, path, meta) else {
+                    return Ok(());
+                };
                 Some(meta)
             }
             Ok(meta) => meta,
@@ -126,7 +149,11 @@ impl<'a> Scanner<'a> {
             self.implied_parents(start, base, found)?;
         }
         if meta.is_dir() && !self.options.lists_dirs() {
-            self.report.event(Event::Skipped { path: &start.name, is_dir: true, why: Skip::Directory });
+            self.report.event(Event::Skipped {
+                path: &start.name,
+                is_dir: true,
+                why: Skip::Directory,
+            });
             return Ok(());
         }
         let inside = self.inside_root(base)?;
@@ -137,7 +164,9 @@ impl<'a> Scanner<'a> {
         if path != b"." && self.is_hidden(&above, path, meta.is_dir()) {
             return Ok(());
         }
-        let Some((mut entry, meta)) = self.entry(base, path, meta, true) else { return Ok(()) };
+        let Some((mut entry, meta)) = self.entry(base, path, meta, true) else {
+            return Ok(());
+        };
         entry.name = start.name.as_slice().into();
         let is_dir = entry.is_dir();
         entry.top_dir = is_dir;
@@ -146,7 +175,12 @@ impl<'a> Scanner<'a> {
         let device = (self.options.one_file_system > 0).then_some(meta.dev);
         let recursive = self.options.recursive;
         let above = Inside { device, ..above };
-        let pending = enters.then(|| Pending { path: entry.name.to_vec(), base, above, recursive });
+        let pending = enters.then(|| Pending {
+            path: entry.name.to_vec(),
+            base,
+            above,
+            recursive,
+        });
         found.push(Found { entry, pending });
         Ok(())
     }
@@ -170,14 +204,18 @@ impl<'a> Scanner<'a> {
             }
         };
         let mut names = Vec::new();
-        if let Err(error) = dir.list(&mut Vec::new(), |name, kind| names.push((name.to_owned(), kind))) {
+        if let Err(error) = dir.list(&mut Vec::new(), |name, kind| {
+            names.push((name.to_owned(), kind))
+        }) {
             self.unreadable(b"readdir", pending, error.cause());
         }
         let mut found = Vec::with_capacity(names.len());
         for (name, kind) in names {
             let path = join(dir_path, name.as_bytes());
             // What the listing tells saves the stat of what is hidden anyway.
-            if kind.is_some_and(|kind| kind != Kind::Symlink && self.is_hidden(&inside, &path, kind == Kind::Dir)) {
+            if kind.is_some_and(|kind| {
+                kind != Kind::Symlink && self.is_hidden(&inside, &path, kind == Kind::Dir)
+            }) {
                 continue;
             }
             if path.len() >= MAX_PATH {
@@ -197,8 +235,11 @@ impl<'a> Scanner<'a> {
                     continue;
                 }
             };
-            let Some((entry, meta)) = self.entry(pending.base, &path, meta, false) else { continue };
-            let was_asked = kind.is_some_and(|kind| kind != Kind::Symlink && (kind == Kind::Dir) == entry.is_dir());
+            let Some((entry, meta)) = self.entry(pending.base, &path, meta, false) else {
+                continue;
+            };
+            let was_asked = kind
+                .is_some_and(|kind| kind != Kind::Symlink && (kind == Kind::Dir) == entry.is_dir());
             if !was_asked && self.is_hidden(&inside, &path, entry.is_dir()) {
                 continue;
             }
@@ -235,16 +276,29 @@ impl<'a> Scanner<'a> {
     }
 
     /// An entry of a directory that is being listed, unless it is a mount point that does not take part.
-    fn below(&self, mut entry: Entry, meta: &Meta, pending: &Pending, inside: &Inside) -> Option<Found> {
+    fn below(
+        &self,
+        mut entry: Entry,
+        meta: &Meta,
+        pending: &Pending,
+        inside: &Inside,
+    ) -> Option<Found> {
         if pending.path.first() == Some(&b'/') {
             entry.name = [b"/", &*entry.name].concat().into();
         }
         if !entry.is_dir() {
-            return Some(Found { entry, pending: None });
+            return Some(Found {
+                entry,
+                pending: None,
+            });
         }
         let is_mount = inside.device.is_some_and(|device| device != meta.dev);
         if is_mount && self.options.one_file_system > 1 {
-            self.report.event(Event::Skipped { path: &entry.name, is_dir: true, why: Skip::MountPoint });
+            self.report.event(Event::Skipped {
+                path: &entry.name,
+                is_dir: true,
+                why: Skip::MountPoint,
+            });
             return None;
         }
         let enters = pending.recursive && !is_mount;
@@ -259,14 +313,23 @@ impl<'a> Scanner<'a> {
     }
 
     /// The entry of a path, and the stat it came of: of what a link leads to, if that is what is to be sent.
-    fn entry(&self, base: u16, path: &[u8], meta: Meta, is_argument: bool) -> Option<(Entry, Meta)> {
+    fn entry(
+        &self,
+        base: u16,
+        path: &[u8],
+        meta: Meta,
+        is_argument: bool,
+    ) -> Option<(Entry, Meta)> {
         let root = &self.bases[usize::from(base)].root;
         let mut meta = meta;
         let mut target = Vec::new();
         if meta.is_symlink() {
             if self.options.copy_links && !is_argument {
                 meta = self.follow(base, path, meta)?;
-            } else if self.options.links || self.options.copy_unsafe_links || self.options.copy_dirlinks {
+            } else if self.options.links
+                || self.options.copy_unsafe_links
+                || self.options.copy_dirlinks
+            {
                 target = match root.read_link(rel(path)) {
                     Ok(target) => target,
                     Err(error) => {
@@ -283,7 +346,13 @@ impl<'a> Scanner<'a> {
                 }
                 if self.options.copy_unsafe_links && is_unsafe(&target, path) {
                     let shown = quoted(&self.bases[usize::from(base)].shown, path);
-                    let text = sentence(&[b"copying unsafe symlink ", &shown, b" -> \"", &target, b"\""]);
+                    let text = sentence(&[
+                        b"copying unsafe symlink ",
+                        &shown,
+                        b" -> \"",
+                        &target,
+                        b"\"",
+                    ]);
                     self.report.say(Class::Info, Role::Sender, text);
                     meta = self.follow(base, path, meta)?;
                 } else if self.options.copy_dirlinks
@@ -326,12 +395,18 @@ impl<'a> Scanner<'a> {
             entry.extra_mut().target = target.into();
         }
         if meta.kind.is_device() {
-            entry.extra_mut().rdev = Rdev { major: meta.rdev.0, minor: meta.rdev.1 };
+            entry.extra_mut().rdev = Rdev {
+                major: meta.rdev.0,
+                minor: meta.rdev.1,
+            };
         }
         if options.hard_links
             && let Some(group) = meta.link_group()
         {
-            entry.extra_mut().link = Some(HardLink::Inode { device: group.dev, inode: group.ino });
+            entry.extra_mut().link = Some(HardLink::Inode {
+                device: group.dev,
+                inode: group.ino,
+            });
         }
         if options.atimes && !meta.is_dir() {
             entry.extra_mut().atime = meta.atime.sec;
@@ -372,12 +447,20 @@ impl<'a> Scanner<'a> {
             || self.options.copy_dirlinks
             || self.options.relative;
         let policy = Policy {
-            links: if follows { Links::Anywhere } else { Links::Refuse },
+            links: if follows {
+                Links::Anywhere
+            } else {
+                Links::Refuse
+            },
             hold_dirs: true,
             noatime: self.options.open_noatime,
             ..Policy::default()
         };
-        let opened = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let opened = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         let root = match Root::open_with(opened, policy) {
             Ok(root) => root,
             Err(error) if error.vanished() => return Ok(None),
@@ -390,33 +473,61 @@ impl<'a> Scanner<'a> {
         };
         let number = u16::try_from(self.bases.len());
         let number = number.map_err(|_| Error::Usage("too many source directories".to_owned()))?;
-        self.bases.push(Base { root, shown: absolute(opened), given: path.to_owned() });
+        self.bases.push(Base {
+            root,
+            shown: absolute(opened),
+            given: path.to_owned(),
+        });
         Ok(Some(number))
     }
 
-    fn missing_argument(&self, whole: &[u8], start: &Start, found: &mut Vec<Found>) -> Result<(), Error> {
+    fn missing_argument(
+        &self,
+        whole: &[u8],
+        start: &Start,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Error> {
         match self.options.missing_args {
             MissingArgs::Ignore => {}
             MissingArgs::Delete => {
-                let entry = Entry { name: start.name.as_slice().into(), ..Entry::default() };
-                found.push(Found { entry, pending: None });
+                let entry = Entry {
+                    name: start.name.as_slice().into(),
+                    ..Entry::default()
+                };
+                found.push(Found {
+                    entry,
+                    pending: None,
+                });
             }
             MissingArgs::Error => {
                 let shown = absolute(Path::new(OsStr::from_bytes(whole)));
                 let text = sentence(&[b"link_stat ", &quoted(&shown, b"."), b" failed"]);
-                self.report.failed(Role::Sender, text, &std::io::Error::from_raw_os_error(ENOENT));
+                self.report.failed(
+                    Role::Sender,
+                    text,
+                    &std::io::Error::from_raw_os_error(ENOENT),
+                );
             }
         }
         Ok(())
     }
 
     /// The parents of a relative name, but for those of the argument before it.
-    fn implied_parents(&mut self, start: &Start, base: u16, found: &mut Vec<Found>) -> Result<(), Error> {
+    fn implied_parents(
+        &mut self,
+        start: &Start,
+        base: u16,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Error> {
         if start.with_dot && !self.sent_dot && start.name != b"." {
             self.sent_dot = true;
             self.implied_parent(b".", base, found);
         }
-        let slashes = start.name.iter().enumerate().filter(|&(at, &byte)| byte == b'/' && at > 0);
+        let slashes = start
+            .name
+            .iter()
+            .enumerate()
+            .filter(|&(at, &byte)| byte == b'/' && at > 0);
         let parents: Vec<Vec<u8>> = slashes.map(|(at, _)| start.name[..at].to_vec()).collect();
         for parent in &parents {
             if !self.implied.contains(parent) {
@@ -436,7 +547,10 @@ impl<'a> Scanner<'a> {
                 entry.name = name.into();
                 entry.top_dir = true;
                 entry.no_content = true;
-                found.push(Found { entry, pending: None });
+                found.push(Found {
+                    entry,
+                    pending: None,
+                });
             }
             Ok(_) => self.vanished(base, path, b"file has vanished: "),
             Err(error) => self.unreadable_entry(base, path, error.cause()),
@@ -445,42 +559,61 @@ impl<'a> Scanner<'a> {
 
     fn inside_root(&self, base: u16) -> Result<Inside, Error> {
         if self.rules.is_empty() && self.options.module_rules.is_empty() {
-            return Ok(Inside { scope: None, device: None });
+            return Ok(Inside {
+                scope: None,
+                device: None,
+            });
         }
         let shown = self.bases[usize::from(base)].shown.as_os_str().as_bytes();
         let scope = Scope::new(Arc::clone(&self.rules), filter::Side::Sender, shown);
-        Ok(Inside { scope: Some(scope), device: None })
+        Ok(Inside {
+            scope: Some(scope),
+            device: None,
+        })
     }
 
     /// The rules in force for a relative name, whose parents were not scanned.
     fn inside_parents(&self, base: u16, path: &[u8], inside: Inside) -> Result<Inside, Error> {
-        let Some(mut scope) = inside.scope else { return Ok(inside) };
+        let Some(mut scope) = inside.scope else {
+            return Ok(inside);
+        };
         scope = self.enter(&scope, b".", base)?;
         for (at, _) in path.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
             scope = self.enter(&scope, &path[..at], base)?;
         }
-        Ok(Inside { scope: Some(scope), ..inside })
+        Ok(Inside {
+            scope: Some(scope),
+            ..inside
+        })
     }
 
     fn enter(&self, scope: &Scope, dir: &[u8], base: u16) -> Result<Scope, Error> {
         let root = &self.bases[usize::from(base)].root;
         let entered = scope.enter(dir, &mut |file: MergeFile<'_>| read_merge_file(root, file))?;
         for warning in entered.warnings() {
-            self.report.say(Class::Warning, Role::Sender, warning.to_string());
+            self.report
+                .say(Class::Warning, Role::Sender, warning.to_string());
         }
         Ok(entered)
     }
 
     fn is_hidden(&self, inside: &Inside, path: &[u8], is_dir: bool) -> bool {
-        let Some(scope) = &inside.scope else { return false };
+        let Some(scope) = &inside.scope else {
+            return false;
+        };
         scope.check(path, is_dir).is_excluded()
-            || self.options.module_rules.check(path, is_dir, filter::Side::Sender).is_excluded()
+            || self
+                .options
+                .module_rules
+                .check(path, is_dir, filter::Side::Sender)
+                .is_excluded()
     }
 
     fn vanished(&self, base: u16, path: &[u8], what: &[u8]) {
         self.report.io_error(IoErrors::VANISHED);
         let shown = quoted(&self.bases[usize::from(base)].shown, path);
-        self.report.say(Class::Warning, Role::Sender, sentence(&[what, &shown]));
+        self.report
+            .say(Class::Warning, Role::Sender, sentence(&[what, &shown]));
     }
 
     fn unreadable(&self, what: &[u8], pending: &Pending, cause: &std::io::Error) {
@@ -503,7 +636,11 @@ impl<'a> Scanner<'a> {
         }
         self.general_error();
         let shown = quoted(&self.bases[usize::from(base)].shown, path);
-        self.report.failed(Role::Sender, sentence(&[b"readlink_stat(", &shown, b") failed"]), cause);
+        self.report.failed(
+            Role::Sender,
+            sentence(&[b"readlink_stat(", &shown, b") failed"]),
+            cause,
+        );
     }
 
     fn general_error(&self) {
@@ -513,7 +650,11 @@ impl<'a> Scanner<'a> {
 
 impl Start {
     fn of(source: &[u8], relative: bool) -> Result<Self, Error> {
-        if relative { Self::relative(source) } else { Ok(Self::plain(source)) }
+        if relative {
+            Self::relative(source)
+        } else {
+            Ok(Self::plain(source))
+        }
     }
 
     fn plain(source: &[u8]) -> Self {
@@ -523,28 +664,50 @@ impl Start {
         let (base, name) = match dot {
             true if trimmed.is_empty() && !source.is_empty() => (b"/".as_slice(), b".".as_slice()),
             true => (trimmed, b".".as_slice()),
-            false if trimmed.starts_with(b"/") && parent(trimmed).is_empty() => (b"/".as_slice(), last),
+            false if trimmed.starts_with(b"/") && parent(trimmed).is_empty() => {
+                (b"/".as_slice(), last)
+            }
             false => (parent(trimmed), last),
         };
         let base = PathBuf::from(OsString::from_vec(base.to_vec()));
-        Self { base, name: name.to_vec(), content: dot, relative: false, with_dot: false }
+        Self {
+            base,
+            name: name.to_vec(),
+            content: dot,
+            relative: false,
+            with_dot: false,
+        }
     }
 
     fn relative(source: &[u8]) -> Result<Self, Error> {
         let (base, active) = match source.windows(3).position(|window| window == b"/./") {
-            Some(at) => (if at == 0 { b"/".as_slice() } else { &source[..at] }, &source[at + 3..]),
+            Some(at) => (
+                if at == 0 {
+                    b"/".as_slice()
+                } else {
+                    &source[..at]
+                },
+                &source[at + 3..],
+            ),
             None if source.starts_with(b"/") => (b"/".as_slice(), source),
             None => (b".".as_slice(), source),
         };
         let rooted = active.starts_with(b"/") && base == b"/" && source == active;
         let base = PathBuf::from(OsString::from_vec(base.to_vec()));
         let with_dot = active.starts_with(b"./");
-        let content = active.ends_with(b"/") || active.ends_with(b"/.") || active == b"." || active.is_empty();
-        let components: Vec<&[u8]> =
-            active.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b".")).collect();
+        let content = active.ends_with(b"/")
+            || active.ends_with(b"/.")
+            || active == b"."
+            || active.is_empty();
+        let components: Vec<&[u8]> = active
+            .split(|&byte| byte == b'/')
+            .filter(|component| !matches!(*component, b"" | b"."))
+            .collect();
         if components.contains(&b"..".as_slice()) {
             let shown = String::from_utf8_lossy(active);
-            return Err(Error::Usage(format!("found \"..\" dir in relative path: {shown}")));
+            return Err(Error::Usage(format!(
+                "found \"..\" dir in relative path: {shown}"
+            )));
         }
         let mut name = components.join(&b'/');
         if rooted {
@@ -553,7 +716,13 @@ impl Start {
         if name.is_empty() {
             name = b".".to_vec();
         }
-        Ok(Self { base, name, content, relative: true, with_dot })
+        Ok(Self {
+            base,
+            name,
+            content,
+            relative: true,
+            with_dot,
+        })
     }
 
     /// A name of `--files-from`: it cannot lead out of the source (behaviour.md 7.15).
@@ -569,11 +738,25 @@ impl Start {
         let content = name.ends_with(b"/") || name.ends_with(b"/.");
         let clean = components.join(&b'/');
         if relative {
-            let name = if clean.is_empty() { b".".to_vec() } else { clean };
-            return Some(Self { base: base.to_owned(), name, content, relative: true, with_dot: false });
+            let name = if clean.is_empty() {
+                b".".to_vec()
+            } else {
+                clean
+            };
+            return Some(Self {
+                base: base.to_owned(),
+                name,
+                content,
+                relative: true,
+                with_dot: false,
+            });
         }
         let whole = join(base.as_os_str().as_bytes(), &clean);
-        Some(Self::plain(&if content { [whole, b"/".to_vec()].concat() } else { whole }))
+        Some(Self::plain(&if content {
+            [whole, b"/".to_vec()].concat()
+        } else {
+            whole
+        }))
     }
 }
 
@@ -590,7 +773,10 @@ pub(crate) fn is_unsafe(target: &[u8], path: &[u8]) -> bool {
             _ => leading = false,
         }
     }
-    let depth = path.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b".")).count();
+    let depth = path
+        .split(|&byte| byte == b'/')
+        .filter(|component| !matches!(*component, b"" | b"."))
+        .count();
     let mut depth = i64::try_from(depth).unwrap_or(i64::MAX) - 1;
     for component in target.split(|&byte| byte == b'/') {
         match component {
@@ -606,18 +792,28 @@ pub(crate) fn is_unsafe(target: &[u8], path: &[u8]) -> bool {
 }
 
 /// Reads a merge file of the tree. One that cannot be read does not count, as in rsync.
-pub(crate) fn read_merge_file(root: &Root, file: MergeFile<'_>) -> std::io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_merge_file(
+    root: &Root,
+    file: MergeFile<'_>,
+) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::Read;
     let opened = match file {
         MergeFile::InTree(path) => root.open_regular(rel(path)).map(|(file, _)| file).ok(),
         MergeFile::Named(path) | MergeFile::Above(path) => {
             let path = Path::new(OsStr::from_bytes(path));
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let opened = Root::open(dir).and_then(|root| root.open_regular(Path::new(path.file_name().unwrap_or_default())));
+            let dir = path
+                .parent()
+                .filter(|dir| !dir.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            let opened = Root::open(dir).and_then(|root| {
+                root.open_regular(Path::new(path.file_name().unwrap_or_default()))
+            });
             opened.map(|(file, _)| file).ok()
         }
     };
-    let Some(opened) = opened else { return Ok(None) };
+    let Some(opened) = opened else {
+        return Ok(None);
+    };
     let mut text = Vec::new();
     opened.take(MERGE_FILE_MAX).read_to_end(&mut text)?;
     Ok(Some(text))
@@ -634,7 +830,10 @@ fn path_of(name: &[u8]) -> &[u8] {
 }
 
 fn trim_slashes(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
+    let end = path
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |at| at + 1);
     &path[..end]
 }
 
@@ -652,7 +851,11 @@ mod tests {
 
     fn plain(source: &str) -> (String, String, bool) {
         let start = Start::plain(source.as_bytes());
-        (start.base.to_string_lossy().into_owned(), String::from_utf8(start.name).unwrap(), start.content)
+        (
+            start.base.to_string_lossy().into_owned(),
+            String::from_utf8(start.name).unwrap(),
+            start.content,
+        )
     }
 
     #[test]
@@ -668,7 +871,11 @@ mod tests {
             ("", "", ".", true),
             ("/", "/", ".", true),
         ] {
-            assert_eq!(plain(source), (base.to_owned(), name.to_owned(), content), "{source}");
+            assert_eq!(
+                plain(source),
+                (base.to_owned(), name.to_owned(), content),
+                "{source}"
+            );
         }
     }
 
@@ -684,7 +891,11 @@ mod tests {
             let start = Start::relative(source.as_bytes()).unwrap();
             assert_eq!(start.base, Path::new(base), "{source}");
             assert_eq!(start.name, name.as_bytes(), "{source}");
-            assert_eq!((start.content, start.with_dot), (content, with_dot), "{source}");
+            assert_eq!(
+                (start.content, start.with_dot),
+                (content, with_dot),
+                "{source}"
+            );
         }
         assert!(Start::relative(b"a/../b").is_err());
     }
@@ -701,7 +912,11 @@ mod tests {
             ("../..", "d/l", true),
             ("../../f", "d/e/l", false),
         ] {
-            assert_eq!(is_unsafe(target.as_bytes(), path.as_bytes()), expected, "{target} at {path}");
+            assert_eq!(
+                is_unsafe(target.as_bytes(), path.as_bytes()),
+                expected,
+                "{target} at {path}"
+            );
         }
     }
 }

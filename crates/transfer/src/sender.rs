@@ -8,8 +8,8 @@ use std::io;
 
 use tree::Meta;
 use wire::{
-    DeleteStatistics, IoErrors, Item, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter, Statistics,
-    SumHead, TokenEncoder,
+    DeleteStatistics, IoErrors, Item, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter,
+    Statistics, SumHead, TokenEncoder,
 };
 
 use crate::session::Session;
@@ -48,7 +48,12 @@ pub(crate) trait Catalogue {
     fn deleted(&mut self, counts: DeleteStatistics);
 
     /// Sends a further list, if there is one and it is time: `eagerly` is while we wait for the peer. False if not.
-    fn send_list(&mut self, stream: &mut Stream, writer: &mut NdxWriter, eagerly: bool) -> Result<bool, Error>;
+    fn send_list(
+        &mut self,
+        stream: &mut Stream,
+        writer: &mut NdxWriter,
+        eagerly: bool,
+    ) -> Result<bool, Error>;
 
     /// The peer has finished the oldest list. False if it was the last one.
     fn release(&mut self) -> bool;
@@ -73,6 +78,9 @@ pub(crate) struct Sent {
     pub(crate) damage: Option<io::Error>,
 }
 
+/// Sums up the session for the peer.
+pub(crate) type Summary<C> = dyn Fn(&C, &Stream) -> Statistics;
+
 /// One session's sender.
 pub(crate) struct Sender<'a, C> {
     stream: &'a mut Stream,
@@ -89,7 +97,12 @@ pub(crate) struct Sender<'a, C> {
 }
 
 impl<'a, C: Catalogue> Sender<'a, C> {
-    pub(crate) fn new(stream: &'a mut Stream, session: &'a Session, items: ItemFormat, catalogue: C) -> Self {
+    pub(crate) fn new(
+        stream: &'a mut Stream,
+        session: &'a Session,
+        items: ItemFormat,
+        catalogue: C,
+    ) -> Self {
         Self {
             stream,
             session,
@@ -105,7 +118,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
     }
 
     /// Answers requests until the peer has said goodbye. A server's sender tells `statistics` before that.
-    pub(crate) fn serve(&mut self, statistics: Option<&dyn Fn(&C, &Stream) -> Statistics>) -> Result<(), Error> {
+    pub(crate) fn serve(&mut self, statistics: Option<&Summary<C>>) -> Result<(), Error> {
         self.is_server = statistics.is_some();
         let mut phase = 0;
         loop {
@@ -148,7 +161,9 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                     let items = self.items;
                     let item = self.stream.read(|cursor| items.decode(cursor))?;
                     if items.has_data(item.flags) {
-                        return Err(Error::Forbidden("the peer asks for data after the end of the run".to_owned()));
+                        return Err(Error::Forbidden(
+                            "the peer asks for data after the end of the run".to_owned(),
+                        ));
                     }
                 }
                 other => return Err(out_of_place(other)),
@@ -159,7 +174,10 @@ impl<'a, C: Catalogue> Sender<'a, C> {
     /// The next index that asks for something. Lists are sent meanwhile.
     fn next(&mut self) -> Result<Ndx, Error> {
         loop {
-            while self.catalogue.send_list(self.stream, &mut self.writer, false)? {
+            while self
+                .catalogue
+                .send_list(self.stream, &mut self.writer, false)?
+            {
                 self.stream.flush_if_large()?;
             }
             let ndx = self.read_ndx()?;
@@ -182,16 +200,25 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         loop {
             let (reader, catalogue) = (&mut self.reader, &mut self.catalogue);
             let mut hear = |message| catalogue.hear(message);
-            if let Some(ndx) = self.stream.try_read_hearing(&mut hear, |cursor| reader.read(cursor))? {
+            if let Some(ndx) = self
+                .stream
+                .try_read_hearing(&mut hear, |cursor| reader.read(cursor))?
+            {
                 return Ok(ndx);
             }
-            if !self.catalogue.send_list(self.stream, &mut self.writer, true)? {
+            if !self
+                .catalogue
+                .send_list(self.stream, &mut self.writer, true)?
+            {
                 break;
             }
             self.stream.flush_if_large()?;
         }
         let (reader, catalogue) = (&mut self.reader, &mut self.catalogue);
-        self.stream.read_hearing(&mut |message| catalogue.hear(message), false, |cursor| reader.read(cursor))
+        self.stream
+            .read_hearing(&mut |message| catalogue.hear(message), false, |cursor| {
+                reader.read(cursor)
+            })
     }
 
     fn done(&mut self) {
@@ -205,7 +232,9 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         let item = self.stream.read(|cursor| items.decode(cursor))?;
         let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
         if is_transfer && (!is_file || phase > 1) {
-            return Err(Error::Forbidden(format!("the peer asks for the content of entry {number}")));
+            return Err(Error::Forbidden(format!(
+                "the peer asks for the content of entry {number}"
+            )));
         }
         if !items.has_data(item.flags) {
             self.echo(number, &item);
@@ -214,10 +243,19 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         }
         let digest_length = self.session.checksum.digest_length();
         let protocol = self.session.protocol;
-        let head = self.stream.read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
+        let head = self
+            .stream
+            .read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
         // What is appended to has a length, and no sums. A repetition is no appending.
-        let appends = self.catalogue.appends().filter(|_| phase == 0 && !self.answered.contains(&number));
-        let described = if appends.is_some() { SumHead::default() } else { head };
+        let appends = self
+            .catalogue
+            .appends()
+            .filter(|_| phase == 0 && !self.answered.contains(&number));
+        let described = if appends.is_some() {
+            SumHead::default()
+        } else {
+            head
+        };
         let basis = sums::read_basis(self.stream, self.session, &described)?;
         match self.catalogue.open(number, &item, &head) {
             Ok(opened) => {
@@ -226,7 +264,13 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                 }
                 self.echo(number, &item);
                 head.encode(self.stream.out());
-                self.content(number, &item, appends.map(|verifies| (head.described_length(), verifies)), opened, &basis)
+                self.content(
+                    number,
+                    &item,
+                    appends.map(|verifies| (head.described_length(), verifies)),
+                    opened,
+                    &basis,
+                )
             }
             Err(errors) => {
                 self.io_errors |= errors;

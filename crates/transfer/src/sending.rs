@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wire::{
-    BasisType, DeleteStatistics, EntryEncoder, EntryFormat, IoErrors, Item, ItemFlags, Message, Ndx, NdxWriter, SortOrder,
-    Statistics, SumHead,
+    BasisType, DeleteStatistics, EntryEncoder, EntryFormat, IoErrors, Item, ItemFlags, Message,
+    Ndx, NdxWriter, SortOrder, Statistics, SumHead,
 };
 
 use crate::Error;
@@ -37,7 +37,13 @@ pub(crate) struct Sending<'a> {
 impl Sending<'_> {
     /// Sends the lists of `sources`, and the content of files that are asked for.
     pub(crate) fn run(self, stream: &mut Stream, sources: &[OsString]) -> Result<Outcome, Error> {
-        let Self { session, options, report, is_client, .. } = self;
+        let Self {
+            session,
+            options,
+            report,
+            is_client,
+            ..
+        } = self;
         stream.listen();
         let format = session.entry_format(options);
         let mut forest = Forest {
@@ -61,11 +67,18 @@ impl Sending<'_> {
             total_done: 0,
             pace: options.bandwidth.map(Pace::new),
         };
-        report.event(Event::ListStarted { incremental: session.is_incremental(), sending: true });
+        report.event(Event::ListStarted {
+            incremental: session.is_incremental(),
+            sending: true,
+        });
         let started = Instant::now();
         let entries = forest.first(stream, sources)?;
-        forest.stats.list_build_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-        report.event(Event::ListFinished { entries: forest.known });
+        forest.stats.list_build_ms = u64::try_from(started.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        report.event(Event::ListFinished {
+            entries: forest.known,
+        });
         if entries == 0 && !is_client {
             // Nothing to send: the client learns why from our exit code (wire-session.md 8.5).
             stream.flush()?;
@@ -88,7 +101,11 @@ impl Sending<'_> {
 
 fn outcome(stats: &Stats, stream: &Stream, report: &Reporter<'_>) -> Outcome {
     Outcome {
-        stats: Stats { sent: stream.link().sent(), received: stream.link().received(), ..*stats },
+        stats: Stats {
+            sent: stream.link().sent(),
+            received: stream.link().received(),
+            ..*stats
+        },
         io_errors: report.io_errors(),
         is_partial: report.is_partial(),
         deletions_skipped: 0,
@@ -128,7 +145,10 @@ struct Forest<'a> {
 impl Forest<'_> {
     /// Sends the first list, which is the only one unless lists go by directory. Returns how many entries it has.
     fn first(&mut self, stream: &mut Stream, sources: &[OsString]) -> Result<usize, Error> {
-        let mut list = List { start: self.encoder.list_start(), ..List::default() };
+        let mut list = List {
+            start: self.encoder.list_start(),
+            ..List::default()
+        };
         let mut pending = Vec::new();
         if self.session.is_incremental() {
             list.is_partial = true;
@@ -153,7 +173,12 @@ impl Forest<'_> {
     }
 
     /// The whole of the trees, as one list.
-    fn whole(&mut self, stream: &mut Stream, list: &mut List, sources: &[OsString]) -> Result<(), Error> {
+    fn whole(
+        &mut self,
+        stream: &mut Stream,
+        list: &mut List,
+        sources: &[OsString],
+    ) -> Result<(), Error> {
         for found in self.scanner.arguments(sources)? {
             let mut levels = vec![vec![found].into_iter()];
             while let Some(level) = levels.last_mut() {
@@ -164,7 +189,15 @@ impl Forest<'_> {
                     levels.pop();
                     continue;
                 };
-                self.add(stream, list, &mut Vec::new(), Found { entry, pending: None })?;
+                self.add(
+                    stream,
+                    list,
+                    &mut Vec::new(),
+                    Found {
+                        entry,
+                        pending: None,
+                    },
+                )?;
                 if let Some(pending) = pending {
                     levels.push(self.scanner.content(&pending)?.into_iter());
                 }
@@ -181,10 +214,18 @@ impl Forest<'_> {
         pending: &mut Vec<Pending>,
         found: Found,
     ) -> Result<(), Error> {
-        let Found { mut entry, pending: below } = found;
+        let Found {
+            mut entry,
+            pending: below,
+        } = found;
         if self.format.checksum_length > 0 && entry.is_file() {
             let base = &self.scanner.bases[usize::from(entry.base)];
-            let sum = sums::of_file(&base.root, rel(entry.path()), self.session, stream.link().cancel())?;
+            let sum = sums::of_file(
+                &base.root,
+                rel(entry.path()),
+                self.session,
+                stream.link().cancel(),
+            )?;
             entry.extra_mut().checksum = sum.into();
         }
         let mut sent = entry.to_wire();
@@ -210,18 +251,35 @@ impl Forest<'_> {
     }
 
     /// Ends a list, and numbers what is in it.
-    fn finish(&mut self, stream: &mut Stream, mut list: List, pending: Vec<Pending>) -> Result<(), Error> {
+    fn finish(
+        &mut self,
+        stream: &mut Stream,
+        mut list: List,
+        pending: Vec<Pending>,
+    ) -> Result<(), Error> {
         let errors = self.report.io_errors();
-        let news = if errors == self.told_errors || self.options.ignore_errors { IoErrors::empty() } else { errors };
+        let news = if errors == self.told_errors || self.options.ignore_errors {
+            IoErrors::empty()
+        } else {
+            errors
+        };
         self.told_errors = errors;
         self.encoder.end(news, stream.out());
         let (ids, users, groups) = self.format.id_lists();
         if users {
-            let zero = self.names.users().find(|(id, _)| *id == 0).map(|(_, name)| name);
+            let zero = self
+                .names
+                .users()
+                .find(|(id, _)| *id == 0)
+                .map(|(_, name)| name);
             ids.encode(self.names.users(), zero, stream.out());
         }
         if groups {
-            let zero = self.names.groups().find(|(id, _)| *id == 0).map(|(_, name)| name);
+            let zero = self
+                .names
+                .groups()
+                .find(|(id, _)| *id == 0)
+                .map(|(_, name)| name);
             ids.encode(self.names.groups(), zero, stream.out());
         }
         if self.session.protocol.ends_list_with_errors() {
@@ -253,7 +311,9 @@ impl Forest<'_> {
             if is_duplicate {
                 continue;
             }
-            let (own, others) = pending.into_iter().partition(|pending| *pending.path == *entry.name);
+            let (own, others) = pending
+                .into_iter()
+                .partition(|pending| *pending.path == *entry.name);
             pending = others;
             planned.push((number, own));
         }
@@ -263,17 +323,28 @@ impl Forest<'_> {
     fn find(&self, number: u32) -> Option<&Entry> {
         let own = self.lists.iter().find_map(|list| list.get(number));
         own.or_else(|| {
-            let list = self.lists.iter().find(|list| list.start.checked_sub(1) == Some(number))?;
+            let list = self
+                .lists
+                .iter()
+                .find(|list| list.start.checked_sub(1) == Some(number))?;
             match list.parent {
                 Some(parent) => self.dirs.get(parent as usize),
-                None => list.entries.first().filter(|entry| list.is_partial && entry.path() == b"."),
+                None => list
+                    .entries
+                    .first()
+                    .filter(|entry| list.is_partial && entry.path() == b"."),
             }
         })
     }
 
     /// The peer has referred to an entry: it wants to know what comes after it.
     fn refer(&mut self, number: u32) {
-        let behind: u64 = self.lists.iter().filter(|list| list.start > number).map(|list| list.entries.len() as u64).sum();
+        let behind: u64 = self
+            .lists
+            .iter()
+            .filter(|list| list.start > number)
+            .map(|list| list.entries.len() as u64)
+            .sum();
         self.referenced = self.referenced.max(self.known - behind);
     }
 
@@ -281,11 +352,19 @@ impl Forest<'_> {
         if !self.is_client {
             return;
         }
-        let silent = ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+        let silent =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
-        let link = item.xname.as_deref().filter(|name| !name.is_empty() && !is_transfer);
+        let link = item
+            .xname
+            .as_deref()
+            .filter(|name| !name.is_empty() && !is_transfer);
         let mut view = entry.view();
-        view.source = self.scanner.bases.get(usize::from(entry.base)).map(|base| base.given.as_path());
+        view.source = self
+            .scanner
+            .bases
+            .get(usize::from(entry.base))
+            .map(|base| base.given.as_path());
         let listed = Some(entry.checksum()).filter(|checksum| !checksum.is_empty());
         self.report.event(Event::Itemized(Itemized {
             entry: view,
@@ -303,7 +382,9 @@ impl Forest<'_> {
         if !self.options.report.progress || !self.is_client {
             return;
         }
-        let Some(entry) = self.find(number) else { return };
+        let Some(entry) = self.find(number) else {
+            return;
+        };
         self.report.event(Event::Progress(Progress {
             path: &entry.name,
             done,
@@ -313,7 +394,11 @@ impl Forest<'_> {
             left: self.known.saturating_sub(u64::from(number) + 1),
             known: self.known,
             all_known: self.all_listed,
-            total_done: if finished { self.total_done } else { self.total_done + done },
+            total_done: if finished {
+                self.total_done
+            } else {
+                self.total_done + done
+            },
             total_size: self.stats.total_size,
         }));
     }
@@ -323,7 +408,12 @@ impl Catalogue for Forest<'_> {
     fn is_file(&self, number: u32) -> Result<bool, Error> {
         match self.find(number) {
             Some(entry) => Ok(entry.is_file()),
-            None => Err(Error::fatal(2, Role::Sender, format!("Invalid file index: {number}"), None)),
+            None => Err(Error::fatal(
+                2,
+                Role::Sender,
+                format!("Invalid file index: {number}"),
+                None,
+            )),
         }
     }
 
@@ -333,14 +423,20 @@ impl Catalogue for Forest<'_> {
 
     fn open(&mut self, number: u32, item: &Item, head: &SumHead) -> Result<Opened, IoErrors> {
         self.refer(number);
-        let Some(entry) = self.find(number) else { return Err(IoErrors::GENERAL) };
+        let Some(entry) = self.find(number) else {
+            return Err(IoErrors::GENERAL);
+        };
         let base = &self.scanner.bases[usize::from(entry.base)];
         let shown = quoted(&base.shown, entry.path());
         let (file, meta) = match open_source(base, entry, self.options) {
             Ok(opened) => opened,
             Err(error) if error.vanished() => {
                 self.report.io_error(IoErrors::VANISHED);
-                self.report.say(Class::Warning, Role::Sender, sentence(&[b"file has vanished: ", &shown]));
+                self.report.say(
+                    Class::Warning,
+                    Role::Sender,
+                    sentence(&[b"file has vanished: ", &shown]),
+                );
                 return Err(IoErrors::VANISHED);
             }
             Err(error) => {
@@ -359,12 +455,18 @@ impl Catalogue for Forest<'_> {
             self.itemize(entry, item, 0, None);
         }
         let in_place = self.options.inplace && item.basis == BasisType::Destination;
-        Ok(Opened { file, meta, in_place })
+        Ok(Opened {
+            file,
+            meta,
+            in_place,
+        })
     }
 
     fn noted(&mut self, number: u32, item: &Item) {
         self.refer(number);
-        let Some(entry) = self.find(number) else { return };
+        let Some(entry) = self.find(number) else {
+            return;
+        };
         self.itemize(entry, item, 0, None);
         let (mode, size) = (entry.mode, entry.size);
         if item.flags.contains(ItemFlags::IS_NEW) {
@@ -383,14 +485,23 @@ impl Catalogue for Forest<'_> {
     }
 
     fn sent(&mut self, number: u32, item: &Item, sent: Sent) -> Result<(), Error> {
-        let Some(entry) = self.find(number) else { return Ok(()) };
+        let Some(entry) = self.find(number) else {
+            return Ok(());
+        };
         if self.options.report.after_transfer {
             self.itemize(entry, item, sent.literal, Some(&sent.digest));
         }
         if let Some(cause) = &sent.damage {
             self.report.io_error(IoErrors::GENERAL);
-            let shown = quoted(&self.scanner.bases[usize::from(entry.base)].shown, entry.path());
-            self.report.failed(Role::Sender, sentence(&[b"read errors mapping ", &shown]), cause);
+            let shown = quoted(
+                &self.scanner.bases[usize::from(entry.base)].shown,
+                entry.path(),
+            );
+            self.report.failed(
+                Role::Sender,
+                sentence(&[b"read errors mapping ", &shown]),
+                cause,
+            );
         }
         let (mode, size) = (entry.mode, entry.size);
         if item.flags.contains(ItemFlags::IS_NEW) {
@@ -407,11 +518,20 @@ impl Catalogue for Forest<'_> {
 
     fn hear(&mut self, message: Message) -> Result<(), Error> {
         match message {
-            Message::Text(severity, text) => self.report.event(Event::Peer { severity, text: &text }),
-            Message::Deleted { path, is_dir } => self.report.event(Event::Deleted { path: &path, is_dir }),
-            Message::Success(number) if self.options.remove_source != RemoveSource::No && !self.options.dry_run => {
+            Message::Text(severity, text) => self.report.event(Event::Peer {
+                severity,
+                text: &text,
+            }),
+            Message::Deleted { path, is_dir } => self.report.event(Event::Deleted {
+                path: &path,
+                is_dir,
+            }),
+            Message::Success(number)
+                if self.options.remove_source != RemoveSource::No && !self.options.dry_run =>
+            {
                 let Some(entry) = self.find(number).filter(|entry| !entry.is_dir()) else {
-                    let text = format!("File-list index {number} not in the lists (successful_send)");
+                    let text =
+                        format!("File-list index {number} not in the lists (successful_send)");
                     return Err(Error::fatal(2, Role::Sender, text, None));
                 };
                 let base = &self.scanner.bases[usize::from(entry.base)];
@@ -432,12 +552,20 @@ impl Catalogue for Forest<'_> {
         self.stats.deleted.add(counts);
     }
 
-    fn send_list(&mut self, stream: &mut Stream, writer: &mut NdxWriter, eagerly: bool) -> Result<bool, Error> {
+    fn send_list(
+        &mut self,
+        stream: &mut Stream,
+        writer: &mut NdxWriter,
+        eagerly: bool,
+    ) -> Result<bool, Error> {
         if self.all_listed {
             return Ok(false);
         }
         let window = if eagerly { WINDOW_IDLE } else { WINDOW };
-        if self.known - self.referenced >= window && !self.lists.is_empty() && !self.ahead.is_empty() {
+        if self.known - self.referenced >= window
+            && !self.lists.is_empty()
+            && !self.ahead.is_empty()
+        {
             return Ok(false);
         }
         let Some((number, pending)) = self.ahead.pop() else {
@@ -447,7 +575,12 @@ impl Catalogue for Forest<'_> {
         };
         writer.write(stream.out(), Ndx::Dir(number));
         let start = self.encoder.list_start();
-        let mut list = List { start, is_partial: true, parent: Some(number), ..List::default() };
+        let mut list = List {
+            start,
+            is_partial: true,
+            parent: Some(number),
+            ..List::default()
+        };
         let mut below = Vec::new();
         for pending in &pending {
             for found in self.scanner.content(pending)? {

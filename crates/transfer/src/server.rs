@@ -33,7 +33,12 @@ impl Server {
     ///
     /// # Errors
     /// What the ends have not in common, and those of a broken connection.
-    pub fn over_shell(link: Link, options: &Options, info: &ClientInfo, sends: bool) -> Result<Self, Error> {
+    pub fn over_shell(
+        link: Link,
+        options: &Options,
+        info: &ClientInfo,
+        sends: bool,
+    ) -> Result<Self, Error> {
         let mut stream = Stream::new(link, options.timeout);
         let protocol = exchange_versions(&mut stream, options.newest, info.sub())?;
         Self::agree(stream, protocol, options, info, sends)
@@ -92,7 +97,10 @@ impl Server {
         let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
         let tell = |event: Event<'_>| match event {
             Event::Deleted { path, is_dir } if session.protocol.reports_deletions() => {
-                speaker.message(&Message::Deleted { path: path.to_vec(), is_dir });
+                speaker.message(&Message::Deleted {
+                    path: path.to_vec(),
+                    is_dir,
+                });
             }
             event => events.event(event),
         };
@@ -117,7 +125,12 @@ impl Server {
     ///
     /// # Errors
     /// What ends the run before its end.
-    pub fn send(mut self, mut options: Options, sources: &[OsString], events: &dyn Events) -> Result<Outcome, Error> {
+    pub fn send(
+        mut self,
+        mut options: Options,
+        sources: &[OsString],
+        events: &dyn Events,
+    ) -> Result<Outcome, Error> {
         settle_defaults(&mut options, self.session.protocol);
         refuse_unsupported(&options)?;
         self.receive_rules(&mut options)?;
@@ -125,9 +138,18 @@ impl Server {
             options.files_from = Some(FilesFrom::Names(self.receive_names()?));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
-        let Self { mut stream, session } = self;
+        let Self {
+            mut stream,
+            session,
+        } = self;
         let report = Reporter::new(events);
-        let sending = Sending { session: &session, options: &options, rules, report: &report, is_client: false };
+        let sending = Sending {
+            session: &session,
+            options: &options,
+            rules,
+            report: &report,
+            is_client: false,
+        };
         let sent = sending.run(&mut stream, sources);
         // What was to be said before the end must not be lost with it.
         let flushed = stream.flush();
@@ -153,7 +175,10 @@ impl Server {
         let mut reader = RuleReader::new();
         // A rule that merges a file of ours would tell the client what is in it.
         let mut no_files = |_: MergeFile<'_>| Ok(None);
-        while let Some(rule) = self.stream.read(|cursor| Ok(reader.read(cursor)?.map(<[u8]>::to_vec)))? {
+        while let Some(rule) = self
+            .stream
+            .read(|cursor| Ok(reader.read(cursor)?.map(<[u8]>::to_vec)))?
+        {
             options.rules.receive(&rule, dialect, &mut no_files)?;
         }
         Ok(())
@@ -165,7 +190,10 @@ impl Server {
         loop {
             let name = self.stream.read(|cursor| {
                 let rest = cursor.rest();
-                let end = rest.iter().position(|&byte| byte == 0).ok_or(wire::Stop::Incomplete)?;
+                let end = rest
+                    .iter()
+                    .position(|&byte| byte == 0)
+                    .ok_or(wire::Stop::Incomplete)?;
                 Ok(cursor.take(end + 1)?[..end].to_vec())
             })?;
             if name.is_empty() {

@@ -1,8 +1,8 @@
 //! What two ends agree on before the first file: versions, abilities, checksums and compressors (wire-session.md 3).
 
 use wire::{
-    Algorithm, Checksum, ChecksumChoice, ClientInfo, CompatFlags, Compression, EntryFormat, ItemFormat, Offer, PeerVersion,
-    Protocol, Side, put_int, put_vstring,
+    Algorithm, Checksum, ChecksumChoice, ClientInfo, CompatFlags, Compression, EntryFormat,
+    ItemFormat, Offer, PeerVersion, Protocol, Side, put_int, put_vstring,
 };
 
 use crate::Error;
@@ -35,7 +35,11 @@ struct Wishes<'a> {
 impl Session {
     /// The client's half of the handshake, after its arguments have been sent. From here on both directions are
     /// multiplexed as the protocol says.
-    pub(crate) fn agree(stream: &mut Stream, protocol: Protocol, client: &ClientInfo) -> Result<Self, Error> {
+    pub(crate) fn agree(
+        stream: &mut Stream,
+        protocol: Protocol,
+        client: &ClientInfo,
+    ) -> Result<Self, Error> {
         Self::of_client(stream, protocol, client, &Options::new(Side::Client), true)
     }
 
@@ -51,7 +55,9 @@ impl Session {
             true => stream.read(CompatFlags::decode)?,
             false => CompatFlags::empty(),
         };
-        client.accept(flags).map_err(|error| Error::Usage(error.to_string()))?;
+        client
+            .accept(flags)
+            .map_err(|error| Error::Usage(error.to_string()))?;
         let wishes = Wishes::of(options);
         let agreed = wishes.settle(stream, protocol, flags, Side::Client)?;
         let seed = stream.read(|cursor| cursor.int())?;
@@ -59,7 +65,12 @@ impl Session {
         if protocol.multiplexes_client() || !sends && options.remove_source != RemoveSource::No {
             stream.start_multiplexing()?;
         }
-        Ok(Self { protocol, flags, seed, ..agreed })
+        Ok(Self {
+            protocol,
+            flags,
+            seed,
+            ..agreed
+        })
     }
 
     /// The server's half.
@@ -73,20 +84,31 @@ impl Session {
         let mut flags = CompatFlags::empty();
         if protocol.has_compat_flags() {
             let mut offered = CompatFlags::all();
-            offered.set(CompatFlags::INC_RECURSE, options.recurses_by_directory(!sends));
+            offered.set(
+                CompatFlags::INC_RECURSE,
+                options.recurses_by_directory(!sends),
+            );
             // Symlink targets are not converted here.
             offered.remove(CompatFlags::SYMLINK_ICONV);
             flags = client.answer(offered);
             flags.encode(client, stream.out());
         }
         let agreed = Wishes::of(options).settle(stream, protocol, flags, Side::Server)?;
-        let seed = options.checksum_seed.filter(|&seed| seed != 0).unwrap_or_else(any_seed);
+        let seed = options
+            .checksum_seed
+            .filter(|&seed| seed != 0)
+            .unwrap_or_else(any_seed);
         put_int(stream.out(), seed);
         stream.start_multiplexing()?;
         if protocol.multiplexes_client() || sends && options.remove_source != RemoveSource::No {
             stream.start_demultiplexing();
         }
-        Ok(Self { protocol, flags, seed, ..agreed })
+        Ok(Self {
+            protocol,
+            flags,
+            seed,
+            ..agreed
+        })
     }
 
     pub(crate) fn is_incremental(&self) -> bool {
@@ -98,7 +120,8 @@ impl Session {
         EntryFormat {
             varint_flags: self.flags.contains(CompatFlags::VARINT_FLIST_FLAGS),
             incremental: self.is_incremental(),
-            safe_list_end: self.flags.contains(CompatFlags::SAFE_FLIST) || self.protocol.has_safe_list_end(),
+            safe_list_end: self.flags.contains(CompatFlags::SAFE_FLIST)
+                || self.protocol.has_safe_list_end(),
             id0_names: self.flags.contains(CompatFlags::ID0_NAMES),
             owner: options.owner,
             group: options.group,
@@ -107,7 +130,11 @@ impl Session {
             devices: options.devices,
             specials: options.specials,
             hard_links: options.hard_links,
-            checksum_length: if options.checksum { self.file_checksum.digest_length() } else { 0 },
+            checksum_length: if options.checksum {
+                self.file_checksum.digest_length()
+            } else {
+                0
+            },
             acls: options.acls,
             xattrs: options.xattrs > 0,
             atimes: options.atimes,
@@ -151,11 +178,20 @@ impl Options {
 }
 
 /// Exchanges versions with a server that was started by a remote shell, or with its client.
-pub(crate) fn exchange_versions(stream: &mut Stream, newest: Protocol, client_sub: i32) -> Result<Protocol, Error> {
+pub(crate) fn exchange_versions(
+    stream: &mut Stream,
+    newest: Protocol,
+    client_sub: i32,
+) -> Result<Protocol, Error> {
     put_int(stream.out(), i32::from(newest.number()));
     stream.flush()?;
     let number = stream.read(|cursor| cursor.int())?;
-    newest.agree(PeerVersion { number, sub: client_sub }).map_err(|error| Error::fatal(2, crate::Role::Sender, error.to_string(), None))
+    newest
+        .agree(PeerVersion {
+            number,
+            sub: client_sub,
+        })
+        .map_err(|error| Error::fatal(2, crate::Role::Sender, error.to_string(), None))
 }
 
 impl<'a> Wishes<'a> {
@@ -187,32 +223,53 @@ impl<'a> Wishes<'a> {
         }
         let default = Checksum::default_for(protocol);
         let (checksum, file_checksum) = match (negotiates, has_choice) {
-            (_, true) => (self.checksum.transfer.unwrap_or(default), self.checksum.file.unwrap_or(default)),
+            (_, true) => (
+                self.checksum.transfer.unwrap_or(default),
+                self.checksum.file.unwrap_or(default),
+            ),
             (true, false) => {
                 let chosen = negotiated(stream, self.checksums, side)?;
                 (chosen, chosen)
             }
             (false, false) => {
-                let chosen = self.checksums.accept_default(side, default).map_err(no_common)?;
+                let chosen = self
+                    .checksums
+                    .accept_default(side, default)
+                    .map_err(no_common)?;
                 (chosen, chosen)
             }
         };
         let mut compression = match self.compress {
             None => Compression::None,
-            Some(Compress { choice: Some(choice), .. }) => *choice,
+            Some(Compress {
+                choice: Some(choice),
+                ..
+            }) => *choice,
             Some(_) if negotiates => negotiated(stream, self.compressors, side)?,
-            Some(_) => self.compressors.accept_default(side, Compression::DEFAULT).map_err(no_common)?,
+            Some(_) => self
+                .compressors
+                .accept_default(side, Compression::DEFAULT)
+                .map_err(no_common)?,
         };
         let level = self.compress.and_then(|compress| compress.level);
         if level == Some(0) && matches!(compression, Compression::Zlib | Compression::Zlibx) {
             compression = Compression::None;
         }
-        Ok(Session { protocol, flags, checksum, file_checksum, compression, level, seed: 0 })
+        Ok(Session {
+            protocol,
+            flags,
+            checksum,
+            file_checksum,
+            compression,
+            level,
+            seed: 0,
+        })
     }
 }
 
 fn negotiated<A: Algorithm>(stream: &mut Stream, offer: &Offer<A>, side: Side) -> Result<A, Error> {
-    let theirs = stream.read(|cursor| cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec))?;
+    let theirs =
+        stream.read(|cursor| cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec))?;
     offer.choose(side, &theirs).map_err(no_common)
 }
 

@@ -69,7 +69,13 @@ impl Stream {
         speaking.multiplexes = self.multiplexes;
         speaking.queue = Arc::clone(&self.queue);
         speaking.open_frame();
-        let hearing = Self { link: reading, out: Vec::new(), multiplexes: false, queue: Queue::default(), ..self };
+        let hearing = Self {
+            link: reading,
+            out: Vec::new(),
+            multiplexes: false,
+            queue: Queue::default(),
+            ..self
+        };
         Ok((hearing, speaking))
     }
 
@@ -108,7 +114,12 @@ impl Stream {
             let is_lenient = self.inbox.is_some();
             let lives = |link: &Link, patience| link.last_sent().elapsed() < patience;
             let received = match self.receive(deadline) {
-                Err(Error::Stalled) if is_lenient && self.patience.is_some_and(|patience| lives(&self.link, patience)) => {
+                Err(Error::Stalled)
+                    if is_lenient
+                        && self
+                            .patience
+                            .is_some_and(|patience| lives(&self.link, patience)) =>
+                {
                     Ok(())
                 }
                 received => received,
@@ -163,7 +174,11 @@ impl Stream {
     }
 
     pub(crate) fn flush_if_large(&mut self) -> Result<(), Error> {
-        if self.out.len() >= FLUSH_AT { self.flush() } else { Ok(()) }
+        if self.out.len() >= FLUSH_AT {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// A way to say something beside the data. It leaves with the next flush.
@@ -179,7 +194,8 @@ impl Stream {
 
     /// Sends what has been said.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let queued =
+            std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         // Messages go first: after the last word of the data nobody listens.
         if !queued.is_empty() && self.multiplexes {
             let sent = self.link.send(&queued, &mut self.raw, self.patience);
@@ -207,7 +223,11 @@ impl Stream {
     }
 
     /// Sends a message beside the data. What was said before it leaves first.
-    pub(crate) fn send_message(&mut self, message: &Message, protocol: wire::Protocol) -> Result<(), Error> {
+    pub(crate) fn send_message(
+        &mut self,
+        message: &Message,
+        protocol: wire::Protocol,
+    ) -> Result<(), Error> {
         self.flush()?;
         let mut frame = Vec::new();
         message.encode(protocol, &mut frame);
@@ -221,7 +241,9 @@ impl Stream {
         if !self.multiplexes {
             return Ok(());
         }
-        let sent = self.link.send(&wire::KEEPALIVE, &mut self.raw, self.patience);
+        let sent = self
+            .link
+            .send(&wire::KEEPALIVE, &mut self.raw, self.patience);
         sent.map_err(|error| self.hear_out(error))
     }
 
@@ -293,7 +315,10 @@ impl Stream {
     fn receive(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
         match self.link.fill(&mut self.raw, deadline) {
             Ok(0) => {
-                let closed = Error::Closed { received: self.link.received(), words: Vec::new() };
+                let closed = Error::Closed {
+                    received: self.link.received(),
+                    words: Vec::new(),
+                };
                 Err(self.hear_out(closed))
             }
             Ok(_) => self.take_in().and_then(|()| self.leave_if_told()),
@@ -353,7 +378,9 @@ impl Stream {
         let _ = self.take_in();
         let words = std::mem::take(&mut self.heard.errors);
         match (error, self.heard.exit) {
-            (Error::Socket(_) | Error::Closed { .. }, Some(code)) => Error::PeerExit { code, words },
+            (Error::Socket(_) | Error::Closed { .. }, Some(code)) => {
+                Error::PeerExit { code, words }
+            }
             (error, _) => error.with_peer_words(self.link.received(), words),
         }
     }

@@ -37,23 +37,45 @@ impl Session {
 }
 
 /// Reads the sums of a basis, block by block as they come: a peer that announces many must send many.
-pub(crate) fn read_basis(stream: &mut Stream, session: &Session, head: &SumHead) -> Result<Signature, Error> {
-    let SumHead { count, block_length, strong_length, remainder } = *head;
-    let (max, digest) = (session.protocol.max_block_length(), session.checksum.digest_length());
+pub(crate) fn read_basis(
+    stream: &mut Stream,
+    session: &Session,
+    head: &SumHead,
+) -> Result<Signature, Error> {
+    let SumHead {
+        count,
+        block_length,
+        strong_length,
+        remainder,
+    } = *head;
+    let (max, digest) = (
+        session.protocol.max_block_length(),
+        session.checksum.digest_length(),
+    );
     let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
         .map_err(|error| Error::Forbidden(error.to_string()))?;
     let mut basis = Signature::new(blocks);
     for _ in 0..count {
-        stream.read(|cursor| head.decode_block(cursor).map(|block| basis.push(block.weak, block.strong)))?;
+        stream.read(|cursor| {
+            head.decode_block(cursor)
+                .map(|block| basis.push(block.weak, block.strong))
+        })?;
     }
     Ok(basis)
 }
 
 /// The sum of a file's content for its entry, all zero if it cannot be read (wire-files.md 3.11).
-pub(crate) fn of_file(source: &Root, path: &Path, session: &Session, cancel: &Cancel) -> Result<Vec<u8>, Error> {
+pub(crate) fn of_file(
+    source: &Root,
+    path: &Path,
+    session: &Session,
+    cancel: &Cancel,
+) -> Result<Vec<u8>, Error> {
     let mut sum = session.content_sum();
     let unreadable = || vec![0; session.checksum.digest_length()];
-    let Ok(mut file) = source.open_file(path) else { return Ok(unreadable()) };
+    let Ok(mut file) = source.open_file(path) else {
+        return Ok(unreadable());
+    };
     let mut buffer = vec![0; READ_SIZE];
     loop {
         if cancel.is_cancelled() {

@@ -20,17 +20,18 @@ pub(crate) struct Output<'f> {
 
 impl<'f> Output<'f> {
     pub(crate) fn new(file: &'f mut File, sparse: bool, has_old_data: bool) -> Self {
-        Self { file, sparse, has_old_data, position: 0, sought: 0 }
+        Self {
+            file,
+            sparse,
+            has_old_data,
+            position: 0,
+            sought: 0,
+        }
     }
 
     /// How much of the content is there.
     pub(crate) fn position(&self) -> u64 {
         self.position
-    }
-
-    /// The file itself, for reading.
-    pub(crate) fn file(&self) -> &File {
-        self.file
     }
 
     /// Leaves what is there as it is.
@@ -43,10 +44,18 @@ impl<'f> Output<'f> {
             return self.write_data(data);
         }
         while !data.is_empty() {
-            let zeros = data.chunks(HOLE).take_while(|chunk| chunk.iter().all(|&byte| byte == 0)).count() * HOLE;
+            let zeros = data
+                .chunks(HOLE)
+                .take_while(|chunk| chunk.iter().all(|&byte| byte == 0))
+                .count()
+                * HOLE;
             let (hole, rest) = data.split_at(zeros.min(data.len()));
             self.write_hole(hole.len() as u64)?;
-            let solid = rest.chunks(HOLE).take_while(|chunk| chunk.iter().any(|&byte| byte != 0)).count() * HOLE;
+            let solid = rest
+                .chunks(HOLE)
+                .take_while(|chunk| chunk.iter().any(|&byte| byte != 0))
+                .count()
+                * HOLE;
             let (solid, rest) = rest.split_at(solid.min(rest.len()));
             self.write_data(solid)?;
             data = rest;
@@ -98,7 +107,12 @@ impl<'f> Output<'f> {
 pub(crate) fn preallocate(file: &File, size: u64) -> io::Result<()> {
     match size {
         0 => Ok(()),
-        size => Ok(rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size)?),
+        size => Ok(rustix::fs::fallocate(
+            file,
+            FallocateFlags::KEEP_SIZE,
+            0,
+            size,
+        )?),
     }
 }
 
@@ -113,12 +127,18 @@ pub(crate) struct Pace {
 impl Pace {
     /// So many bytes a second.
     pub(crate) fn new(rate: u64) -> Self {
-        Self { rate: rate.max(1), started: Instant::now(), done: 0 }
+        Self {
+            rate: rate.max(1),
+            started: Instant::now(),
+            done: 0,
+        }
     }
 
     /// The most to write at a time, in bytes: an eighth of a second's worth, as rsync does.
     pub(crate) fn chunk(&self) -> usize {
-        usize::try_from(self.rate / 8).unwrap_or(usize::MAX).max(512)
+        usize::try_from(self.rate / 8)
+            .unwrap_or(usize::MAX)
+            .max(512)
     }
 
     /// Waits until so many more bytes fit the rate.

@@ -20,6 +20,9 @@ use crate::places::{Places, Unplaced};
 use crate::queue::{Queue, Taken};
 use crate::watcher::{Prune, Settings, Source, Watcher};
 
+#[cfg(test)]
+mod tests;
+
 /// What is asked of every filesystem: all that can make an entry differ, nothing that only reads.
 const EVENTS: u32 = mask::CREATE
     | mask::DELETE

@@ -370,3 +370,39 @@ fn instances_hint(error: &std::io::Error) -> &'static str {
         ""
     }
 }
+
+#[cfg(test)]
+mod tests {
+    // The test makes a tree in a temporary directory, which is what the crate itself must not do.
+    #![allow(clippy::disallowed_methods)]
+
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_there_is_fanotify_or_the_reason_why_not() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("a/b/c/d")).unwrap();
+        let start = Start {
+            root: root.path().to_owned(),
+            settings: Settings {
+                max_watches: Some(2),
+                ..Settings::default()
+            },
+        };
+        let (watcher, changes) = start.best().unwrap();
+        let told: Vec<Change> = changes.try_iter().flatten().collect();
+        if watcher.source() == Source::Fanotify {
+            let instead = Notice::FanotifyInstead {
+                watched: 2,
+                limit: Some(2),
+            };
+            assert_eq!(told, [Change::Notice(instead)]);
+        } else {
+            assert_eq!(watcher.source(), Source::Inotify);
+            let refused =
+                |change: &Change| matches!(change, Change::Notice(Notice::NoFanotify { .. }));
+            assert!(told.iter().any(refused), "{told:?}");
+            assert_eq!(watcher.directories(), 5);
+        }
+    }
+}

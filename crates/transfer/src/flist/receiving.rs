@@ -68,8 +68,8 @@ impl<'a> ListReader<'a> {
                 self.ids.map(&mut entry.uid, &mut entry.gid);
             }
             if self.format.protocol.ends_list_with_errors() {
-                let errors = incoming.read(|cursor| cursor.int())?;
-                self.report.io_error(IoErrors::from_wire(errors));
+                let errors = incoming.read(|cursor| cursor.int().map(IoErrors::from_wire))?;
+                self.report.io_error(errors);
             }
         }
         self.complete(&mut list)?;
@@ -80,16 +80,26 @@ impl<'a> ListReader<'a> {
     }
 
     /// Receives the content of directory `number`, which comes with it.
-    pub(crate) fn content_of(&mut self, incoming: &mut Incoming<'_>, number: u32) -> Result<(List, Entry), Error> {
+    pub(crate) fn content_of(
+        &mut self,
+        incoming: &mut Incoming<'_>,
+        number: u32,
+    ) -> Result<(List, Entry), Error> {
         let count = self.dirs.len();
         let Some(dir) = self.dirs.get_mut(number as usize) else {
-            return Err(protocol(format!("rsync: refusing invalid dir_ndx {number} >= {count}")));
+            return Err(protocol(format!(
+                "rsync: refusing invalid dir_ndx {number} >= {count}"
+            )));
         };
         if dir.entry.is_cleared {
-            return Err(protocol(format!("rsync: refusing flist for cleared dir_ndx {number}")));
+            return Err(protocol(format!(
+                "rsync: refusing flist for cleared dir_ndx {number}"
+            )));
         }
         if std::mem::replace(&mut dir.has_list, true) {
-            return Err(protocol(format!("rsync: refusing malicious duplicate flist for dir {number}")));
+            return Err(protocol(format!(
+                "rsync: refusing malicious duplicate flist for dir {number}"
+            )));
         }
         let entry = dir.entry.clone();
         let mut list = self.entries(incoming, Some(&entry))?;
@@ -102,13 +112,20 @@ impl<'a> ListReader<'a> {
     pub(crate) fn dir_of<'l>(&'l self, list: &'l List) -> Option<&'l Entry> {
         match list.parent {
             Some(number) => self.dirs.get(number as usize).map(|dir| &dir.entry),
-            None => list.entries.first().filter(|entry| list.is_partial && entry.path() == b"."),
+            None => list
+                .entries
+                .first()
+                .filter(|entry| list.is_partial && entry.path() == b"."),
         }
     }
 
     fn entries(&mut self, incoming: &mut Incoming<'_>, dir: Option<&Entry>) -> Result<List, Error> {
         let is_partial = self.format.incremental;
-        let mut list = List { start: self.decoder.list_start(), is_partial, ..List::default() };
+        let mut list = List {
+            start: self.decoder.list_start(),
+            is_partial,
+            ..List::default()
+        };
         loop {
             let decoder = &mut self.decoder;
             match incoming.read(|cursor| decoder.decode(cursor))? {
@@ -130,11 +147,14 @@ impl<'a> ListReader<'a> {
         let path = entry.path();
         if path == b"." && !entry.is_dir() {
             let shown = String::from_utf8_lossy(path).into_owned();
-            return Err(protocol(format!("ERROR: rejecting non-directory transfer-root entry: {shown}")));
+            return Err(protocol(format!(
+                "ERROR: rejecting non-directory transfer-root entry: {shown}"
+            )));
         }
         if self.format.incremental {
             let expected = dir.map_or(b".".as_slice(), Entry::path);
-            let is_root = dir.is_none() && (path == b"." || self.format.relative && entry.name.starts_with(b"/"));
+            let is_root = dir.is_none()
+                && (path == b"." || self.format.relative && entry.name.starts_with(b"/"));
             if !is_root && (parent(path) != expected || path == b".") {
                 return Err(unsafe_name(b"invalid path", path));
             }
@@ -148,7 +168,10 @@ impl<'a> ListReader<'a> {
             entry.top_dir = true;
         }
         if !self.options.chmod.is_empty() && !entry.is_symlink() && !entry.is_missing_arg() {
-            let mode = self.options.chmod.apply(entry.mode, entry.is_dir(), self.options.umask);
+            let mode = self
+                .options
+                .chmod
+                .apply(entry.mode, entry.is_dir(), self.options.umask);
             entry.mode = entry.file_type() | mode;
         }
         if self.options.munge_links && entry.is_symlink() {
@@ -165,9 +188,12 @@ impl<'a> ListReader<'a> {
 
     fn id_lists(&mut self, incoming: &mut Incoming<'_>) -> Result<(), Error> {
         let (ids, has_users, has_groups) = self.format.id_lists();
-        for (is_present, of_users) in [(has_users, true), (has_groups, false)] {
+        for (_, of_users) in [(has_users, true), (has_groups, false)]
+            .into_iter()
+            .filter(|(is_present, _)| *is_present)
+        {
             let mut left = ID_LIST_MAX;
-            while is_present {
+            loop {
                 match incoming.read(|cursor| ids.decode(cursor))? {
                     IdListItem::Name { id, name } => self.ids.name(of_users, id, &name),
                     IdListItem::End { zero } => {
@@ -195,7 +221,10 @@ impl<'a> ListReader<'a> {
         }
         if self.format.incremental {
             let dirs = list.entries.iter().filter(|entry| entry.is_dir());
-            self.dirs.extend(dirs.map(|entry| KnownDir { entry: entry.clone(), has_list: entry.path() == b"." }));
+            self.dirs.extend(dirs.map(|entry| KnownDir {
+                entry: entry.clone(),
+                has_list: entry.path() == b".",
+            }));
         }
         Ok(())
     }
@@ -211,13 +240,17 @@ impl<'a> ListReader<'a> {
             }
             let dir = parent(path);
             let is_known = dir == b"." || above.last() == Some(&dir) || known.contains(dir);
-            if !is_known && !(self.options.relative && !self.options.implied_dirs) {
+            let is_left_to_us = self.options.relative && !self.options.implied_dirs;
+            if !is_known && !is_left_to_us {
                 if entry.is_missing_arg() {
-                    let text = sentence(&[b"WARNING: parent dir is absent in the file list: ", dir]);
+                    let text =
+                        sentence(&[b"WARNING: parent dir is absent in the file list: ", dir]);
                     self.report.say(Class::Warning, Role::Generator, text);
                 } else {
                     let shown = String::from_utf8_lossy(path).into_owned();
-                    return Err(protocol(format!("ABORTING due to invalid path from sender: {shown}")));
+                    return Err(protocol(format!(
+                        "ABORTING due to invalid path from sender: {shown}"
+                    )));
                 }
             }
             if entry.is_dir() {

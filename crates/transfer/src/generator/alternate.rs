@@ -53,8 +53,14 @@ enum Level {
 
 impl Alternates {
     /// Opens the directories. Those that are not there are mentioned, and count as empty.
-    pub(crate) fn open(options: &Options, destination: &Destination, report: &Reporter<'_>) -> Self {
-        let Some(alternates) = &options.alternates else { return Self::default() };
+    pub(crate) fn open(
+        options: &Options,
+        destination: &Destination,
+        report: &Reporter<'_>,
+    ) -> Self {
+        let Some(alternates) = &options.alternates else {
+            return Self::default();
+        };
         let name = match alternates.use_as {
             AlternateUse::Compare => "--compare-dest",
             AlternateUse::Copy => "--copy-dest",
@@ -71,7 +77,10 @@ impl Alternates {
             report.say(Class::Warning, Role::ReceivingSide, text);
             None
         };
-        Self { use_as: Some(alternates.use_as), dirs: alternates.dirs.iter().map(open).collect() }
+        Self {
+            use_as: Some(alternates.use_as),
+            dirs: alternates.dirs.iter().map(open).collect(),
+        }
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Root> {
@@ -83,52 +92,92 @@ impl Alternates {
     }
 
     fn iter(&self) -> impl Iterator<Item = (usize, &Root)> {
-        self.dirs.iter().enumerate().filter_map(|(index, dir)| Some((index, dir.as_ref()?)))
+        self.dirs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, dir)| Some((index, dir.as_ref()?)))
     }
 }
 
 impl<P: Peer> Generator<'_, P> {
-    pub(super) fn alternate_file(&mut self, at: At<'_>, place: &[u8], now: Option<&Meta>) -> Result<Match, Error> {
-        let Some(use_as) = self.alternates.use_as else { return Ok(Match::None) };
+    pub(super) fn alternate_file(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        now: Option<&Meta>,
+    ) -> Result<Match, Error> {
+        let Some(use_as) = self.alternates.use_as else {
+            return Ok(Match::None);
+        };
         if use_as == AlternateUse::Copy && now.is_some() {
             return Ok(Match::None);
         }
         let entry = at.entry;
-        let Some((level, index, meta)) = self.best(entry, |this, root, meta| this.fits(entry, root, meta)) else {
+        let Some((level, index, meta)) =
+            self.best(entry, |this, root, meta| this.fits(entry, root, meta))
+        else {
             return Ok(Match::None);
         };
         let alternates = self.alternates;
-        let Some(root) = alternates.get(index) else { return Ok(Match::None) };
+        let Some(root) = alternates.get(index) else {
+            return Ok(Match::None);
+        };
         match (level, now) {
-            (Level::All, Some(now)) => self.replace_by_alternate(at, place, root, use_as, now, &meta),
+            (Level::All, Some(now)) => {
+                self.replace_by_alternate(at, place, root, use_as, now, &meta)
+            }
             (_, Some(_)) => Ok(Match::None),
             (Level::All, None) => {
                 match use_as {
                     AlternateUse::Compare => self.tell(at, ItemFlags::empty(), None)?,
                     AlternateUse::Link => self.link_alternate(at, place, root, &meta)?,
-                    AlternateUse::Copy => self.copy_alternate(at, place, root, &meta, ItemFlags::LOCAL_CHANGE)?,
+                    AlternateUse::Copy => {
+                        self.copy_alternate(at, place, root, &meta, ItemFlags::LOCAL_CHANGE)?
+                    }
                 }
                 Ok(Match::Done)
             }
             (Level::Content, None) => {
-                let flags = self.attributes.differences(entry, &meta, ItemFlags::empty());
+                let flags = self
+                    .attributes
+                    .differences(entry, &meta, ItemFlags::empty());
                 self.copy_alternate(at, place, root, &meta, flags | ItemFlags::LOCAL_CHANGE)?;
                 Ok(Match::Done)
             }
             (Level::Type, None) => {
-                let Ok((file, meta)) = root.open_regular(rel(entry.path())) else { return Ok(Match::None) };
+                let Ok((file, meta)) = root.open_regular(rel(entry.path())) else {
+                    return Ok(Match::None);
+                };
                 let kind = BasisType::AlternateDir(u8::try_from(index).unwrap_or(0));
-                Ok(Match::Basis(Basis { kind, name: None, file, meta }))
+                Ok(Match::Basis(Basis {
+                    kind,
+                    name: None,
+                    file,
+                    meta,
+                }))
             }
         }
     }
 
-    pub(super) fn alternate_special(&mut self, at: At<'_>, place: &[u8]) -> Result<Option<Found>, Error> {
-        let Some(use_as) = self.alternates.use_as else { return Ok(None) };
+    pub(super) fn alternate_special(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+    ) -> Result<Option<Found>, Error> {
+        let Some(use_as) = self.alternates.use_as else {
+            return Ok(None);
+        };
         let entry = at.entry;
-        let best = self.best(entry, |this, root, meta| this.fits_special(entry, root, meta));
-        let Some((level, index, meta)) = best else { return Ok(None) };
-        let differences = self.attributes.differences(entry, &meta, ItemFlags::empty()) | ItemFlags::LOCAL_CHANGE;
+        let best = self.best(entry, |this, root, meta| {
+            this.fits_special(entry, root, meta)
+        });
+        let Some((level, index, meta)) = best else {
+            return Ok(None);
+        };
+        let differences = self
+            .attributes
+            .differences(entry, &meta, ItemFlags::empty())
+            | ItemFlags::LOCAL_CHANGE;
         let (flags, xname, is_done) = match (level, use_as) {
             (Level::Type, _) => (differences | ItemFlags::REPORT_CHANGE, None, false),
             (Level::Content, _) | (Level::All, AlternateUse::Copy) => (differences, None, false),
@@ -148,32 +197,58 @@ impl<P: Peer> Generator<'_, P> {
                 (ItemFlags::LOCAL_CHANGE, Some(Vec::new()), linked)
             }
         };
-        Ok(Some(Found { is_done, flags, xname }))
+        Ok(Some(Found {
+            is_done,
+            flags,
+            xname,
+        }))
     }
 
     /// How a directory that is to be made differs from an alternate's; `None` if none has it.
     pub(super) fn alternate_directory(&mut self, at: At<'_>) -> Option<ItemFlags> {
         let entry = at.entry;
         let (_, _, meta) = self.best(entry, |this, _, meta| {
-            let level = if this.attributes.are_equal(entry, meta) { Level::All } else { Level::Content };
+            let level = if this.attributes.are_equal(entry, meta) {
+                Level::All
+            } else {
+                Level::Content
+            };
             meta.is_dir().then_some(level)
         })?;
-        Some(self.attributes.differences(entry, &meta, ItemFlags::empty()) | ItemFlags::LOCAL_CHANGE)
+        Some(
+            self.attributes
+                .differences(entry, &meta, ItemFlags::empty())
+                | ItemFlags::LOCAL_CHANGE,
+        )
     }
 
     /// What an interrupted run has left of a file.
     pub(super) fn partial_basis(&self, place: &[u8]) -> Option<Basis> {
         let dir = self.options.partial_dir.as_deref()?;
         let (file, meta) = match dir.is_absolute() {
-            true => Root::open(dir).ok()?.open_regular(rel(basename(place))).ok()?,
-            false => self.destination.root()?.open_regular(rel(&partial_place(dir, place))).ok()?,
+            true => Root::open(dir)
+                .ok()?
+                .open_regular(rel(basename(place)))
+                .ok()?,
+            false => self
+                .destination
+                .root()?
+                .open_regular(rel(&partial_place(dir, place)))
+                .ok()?,
         };
-        Some(Basis { kind: BasisType::PartialDir, name: None, file, meta })
+        Some(Basis {
+            kind: BasisType::PartialDir,
+            name: None,
+            file,
+            meta,
+        })
     }
 
     /// A partial file that is of no use any more.
     pub(super) fn drop_partial(&mut self, place: &[u8]) {
-        let (Some(dir), Some(root)) = (self.options.partial_dir.as_deref(), self.root()) else { return };
+        let (Some(dir), Some(root)) = (self.options.partial_dir.as_deref(), self.root()) else {
+            return;
+        };
         if dir.is_absolute() {
             if let Ok(root) = Root::open(dir) {
                 let _ = root.remove_file(rel(basename(place)));
@@ -194,13 +269,29 @@ impl<P: Peer> Generator<'_, P> {
             return None;
         }
         let dir = parent(place);
-        let own = self.destination.root().into_iter().map(|root| (BasisType::Fuzzy, root));
-        let others = self.alternates.iter().filter(|_| self.options.fuzzy > 1).map(|(index, root)| {
-            (BasisType::FuzzyAlternateDir(u8::try_from(index).unwrap_or(0)), root)
-        });
+        let own = self
+            .destination
+            .root()
+            .into_iter()
+            .map(|root| (BasisType::Fuzzy, root));
+        let others = self
+            .alternates
+            .iter()
+            .filter(|_| self.options.fuzzy > 1)
+            .map(|(index, root)| {
+                (
+                    BasisType::FuzzyAlternateDir(u8::try_from(index).unwrap_or(0)),
+                    root,
+                )
+            });
         let (kind, root, name) = fuzzy::most_similar(own.chain(others), dir, entry, &self.written)?;
         let (file, meta) = root.open_regular(rel(&join(dir, &name))).ok()?;
-        Some(Basis { kind, name: Some(name), file, meta })
+        Some(Basis {
+            kind,
+            name: Some(name),
+            file,
+            meta,
+        })
     }
 
     /// The best candidate among the alternates; an earlier one wins over others that fit no better.
@@ -211,8 +302,12 @@ impl<P: Peer> Generator<'_, P> {
     ) -> Option<(Level, usize, Meta)> {
         let mut best: Option<(Level, usize, Meta)> = None;
         for (index, root) in self.alternates.iter() {
-            let Ok(Some(meta)) = root.lstat(rel(entry.path())) else { continue };
-            let Some(level) = fits(self, root, &meta) else { continue };
+            let Ok(Some(meta)) = root.lstat(rel(entry.path())) else {
+                continue;
+            };
+            let Some(level) = fits(self, root, &meta) else {
+                continue;
+            };
             if best.as_ref().is_none_or(|(other, ..)| level > *other) {
                 best = Some((level, index, meta));
             }
@@ -229,7 +324,9 @@ impl<P: Peer> Generator<'_, P> {
         }
         let same_content = entry.size == meta.size
             && match self.options.checksum {
-                true => root.open_regular(rel(entry.path())).is_ok_and(|(file, _)| self.peer.has_content(entry, file)),
+                true => root
+                    .open_regular(rel(entry.path()))
+                    .is_ok_and(|(file, _)| self.peer.has_content(entry, file)),
                 false => self.looks_unchanged(entry, meta),
             };
         Some(match same_content {
@@ -244,7 +341,9 @@ impl<P: Peer> Generator<'_, P> {
             return None;
         }
         let same = match entry.is_symlink() {
-            true => root.read_link(rel(entry.path())).is_ok_and(|target| target == entry.target()),
+            true => root
+                .read_link(rel(entry.path()))
+                .is_ok_and(|target| target == entry.target()),
             false => !entry.is_device() || meta.rdev == entry.rdev(),
         };
         Some(match same {
@@ -287,7 +386,13 @@ impl<P: Peer> Generator<'_, P> {
         Ok(Match::Done)
     }
 
-    fn link_alternate(&mut self, at: At<'_>, place: &[u8], root: &Root, meta: &Meta) -> Result<(), Error> {
+    fn link_alternate(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        root: &Root,
+        meta: &Meta,
+    ) -> Result<(), Error> {
         if let Some(to) = self.root() {
             if hard_link(root, at.entry.path(), to, place).is_err() {
                 return self.copy_alternate(at, place, root, meta, ItemFlags::LOCAL_CHANGE);
@@ -307,17 +412,28 @@ impl<P: Peer> Generator<'_, P> {
     ) -> Result<(), Error> {
         if let Some(to) = self.root() {
             let (wanted, which) = self.attributes.of_new(at.entry, None);
-            let copied = root.open_regular(rel(at.entry.path())).and_then(|(source, meta)| {
-                let mut temp = to.temp_file(rel(place))?;
-                let cancel = &self.options.cancel;
-                let copied =
-                    tree::copy_contents(&source, temp.file(), meta.size, &|| cancel.is_cancelled(), &mut |_| {});
-                copied.map_err(|error| {
-                    let stopped = || tree::Error::new("copy", rel(place), std::io::Error::other("stopped"));
-                    error.at(rel(at.entry.path()), rel(place)).unwrap_or_else(stopped)
-                })?;
-                temp.commit_unseen(&wanted, which)
-            });
+            let copied = root
+                .open_regular(rel(at.entry.path()))
+                .and_then(|(source, meta)| {
+                    let mut temp = to.temp_file(rel(place))?;
+                    let cancel = &self.options.cancel;
+                    let copied = tree::copy_contents(
+                        &source,
+                        temp.file(),
+                        meta.size,
+                        &|| cancel.is_cancelled(),
+                        &mut |_| {},
+                    );
+                    copied.map_err(|error| {
+                        let stopped = || {
+                            tree::Error::new("copy", rel(place), std::io::Error::other("stopped"))
+                        };
+                        error
+                            .at(rel(at.entry.path()), rel(place))
+                            .unwrap_or_else(stopped)
+                    })?;
+                    temp.commit_unseen(&wanted, which)
+                });
             if let Err(error) = copied {
                 let from = crate::report::quoted(root.path(), at.entry.path());
                 let text = sentence(&[b"copy_file ", &from, b" => ", place]);
@@ -342,5 +458,9 @@ fn hard_link(from: &Root, path: &[u8], to: &Root, place: &[u8]) -> Result<(), tr
     use std::os::unix::ffi::OsStrExt;
     let from_dir = from.dir(rel(parent(path)))?;
     let to_dir = to.dir(rel(parent(place)))?;
-    to_dir.hard_link(OsStr::from_bytes(basename(place)), &from_dir, OsStr::from_bytes(basename(path)))
+    to_dir.hard_link(
+        OsStr::from_bytes(basename(place)),
+        &from_dir,
+        OsStr::from_bytes(basename(path)),
+    )
 }

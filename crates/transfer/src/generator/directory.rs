@@ -12,7 +12,12 @@ use crate::report::sentence;
 use crate::scan::rel;
 
 impl<P: Peer> Generator<'_, P> {
-    pub(super) fn directory(&mut self, at: At<'_>, place: &[u8], now: Option<Meta>) -> Result<(), Error> {
+    pub(super) fn directory(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        now: Option<Meta>,
+    ) -> Result<(), Error> {
         let entry = at.entry;
         if entry.is_implied() && !self.options.implied_dirs {
             return Ok(());
@@ -48,7 +53,10 @@ impl<P: Peer> Generator<'_, P> {
             self.finish_now(entry, place)?;
             self.dirs.push(entry.clone());
         }
-        if matches!(self.options.delete, Some(DeleteWhen::During | DeleteWhen::Delay)) && !self.destination.is_single()
+        if matches!(
+            self.options.delete,
+            Some(DeleteWhen::During | DeleteWhen::Delay)
+        ) && !self.destination.is_single()
         {
             self.delete_in(at.list, entry, at.number)?;
         }
@@ -57,7 +65,9 @@ impl<P: Peer> Generator<'_, P> {
 
     /// Makes a directory. False, with its message, if that fails.
     fn make(&mut self, entry: &Entry, place: &[u8]) -> Result<bool, Error> {
-        let Some(root) = self.root() else { return Ok(true) };
+        let Some(root) = self.root() else {
+            return Ok(true);
+        };
         let mode = self.attributes.permissions(entry, None);
         let made = match root.mkdir(rel(place), mode) {
             Err(error) if error.vanished() && self.options.relative => {
@@ -72,7 +82,11 @@ impl<P: Peer> Generator<'_, P> {
             Ok(()) => Ok(true),
             Err(error) if error.is_existing() => Ok(true),
             Err(error) => {
-                let text = sentence(&[b"recv_generator: mkdir ", &self.destination.quoted(place), b" failed"]);
+                let text = sentence(&[
+                    b"recv_generator: mkdir ",
+                    &self.destination.quoted(place),
+                    b" failed",
+                ]);
                 self.report.failed(Role::Generator, text, error.cause());
                 self.skip_content(entry.path());
                 Ok(false)
@@ -82,7 +96,9 @@ impl<P: Peer> Generator<'_, P> {
 
     /// Parents that `--relative` without implied directories leaves to us.
     pub(super) fn make_parents(&mut self, place: &[u8]) -> Result<(), Error> {
-        let Some(root) = self.root() else { return Ok(()) };
+        let Some(root) = self.root() else {
+            return Ok(());
+        };
         for (end, _) in place.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
             match root.mkdir(rel(&place[..end]), 0o777) {
                 Ok(()) => self.touch(parent(&place[..end])),
@@ -100,11 +116,21 @@ impl<P: Peer> Generator<'_, P> {
 
     /// Sets the attributes of a directory, which stays usable to us until the end.
     fn finish_now(&mut self, entry: &Entry, place: &[u8]) -> Result<(), Error> {
-        let Some(root) = self.root() else { return Ok(()) };
-        let Ok(Some(mut now)) = stat_dir(root, place) else { return Ok(()) };
+        let Some(root) = self.root() else {
+            return Ok(());
+        };
+        let Ok(Some(mut now)) = stat_dir(root, place) else {
+            return Ok(());
+        };
         if !self.attributes.is_privileged && now.mode & 0o700 != 0o700 {
-            let usable = Meta { mode: now.mode | 0o700, ..now };
-            if root.set_meta(rel(place), &usable, Which::MODE, &now).is_ok() {
+            let usable = Meta {
+                mode: now.mode | 0o700,
+                ..now
+            };
+            if root
+                .set_meta(rel(place), &usable, Which::MODE, &now)
+                .is_ok()
+            {
                 now.mode |= 0o700;
                 self.loosened.insert(place.to_vec());
             }
@@ -112,8 +138,14 @@ impl<P: Peer> Generator<'_, P> {
         self.set_attributes(place, entry, &now, false);
         let wanted = self.attributes.permissions(entry, Some(&now));
         if !self.attributes.is_privileged && wanted & 0o700 != 0o700 {
-            let now = Meta { mode: wanted, ..now };
-            let usable = Meta { mode: wanted | 0o700, ..now };
+            let now = Meta {
+                mode: wanted,
+                ..now
+            };
+            let usable = Meta {
+                mode: wanted | 0o700,
+                ..now
+            };
             match root.set_meta(rel(place), &usable, Which::MODE, &now) {
                 Ok(_) => _ = self.loosened.insert(place.to_vec()),
                 Err(error) => {
@@ -130,7 +162,9 @@ impl<P: Peer> Generator<'_, P> {
     pub(super) fn finish_directory(&mut self, entry: &Entry) {
         let place = entry.path();
         let is_loosened = self.loosened.contains(place);
-        if !is_loosened && !self.touched.contains(place) || entry.is_implied() && !self.options.implied_dirs {
+        if !is_loosened && !self.touched.contains(place)
+            || entry.is_implied() && !self.options.implied_dirs
+        {
             return;
         }
         let Some(root) = self.root() else { return };

@@ -23,14 +23,19 @@ pub(super) struct Basis {
 }
 
 impl<P: Peer> Generator<'_, P> {
-    pub(super) fn file(&mut self, at: At<'_>, place: &[u8], now: Option<Meta>) -> Result<(), Error> {
+    pub(super) fn file(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        now: Option<Meta>,
+    ) -> Result<(), Error> {
         let entry = at.entry;
         if let Some(why) = self.reason_to_skip(entry, now.as_ref()) {
             self.skip(entry, why);
             return self.pass_over(at);
         }
         let now = match now {
-            Some(now) if !now.is_file() && !(now.kind.is_device() && self.options.write_devices) => {
+            Some(now) if !now.is_file() => {
                 if !self.make_way(place, &now, "regular file")? {
                     return self.pass_over(at);
                 }
@@ -45,14 +50,20 @@ impl<P: Peer> Generator<'_, P> {
             Match::None => {}
         }
         let Some(now) = now else {
-            let basis = basis.or_else(|| self.partial_basis(place)).or_else(|| self.fuzzy_basis(entry, place));
+            let basis = basis
+                .or_else(|| self.partial_basis(place))
+                .or_else(|| self.fuzzy_basis(entry, place));
             if basis.is_none() && self.waits_for_others(at) {
                 return Ok(());
             }
             let flags = match &basis {
-                Some(Basis { kind: BasisType::AlternateDir(_), meta, .. }) => {
-                    self.attributes.differences(entry, meta, ItemFlags::TRANSFER)
-                }
+                Some(Basis {
+                    kind: BasisType::AlternateDir(_),
+                    meta,
+                    ..
+                }) => self
+                    .attributes
+                    .differences(entry, meta, ItemFlags::TRANSFER),
                 _ => ItemFlags::IS_NEW,
             };
             return self.request(at, flags, None, basis, false);
@@ -63,7 +74,9 @@ impl<P: Peer> Generator<'_, P> {
         if self.options.append.is_some() && now.size >= entry.size {
             return self.pass_over(at);
         }
-        let mut flags = self.attributes.differences(entry, &now, ItemFlags::TRANSFER);
+        let mut flags = self
+            .attributes
+            .differences(entry, &now, ItemFlags::TRANSFER);
         flags.set(ItemFlags::REPORT_CHANGE, self.options.checksum);
         if self.options.inplace && !self.keep_before_inplace(place, &now) {
             return self.pass_over(at);
@@ -75,7 +88,10 @@ impl<P: Peer> Generator<'_, P> {
     /// A file that did not verify is asked for once more, whatever the options say.
     pub(super) fn redo(&mut self, at: At<'_>) -> Result<(), Error> {
         let place = self.destination.place(at.entry.path());
-        let now = self.look(at.entry, place).unwrap_or_default().filter(Meta::is_file);
+        let now = self
+            .look(at.entry, place)
+            .unwrap_or_default()
+            .filter(Meta::is_file);
         self.request(at, ItemFlags::empty(), now, None, true)
     }
 
@@ -99,7 +115,10 @@ impl<P: Peer> Generator<'_, P> {
             return false;
         }
         if self.options.checksum {
-            let opened = self.destination.root().and_then(|root| root.open_regular(rel(place)).ok());
+            let opened = self
+                .destination
+                .root()
+                .and_then(|root| root.open_regular(rel(place)).ok());
             return opened.is_some_and(|(file, _)| self.peer.has_content(entry, file));
         }
         self.looks_unchanged(entry, now)
@@ -107,19 +126,25 @@ impl<P: Peer> Generator<'_, P> {
 
     /// The quick check of a file whose size is right.
     pub(super) fn looks_unchanged(&self, entry: &Entry, now: &Meta) -> bool {
-        self.options.size_only || !self.options.ignore_times && self.attributes.same_time(entry, now.mtime)
+        self.options.size_only
+            || !self.options.ignore_times && self.attributes.same_time(entry, now.mtime)
     }
 
     fn is_same_special(&self, entry: &Entry, now: &Meta, place: &[u8]) -> bool {
         if entry.is_symlink() {
-            let target = self.destination.root().and_then(|root| root.read_link(rel(place)).ok());
+            let target = self
+                .destination
+                .root()
+                .and_then(|root| root.read_link(rel(place)).ok());
             return target.is_some_and(|target| target == entry.target());
         }
         !entry.is_device() || entry.rdev() == now.rdev
     }
 
     fn up_to_date(&mut self, at: At<'_>, place: &[u8], now: &Meta) -> Result<(), Error> {
-        let flags = self.attributes.differences(at.entry, now, ItemFlags::empty());
+        let flags = self
+            .attributes
+            .differences(at.entry, now, ItemFlags::empty());
         self.drop_partial(place);
         self.set_attributes(place, at.entry, now, self.options.checksum);
         self.tell(at, flags, None)?;
@@ -140,12 +165,21 @@ impl<P: Peer> Generator<'_, P> {
         let place = self.destination.place(at.entry.path());
         if let Some(root) = self.root() {
             self.touch(parent(place));
-            if self.options.relative && existing.is_none() && root.dir(rel(parent(place))).is_err() {
+            if self.options.relative && existing.is_none() && root.dir(rel(parent(place))).is_err()
+            {
                 self.make_parents(place)?;
             }
         }
         let flags = flags | ItemFlags::TRANSFER;
-        let mut wanted = Wanted { item: Item { flags, ..Item::default() }, existing, basis: None, is_redo };
+        let mut wanted = Wanted {
+            item: Item {
+                flags,
+                ..Item::default()
+            },
+            existing,
+            basis: None,
+            is_redo,
+        };
         if self.peer.wants_basis() && !self.options.dry_run {
             let basis = basis.or_else(|| self.own_basis(place, wanted.existing.as_ref()));
             if let Some(basis) = basis {
@@ -165,7 +199,12 @@ impl<P: Peer> Generator<'_, P> {
         now?;
         let opened = self.destination.root()?.open_regular(rel(place));
         match opened {
-            Ok((file, meta)) => Some(Basis { kind: BasisType::Destination, name: None, file, meta }),
+            Ok((file, meta)) => Some(Basis {
+                kind: BasisType::Destination,
+                name: None,
+                file,
+                meta,
+            }),
             Err(error) => {
                 let shown = self.destination.quoted(place);
                 let text = sentence(&[b"failed to open ", &shown, b", continuing"]);
@@ -177,12 +216,15 @@ impl<P: Peer> Generator<'_, P> {
 
     /// What is about to be overwritten piece by piece is copied away first.
     fn keep_before_inplace(&mut self, place: &[u8], now: &Meta) -> bool {
-        let Some(backups) = self.backups.filter(|_| !self.options.dry_run) else { return true };
+        let Some(backups) = self.backups.filter(|_| !self.options.dry_run) else {
+            return true;
+        };
         self.touch(parent(place));
         match backups.copy(self.destination, place, now, self.report) {
             Ok(()) => true,
             Err(error) => {
-                let text = sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
+                let text =
+                    sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
                 self.report.failed(Role::Generator, text, error.cause());
                 false
             }

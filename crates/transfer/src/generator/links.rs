@@ -54,8 +54,17 @@ impl Links {
 
 impl<P: Peer> Generator<'_, P> {
     /// Links a name to the leader of its group, or lets it wait. False if it is to be dealt with like any other.
-    pub(super) fn follows_leader(&mut self, at: At<'_>, place: &[u8], now: Option<&Meta>) -> Result<bool, Error> {
-        let Some(group) = at.entry.link().and_then(|link| self.links.groups.get_mut(&link)) else {
+    pub(super) fn follows_leader(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        now: Option<&Meta>,
+    ) -> Result<bool, Error> {
+        let Some(group) = at
+            .entry
+            .link()
+            .and_then(|link| self.links.groups.get_mut(&link))
+        else {
             return Ok(false);
         };
         match &group.leader {
@@ -65,7 +74,10 @@ impl<P: Peer> Generator<'_, P> {
                 self.count(at.number, 1);
                 Ok(true)
             }
-            Leader::Ready { place: leading, name } => {
+            Leader::Ready {
+                place: leading,
+                name,
+            } => {
                 let (leading, name) = (leading.clone(), name.clone());
                 self.link(at, place, now, &leading, &name)?;
                 Ok(true)
@@ -75,7 +87,13 @@ impl<P: Peer> Generator<'_, P> {
 
     /// Whether a name that is not at the destination waits for further names of its group.
     pub(super) fn waits_for_others(&mut self, at: At<'_>) -> bool {
-        let Some(group) = at.entry.link().and_then(|link| self.links.groups.get_mut(&link)) else { return false };
+        let Some(group) = at
+            .entry
+            .link()
+            .and_then(|link| self.links.groups.get_mut(&link))
+        else {
+            return false;
+        };
         let waits = group.last > at.number;
         if waits {
             group.waiting.push((Arc::clone(at.list), at.number));
@@ -86,22 +104,47 @@ impl<P: Peer> Generator<'_, P> {
 
     /// The content of a name has been asked for.
     pub(super) fn lead_soon(&mut self, at: At<'_>) {
-        if let Some(group) = at.entry.link().and_then(|link| self.links.groups.get_mut(&link)) {
+        if let Some(group) = at
+            .entry
+            .link()
+            .and_then(|link| self.links.groups.get_mut(&link))
+        {
             group.leader = Leader::UnderWay(at.number);
         }
     }
 
     /// A name is as it should be: the others can be linked to it.
     pub(super) fn lead(&mut self, at: At<'_>) -> Result<(), Error> {
-        let Some(group) = at.entry.link().and_then(|link| self.links.groups.get_mut(&link)) else { return Ok(()) };
+        let Some(group) = at
+            .entry
+            .link()
+            .and_then(|link| self.links.groups.get_mut(&link))
+        else {
+            return Ok(());
+        };
         let leading = self.destination.place(at.entry.path()).to_vec();
         let name = at.entry.name.to_vec();
-        group.leader = Leader::Ready { place: leading.clone(), name: name.clone() };
+        group.leader = Leader::Ready {
+            place: leading.clone(),
+            name: name.clone(),
+        };
         for (list, number) in std::mem::take(&mut group.waiting).into_iter().rev() {
-            let Some(entry) = list.get(number) else { continue };
+            let Some(entry) = list.get(number) else {
+                continue;
+            };
             let place = self.destination.place(entry.path());
             let now = self.look(entry, place).unwrap_or_default();
-            self.link(At { list: &list, number, entry }, place, now.as_ref(), &leading, &name)?;
+            self.link(
+                At {
+                    list: &list,
+                    number,
+                    entry,
+                },
+                place,
+                now.as_ref(),
+                &leading,
+                &name,
+            )?;
             self.count(number, -1);
         }
         Ok(())
@@ -118,17 +161,26 @@ impl<P: Peer> Generator<'_, P> {
 
     /// A name takes no part. If no other one is to come, one of those that wait must lead.
     pub(super) fn drop_out(&mut self, at: At<'_>, link: HardLink) -> Result<(), Error> {
-        let Some(group) = self.links.groups.get_mut(&link) else { return Ok(()) };
+        let Some(group) = self.links.groups.get_mut(&link) else {
+            return Ok(());
+        };
         let was_leader = matches!(group.leader, Leader::UnderWay(number) if number == at.number);
         if was_leader {
             group.leader = Leader::None;
         }
-        let is_last = matches!(group.leader, Leader::None) && (was_leader || group.last <= at.number);
-        let Some((list, number)) = group.waiting.pop_if(|_| is_last) else { return Ok(()) };
+        let is_last =
+            matches!(group.leader, Leader::None) && (was_leader || group.last <= at.number);
+        let Some((list, number)) = group.waiting.pop_if(|_| is_last) else {
+            return Ok(());
+        };
         // It leads now whatever else there may be.
         group.last = number;
         if let Some(entry) = list.get(number) {
-            self.entry(At { list: &list, number, entry })?;
+            self.entry(At {
+                list: &list,
+                number,
+                entry,
+            })?;
         }
         self.count(number, -1);
         Ok(())
@@ -143,7 +195,9 @@ impl<P: Peer> Generator<'_, P> {
         name: &[u8],
     ) -> Result<(), Error> {
         let linked = match self.destination.root() {
-            Some(root) if !self.is_in(&self.absent, leading) => root.lstat(rel(leading)).unwrap_or_default(),
+            Some(root) if !self.is_in(&self.absent, leading) => {
+                root.lstat(rel(leading)).unwrap_or_default()
+            }
             _ => None,
         };
         if let (Some(now), Some(linked)) = (now, &linked)
@@ -153,7 +207,10 @@ impl<P: Peer> Generator<'_, P> {
         }
         let flags = match now {
             Some(now) if now.kind.type_bits() == at.entry.file_type() => {
-                ItemFlags::LOCAL_CHANGE | self.attributes.differences(at.entry, now, ItemFlags::LOCAL_CHANGE)
+                ItemFlags::LOCAL_CHANGE
+                    | self
+                        .attributes
+                        .differences(at.entry, now, ItemFlags::LOCAL_CHANGE)
             }
             _ => ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW,
         };

@@ -12,14 +12,22 @@ use crate::report::sentence;
 use crate::scan::{is_unsafe, rel};
 
 impl<P: Peer> Generator<'_, P> {
-    pub(super) fn symlink(&mut self, at: At<'_>, place: &[u8], now: Option<Meta>) -> Result<(), Error> {
+    pub(super) fn symlink(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        now: Option<Meta>,
+    ) -> Result<(), Error> {
         let target = at.entry.target();
         if self.options.safe_links && is_unsafe(target, at.entry.path()) {
             self.skip(at.entry, Skip::UnsafeLink(target));
             return self.pass_over(at);
         }
         let is_same = now.as_ref().is_some_and(Meta::is_symlink)
-            && self.destination.root().is_some_and(|root| root.read_link(rel(place)).is_ok_and(|it| it == target));
+            && self
+                .destination
+                .root()
+                .is_some_and(|root| root.read_link(rel(place)).is_ok_and(|it| it == target));
         self.put(at, place, now, is_same, "symlink")
     }
 
@@ -30,11 +38,27 @@ impl<P: Peer> Generator<'_, P> {
                 || self.options.specials && entry.is_special())
     }
 
-    pub(super) fn node(&mut self, at: At<'_>, place: &[u8], now: Option<Meta>) -> Result<(), Error> {
+    pub(super) fn node(
+        &mut self,
+        at: At<'_>,
+        place: &[u8],
+        now: Option<Meta>,
+    ) -> Result<(), Error> {
         let is_same = now.as_ref().is_some_and(|now| {
-            now.kind.type_bits() == at.entry.file_type() && (at.entry.is_special() || now.rdev == at.entry.rdev())
+            now.kind.type_bits() == at.entry.file_type()
+                && (at.entry.is_special() || now.rdev == at.entry.rdev())
         });
-        self.put(at, place, now, is_same, if at.entry.is_device() { "device file" } else { "special file" })
+        self.put(
+            at,
+            place,
+            now,
+            is_same,
+            if at.entry.is_device() {
+                "device file"
+            } else {
+                "special file"
+            },
+        )
     }
 
     /// Makes what has no content, unless it is there.
@@ -59,7 +83,9 @@ impl<P: Peer> Generator<'_, P> {
         let mut flags = match &now {
             Some(now) if now.kind.type_bits() == entry.file_type() => {
                 let done = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
-                done | self.attributes.differences(entry, now, ItemFlags::LOCAL_CHANGE)
+                done | self
+                    .attributes
+                    .differences(entry, now, ItemFlags::LOCAL_CHANGE)
             }
             _ => ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW,
         };
@@ -96,10 +122,12 @@ impl<P: Peer> Generator<'_, P> {
             Some(kind) => root.mknod(rel(place), kind, 0o600, entry.rdev()),
         };
         let made = match make() {
-            Err(error) if error.vanished() && self.options.relative => match self.make_parents(place) {
-                Ok(()) => make(),
-                Err(_) => Err(error),
-            },
+            Err(error) if error.vanished() && self.options.relative => {
+                match self.make_parents(place) {
+                    Ok(()) => make(),
+                    Err(_) => Err(error),
+                }
+            }
             made => made,
         };
         if let Err(error) = made {
@@ -113,7 +141,10 @@ impl<P: Peer> Generator<'_, P> {
         }
         self.touch(parent(place));
         if let Ok(Some(made)) = root.lstat(rel(place)) {
-            let made = Meta { mode: self.initial_mode(entry, &made), ..made };
+            let made = Meta {
+                mode: self.initial_mode(entry, &made),
+                ..made
+            };
             self.set_new_attributes(place, entry, &made);
         }
         true
@@ -121,14 +152,21 @@ impl<P: Peer> Generator<'_, P> {
 
     /// The mode that counts as present when permissions are not kept: none, so that the wanted one is set.
     fn initial_mode(&self, entry: &Entry, made: &Meta) -> u32 {
-        if entry.is_symlink() { made.mode } else { NO_MODE }
+        if entry.is_symlink() {
+            made.mode
+        } else {
+            NO_MODE
+        }
     }
 
     /// Sets the attributes of something that was just made.
     fn set_new_attributes(&mut self, place: &[u8], entry: &Entry, made: &Meta) {
         let Some(root) = self.root() else { return };
         let (wanted, which) = self.attributes.of_new(entry, None);
-        let wanted = Meta { kind: made.kind, ..wanted };
+        let wanted = Meta {
+            kind: made.kind,
+            ..wanted
+        };
         if let Err(error) = root.set_meta(rel(place), &wanted, which, made) {
             let text = crate::attributes::failure_text(&error, &self.destination.quoted(place));
             self.report.failed(Role::Generator, text, error.cause());

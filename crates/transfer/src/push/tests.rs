@@ -47,16 +47,37 @@ impl Daemon {
         let began = Instant::now();
         let directory = tempfile::tempdir().unwrap();
         let source = Root::open(directory.path()).unwrap();
-        source.temp_file(Path::new("file")).unwrap().keep_as(&source, Path::new("file")).unwrap();
+        source
+            .temp_file(Path::new("file"))
+            .unwrap()
+            .keep_as(&source, Path::new("file"))
+            .unwrap();
         let item = |path: &str| {
             let meta = source.lstat(Path::new(path)).unwrap().unwrap();
-            Item { path: path.into(), meta, target: None }
+            Item {
+                path: path.into(),
+                meta,
+                target: None,
+            }
         };
-        let batch = Batch { items: vec![item(""), item("file")], ..Batch::default() };
-        let address: DaemonAddress = format!("rsync://127.0.0.1:{}/module", self.port).parse().unwrap();
-        let terms = Terms { patience: Some(PATIENCE), newest: Protocol::LATEST, cancel: Cancel::default() };
-        let result = Connection::open(&address, &Credentials::default(), &terms)
-            .and_then(|connection| connection.push(&source, &batch, &PushOptions::default(), &mut |_| {}).result);
+        let batch = Batch {
+            items: vec![item(""), item("file")],
+            ..Batch::default()
+        };
+        let address: DaemonAddress = format!("rsync://127.0.0.1:{}/module", self.port)
+            .parse()
+            .unwrap();
+        let terms = Terms {
+            patience: Some(PATIENCE),
+            newest: Protocol::LATEST,
+            cancel: Cancel::default(),
+        };
+        let result =
+            Connection::open(&address, &Credentials::default(), &terms).and_then(|connection| {
+                connection
+                    .push(&source, &batch, &PushOptions::default(), &mut |_| {})
+                    .result
+            });
         self.thread.join().unwrap();
         assert!(began.elapsed() < LIMIT);
         result
@@ -86,7 +107,10 @@ fn read_until(stream: &mut TcpStream, end: &[u8]) -> std::io::Result<()> {
 
 fn data(fill: impl FnOnce(&mut NdxWriter, &mut Vec<u8>)) -> Vec<u8> {
     let mut payload = Vec::new();
-    fill(&mut NdxWriter::new(Protocol::new(31).unwrap()), &mut payload);
+    fill(
+        &mut NdxWriter::new(Protocol::new(31).unwrap()),
+        &mut payload,
+    );
     let mut frame = Code::Data.header(payload.len()).to_vec();
     frame.append(&mut payload);
     frame
@@ -113,7 +137,9 @@ fn error_of(daemon: Daemon) -> Error {
 
 #[test]
 fn no_daemon_at_all() {
-    let error = error_of(Daemon::new(|stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n")));
+    let error = error_of(Daemon::new(|stream| {
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n")
+    }));
     assert!(matches!(error, Error::Greeting(_)), "{error}");
     let error = error_of(Daemon::new(|stream| stream.write_all(&[0xff; 100_000])));
     assert!(matches!(error, Error::Malformed(_)), "{error}");
@@ -174,9 +200,19 @@ fn a_request_for_the_content_of_a_directory() {
 
 #[test]
 fn sums_that_cannot_be() {
-    for head in [[-1, 700, 2, 0], [1, 0, 2, 0], [1, -5, 2, 0], [1, 1 << 30, 2, 0], [1, 700, 400, 0], [1, 700, 2, 701]] {
+    for head in [
+        [-1, 700, 2, 0],
+        [1, 0, 2, 0],
+        [1, -5, 2, 0],
+        [1, 1 << 30, 2, 0],
+        [1, 700, 400, 0],
+        [1, 700, 2, 701],
+    ] {
         let error = error_of(Daemon::sending(request(1, head)));
-        assert!(matches!(error, Error::Malformed(_) | Error::Forbidden(_)), "{head:?}: {error}");
+        assert!(
+            matches!(error, Error::Malformed(_) | Error::Forbidden(_)),
+            "{head:?}: {error}"
+        );
     }
 }
 
@@ -188,7 +224,12 @@ fn a_basis_of_two_thousand_million_blocks_that_never_come() {
 
 #[test]
 fn frames_that_no_peer_may_send() {
-    for frame in [[5, 0, 0, 200], [1, 0, 0, 7 + 42], [0xff, 0xff, 0, 7 + 3], [8, 0, 0, 7 + 100]] {
+    for frame in [
+        [5, 0, 0, 200],
+        [1, 0, 0, 7 + 42],
+        [0xff, 0xff, 0, 7 + 3],
+        [8, 0, 0, 7 + 100],
+    ] {
         let error = error_of(Daemon::sending(frame.to_vec()));
         assert!(matches!(error, Error::Malformed(_)), "{frame:?}: {error}");
     }
@@ -204,15 +245,24 @@ fn indexes_that_have_no_meaning_here() {
 
 #[test]
 fn last_words_and_an_exit_code() {
-    let mut frames = message(&Message::Text(wire::Severity::Error, b"ERROR: module is read only\n".to_vec()));
+    let mut frames = message(&Message::Text(
+        wire::Severity::Error,
+        b"ERROR: module is read only\n".to_vec(),
+    ));
     frames.extend(message(&Message::ErrorExit(Some(1))));
     let error = error_of(Daemon::sending(frames));
-    assert_eq!((error.to_string().as_str(), error.exit_code()), ("ERROR: module is read only", 1));
+    assert_eq!(
+        (error.to_string().as_str(), error.exit_code()),
+        ("ERROR: module is read only", 1)
+    );
 }
 
 #[test]
 fn last_words_before_a_plain_close() {
-    let words = message(&Message::Text(wire::Severity::Error, b"the disk is on fire\n".to_vec()));
+    let words = message(&Message::Text(
+        wire::Severity::Error,
+        b"the disk is on fire\n".to_vec(),
+    ));
     let error = error_of(Daemon::new(move |stream| {
         greet(stream)?;
         stream.write_all(&words)
@@ -225,9 +275,14 @@ fn acknowledgements_and_removals_that_nobody_asked_for() {
     let mut frames = Vec::new();
     for index in 0..50_000 {
         frames.extend(message(&Message::Success(index)));
-        frames.extend(message(&Message::Deleted { path: format!("{index}").into_bytes(), is_dir: false }));
+        frames.extend(message(&Message::Deleted {
+            path: format!("{index}").into_bytes(),
+            is_dir: false,
+        }));
     }
-    frames.extend(data(|ndx, out| (0..5).for_each(|_| ndx.write(out, Ndx::Done))));
+    frames.extend(data(|ndx, out| {
+        (0..5).for_each(|_| ndx.write(out, Ndx::Done))
+    }));
     let applied = Daemon::sending(frames).push().expect("rude, but complete");
     assert!(applied.removed.is_empty() && applied.acknowledged.is_none());
 }

@@ -30,7 +30,11 @@ impl<C: Catalogue> Sender<'_, C> {
         opened: Opened,
         basis: &Signature,
     ) -> Result<(), Error> {
-        let Opened { file, meta, in_place } = opened;
+        let Opened {
+            file,
+            meta,
+            in_place,
+        } = opened;
         let catalogue = &mut self.catalogue;
         let mut answer = Answer {
             stream: self.stream,
@@ -43,16 +47,33 @@ impl<C: Catalogue> Sender<'_, C> {
         let damage = match (append, basis.blocks().count()) {
             (Some((known, verifies)), _) => answer.tail(&file, meta.size, known, verifies)?,
             (None, 0) => answer.whole_file(&file, meta.size)?,
-            (None, _) => answer.delta(&file, meta.size, basis, &self.session.block_sum(), in_place)?,
+            (None, _) => {
+                answer.delta(&file, meta.size, basis, &self.session.block_sum(), in_place)?
+            }
         };
-        let Answer { sum, literal, matched, .. } = answer;
+        let Answer {
+            sum,
+            literal,
+            matched,
+            ..
+        } = answer;
         self.tokens.end_file(self.stream.out());
         let digest = sum.finish();
         // A wrong sum makes the receiver throw away what we could not read rightly.
-        let digest = if damage.is_some() { digest.spoiled() } else { digest };
+        let digest = if damage.is_some() {
+            digest.spoiled()
+        } else {
+            digest
+        };
         self.stream.out().extend_from_slice(&digest);
         self.stream.flush_if_large()?;
-        let sent = Sent { opened: meta, literal, matched, digest: digest.to_vec(), damage };
+        let sent = Sent {
+            opened: meta,
+            literal,
+            matched,
+            digest: digest.to_vec(),
+            damage,
+        };
         self.catalogue.sent(number, item, sent)
     }
 }
@@ -88,7 +109,13 @@ impl Answer<'_> {
     }
 
     /// Sends what comes after the receiver's `known` bytes.
-    fn tail(&mut self, mut file: &File, length: u64, known: u64, verifies: bool) -> Result<Option<io::Error>, Error> {
+    fn tail(
+        &mut self,
+        mut file: &File,
+        length: u64,
+        known: u64,
+        verifies: bool,
+    ) -> Result<Option<io::Error>, Error> {
         let known = known.min(length);
         if verifies {
             let mut data = vec![0; READ_SIZE];
@@ -119,7 +146,14 @@ impl Answer<'_> {
         in_place: bool,
     ) -> Result<Option<io::Error>, Error> {
         let mut source = |offset: u64, buffer: &mut [u8]| file.read_at(buffer, offset);
-        let outcome = delta::search(&mut source, length, &Index::new(basis), strong, in_place, self)?;
+        let outcome = delta::search(
+            &mut source,
+            length,
+            &Index::new(basis),
+            strong,
+            in_place,
+            self,
+        )?;
         Ok(outcome.damage)
     }
 
@@ -127,9 +161,14 @@ impl Answer<'_> {
     fn read_into_frame(&mut self, file: &mut impl Read, want: usize) -> io::Result<usize> {
         let out = self.stream.out();
         let start = out.len();
-        out.resize(start + want + want.div_ceil(LITERAL_MAX) * LITERAL_HEADER, 0);
+        out.resize(
+            start + want + want.div_ceil(LITERAL_MAX) * LITERAL_HEADER,
+            0,
+        );
         let literals = out[start..].chunks_mut(LITERAL_HEADER + LITERAL_MAX);
-        let mut slices: Vec<_> = literals.map(|literal| IoSliceMut::new(&mut literal[LITERAL_HEADER..])).collect();
+        let mut slices: Vec<_> = literals
+            .map(|literal| IoSliceMut::new(&mut literal[LITERAL_HEADER..]))
+            .collect();
         let read = uninterrupted(|| file.read_vectored(&mut slices));
         let count = *read.as_ref().unwrap_or(&0);
         out.truncate(start + count + count.div_ceil(LITERAL_MAX) * LITERAL_HEADER);

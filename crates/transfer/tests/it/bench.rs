@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::process::Command;
 use std::sync::Mutex;
 
+use driftless_transfer::{Direction, Event, Itemized, Options, Skip};
 use tempfile::TempDir;
 use testkit::{Aspects, Tree, compare, require_rsync};
-use driftless_transfer::{Direction, Event, Itemized, Options, Skip};
 use wire::{ItemFlags, Side};
 
 /// What a run said and came to.
@@ -50,25 +50,52 @@ impl Scenario<'_> {
             path
         };
         let sources: Vec<OsString> = sources.iter().map(|operand| whole(operand)).collect();
-        let code = engine(options, &sources, whole(target).as_ref(), &|event: Event<'_>| {
-            said.lock().unwrap().extend(line(&event).iter().flat_map(|lines| lines.lines()).map(str::to_owned));
-        });
-        let mut said = Said { lines: said.into_inner().unwrap(), code };
+        let code = engine(
+            options,
+            &sources,
+            whole(target).as_ref(),
+            &|event: Event<'_>| {
+                said.lock().unwrap().extend(
+                    line(&event)
+                        .iter()
+                        .flat_map(|lines| lines.lines())
+                        .map(str::to_owned),
+                );
+            },
+        );
+        let mut said = Said {
+            lines: said.into_inner().unwrap(),
+            code,
+        };
         let mut expected = expected;
         // Deletions and skips come from another process: their place among the others depends on timing.
         for said in [&mut said, &mut expected] {
-            said.lines.sort_by_key(|line| OF_THE_GENERATOR.iter().any(|start| line.starts_with(start)));
+            said.lines
+                .sort_by_key(|line| OF_THE_GENERATOR.iter().any(|start| line.starts_with(start)));
         }
         if !self.keeps_times() {
             // The letter for a time that is set to that of the run.
-            said.lines.iter_mut().filter(|line| line.as_bytes()[4] == b't').for_each(|line| line.replace_range(4..5, "T"));
+            said.lines
+                .iter_mut()
+                .filter(|line| line.as_bytes()[4] == b't')
+                .for_each(|line| line.replace_range(4..5, "T"));
         }
         assert_eq!(said, expected, "{name}: {}", self.words);
         for dir in ["from", "to"] {
-            let compared = compare(&theirs.path().join(dir), &ours.path().join(dir), &Aspects::exact());
-            let lines = compared.err().map_or(Vec::new(), |differences| differences.lines().to_vec());
+            let compared = compare(
+                &theirs.path().join(dir),
+                &ours.path().join(dir),
+                &Aspects::exact(),
+            );
+            let lines = compared
+                .err()
+                .map_or(Vec::new(), |differences| differences.lines().to_vec());
             let differences: Vec<_> = lines.iter().filter(|line| !is_of_this_run(line)).collect();
-            assert!(differences.is_empty(), "{name}: {}: {dir}\n{differences:#?}", self.words);
+            assert!(
+                differences.is_empty(),
+                "{name}: {}: {dir}\n{differences:#?}",
+                self.words
+            );
         }
     }
 
@@ -79,11 +106,18 @@ impl Scenario<'_> {
         engine: impl Fn(Options, &[OsString], &std::path::Path, &(dyn Fn(Event<'_>) + Sync)) -> i32,
     ) {
         let words = format!("{} --rsync-path={}", self.words, require_rsync().display());
-        Scenario { words: &words, ..*self }.run(name, engine);
+        Scenario {
+            words: &words,
+            ..*self
+        }
+        .run(name, engine);
     }
 
     fn keeps_times(&self) -> bool {
-        self.words.split(' ').next().is_some_and(|word| word.contains('a') || word.contains('t'))
+        self.words
+            .split(' ')
+            .next()
+            .is_some_and(|word| word.contains('a') || word.contains('t'))
     }
 
     fn sandbox(&self) -> TempDir {
@@ -91,36 +125,62 @@ impl Scenario<'_> {
         Tree::build(dir.path().join("from"), self.source);
         Tree::build(dir.path().join("to"), self.destination);
         // Times of the present second would count as equal to those that the run itself leaves.
-        let undated = ["(", "-type", "d", "-o", "-type", "l", "-o", "-type", "p", ")"];
+        let undated = [
+            "(", "-type", "d", "-o", "-type", "l", "-o", "-type", "p", ")",
+        ];
         let mut find = Command::new("find");
-        find.arg(dir.path()).args(undated).args(["-exec", "touch", "-h", "-d", "@5000", "{}", "+"]);
+        find.arg(dir.path())
+            .args(undated)
+            .args(["-exec", "touch", "-h", "-d", "@5000", "{}", "+"]);
         assert!(find.status().unwrap().success());
         dir
     }
 
     fn original(&self, sandbox: &TempDir) -> Said {
         let mut command = Command::new(require_rsync());
-        command.arg("-i").args(self.words.split(' ')).args(self.operands).current_dir(sandbox.path());
+        command
+            .arg("-i")
+            .args(self.words.split(' '))
+            .args(self.operands)
+            .current_dir(sandbox.path());
         // A remote shell that drops the host and starts in the same directory.
-        let shell = sandbox.path().parent().unwrap().join(format!("driftless-shell-{}", std::process::id()));
+        let shell = sandbox
+            .path()
+            .parent()
+            .unwrap()
+            .join(format!("driftless-shell-{}", std::process::id()));
         if self.operands.iter().any(|operand| operand.contains(':')) {
             SHELL.call_once(|| write_shell(&shell));
             command.env("RSYNC_RSH", &shell);
         }
         let output = command.output().unwrap();
-        let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-        Said { lines, code: output.status.code().unwrap() }
+        let lines = String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        Said {
+            lines,
+            code: output.status.code().unwrap(),
+        }
     }
 }
 
 static SHELL: std::sync::Once = std::sync::Once::new();
 
 fn write_shell(path: &std::path::Path) {
-    use std::os::unix::fs::OpenOptionsExt;
     use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o755).open(path).unwrap();
-    file.write_all(b"#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o755)
+        .open(path)
+        .unwrap();
+    file.write_all(b"#!/bin/sh\nshift\nexec sh -c \"$*\"\n")
+        .unwrap();
 }
 
 /// Lines whose place among the others depends on timing: another process says them, or what they wait for.
@@ -128,14 +188,24 @@ const OF_THE_GENERATOR: &[&str] = &["*deleting", "skipping ", "cannot delete", "
 
 /// A difference of two times that nobody kept.
 fn is_of_this_run(difference: &str) -> bool {
-    let numbers: Vec<f64> = difference.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
-    difference.contains(": mtime ") && numbers.len() == 2 && numbers.iter().all(|&time| time > 1_000_000_000.0)
+    let numbers: Vec<f64> = difference
+        .split([' ', ','])
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    difference.contains(": mtime ")
+        && numbers.len() == 2
+        && numbers.iter().all(|&time| time > 1_000_000_000.0)
 }
 
 /// A copy of a sandbox, to the last nanosecond.
 fn twin(sandbox: &TempDir) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let copied = Command::new("cp").arg("-a").arg(sandbox.path().join(".")).arg(dir.path()).status().unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.path().join("."))
+        .arg(dir.path())
+        .status()
+        .unwrap();
     assert!(copied.success());
     dir
 }
@@ -143,22 +213,34 @@ fn twin(sandbox: &TempDir) -> TempDir {
 /// What `-i` prints for an event.
 pub fn line(event: &Event<'_>) -> Option<String> {
     match event {
-        Event::Peer { severity: wire::Severity::Info, text: said } => Some(text(said).trim_end().to_owned()),
+        Event::Peer {
+            severity: wire::Severity::Info,
+            text: said,
+        } => Some(text(said).trim_end().to_owned()),
         Event::Itemized(item) if !item.unchanged => Some(itemized(item)),
         Event::Deleted { path, is_dir } => {
             let slash = if *is_dir { "/" } else { "" };
             Some(format!("*deleting   {}{slash}", text(path)))
         }
-        Event::Skipped { path, why: Skip::NonRegular, .. } => {
-            Some(format!("skipping non-regular file \"{}\"", text(path)))
-        }
-        Event::Skipped { path, why: Skip::NotEmpty, .. } => {
-            Some(format!("cannot delete non-empty directory: {}", text(path)))
-        }
-        Event::Skipped { path, why: Skip::Directory, .. } => Some(format!("skipping directory {}", text(path))),
-        Event::CreatedDestination { path, .. } => {
-            Some(format!("created directory to/{}", path.file_name()?.to_string_lossy()))
-        }
+        Event::Skipped {
+            path,
+            why: Skip::NonRegular,
+            ..
+        } => Some(format!("skipping non-regular file \"{}\"", text(path))),
+        Event::Skipped {
+            path,
+            why: Skip::NotEmpty,
+            ..
+        } => Some(format!("cannot delete non-empty directory: {}", text(path))),
+        Event::Skipped {
+            path,
+            why: Skip::Directory,
+            ..
+        } => Some(format!("skipping directory {}", text(path))),
+        Event::CreatedDestination { path, .. } => Some(format!(
+            "created directory to/{}",
+            path.file_name()?.to_string_lossy()
+        )),
         _ => None,
     }
 }
@@ -195,13 +277,22 @@ fn itemized(item: &Itemized<'_>) -> String {
             (ItemFlags::REPORT_ACL, 'a'),
             (ItemFlags::REPORT_XATTR, 'x'),
         ];
-        let shown = |(bit, letter): (ItemFlags, char)| if flags.contains(bit) { letter } else { '.' };
+        let shown =
+            |(bit, letter): (ItemFlags, char)| if flags.contains(bit) { letter } else { '.' };
         let all: String = bits.into_iter().map(shown).collect();
         let is_local = letters.starts_with(['.', 'h', 'c']);
-        if is_local && all.bytes().all(|byte| byte == b'.') { " ".repeat(9) } else { all }
+        if is_local && all.bytes().all(|byte| byte == b'.') {
+            " ".repeat(9)
+        } else {
+            all
+        }
     };
     letters.push_str(&attributes);
-    let slash = if kind == 0o040_000 && !item.entry.path.ends_with(b"/") { "/" } else { "" };
+    let slash = if kind == 0o040_000 && !item.entry.path.ends_with(b"/") {
+        "/"
+    } else {
+        ""
+    };
     let mut line = format!("{letters} {}{slash}", text(item.entry.path));
     if let Some(link) = item.link {
         line.push_str(&format!(" => {}", text(link)));

@@ -33,18 +33,34 @@ pub const DESTINATION: &str = "
 fn the_basics() {
     let archive = |options: &mut Options| *options = Options::archive(Side::Client);
     check("archive", SOURCE, "", "-a", &archive);
-    check("archive over an older version", SOURCE, DESTINATION, "-a", &archive);
-    check("recursion alone", SOURCE, DESTINATION, "-r", &|options| options.recursive = true);
+    check(
+        "archive over an older version",
+        SOURCE,
+        DESTINATION,
+        "-a",
+        &archive,
+    );
+    check("recursion alone", SOURCE, DESTINATION, "-r", &|options| {
+        options.recursive = true;
+    });
     check("times", SOURCE, DESTINATION, "-rt", &|options| {
         options.recursive = true;
         options.times = true;
     });
-    check("links and permissions", SOURCE, DESTINATION, "-rlp", &|options| {
-        options.recursive = true;
-        options.links = true;
-        options.perms = true;
+    check(
+        "links and permissions",
+        SOURCE,
+        DESTINATION,
+        "-rlp",
+        &|options| {
+            options.recursive = true;
+            options.links = true;
+            options.perms = true;
+        },
+    );
+    check("dirs", SOURCE, DESTINATION, "-d", &|options| {
+        options.dirs = true;
     });
-    check("dirs", SOURCE, DESTINATION, "-d", &|options| options.dirs = true);
     check("dry run", SOURCE, DESTINATION, "-an", &|options| {
         archive(options);
         options.dry_run = true;
@@ -53,14 +69,26 @@ fn the_basics() {
         archive(options);
         options.checksum = true;
     });
-    check("whole file in place", SOURCE, DESTINATION, "-a --inplace", &|options| {
-        archive(options);
-        options.inplace = true;
-    });
-    check("no directory times", SOURCE, DESTINATION, "-aO", &|options| {
-        archive(options);
-        options.omit_dir_times = true;
-    });
+    check(
+        "whole file in place",
+        SOURCE,
+        DESTINATION,
+        "-a --inplace",
+        &|options| {
+            archive(options);
+            options.inplace = true;
+        },
+    );
+    check(
+        "no directory times",
+        SOURCE,
+        DESTINATION,
+        "-aO",
+        &|options| {
+            archive(options);
+            options.omit_dir_times = true;
+        },
+    );
 }
 
 #[test]
@@ -76,24 +104,46 @@ fn deletion() {
             options.delete = Some(when);
         });
     }
-    check("a limit", SOURCE, DESTINATION, "-a --delete --max-delete=2", &|options| {
-        *options = Options::archive(Side::Client);
-        options.delete = Some(DeleteWhen::During);
-        options.max_delete = Some(2);
-    });
-    check("protected names", SOURCE, DESTINATION, "-a --delete --exclude=*.o --exclude=h", &|options| {
-        *options = Options::archive(Side::Client);
-        options.delete = Some(DeleteWhen::During);
-        options.rules.exclude(b"*.o").unwrap();
-        options.rules.exclude(b"h").unwrap();
-    });
-    check("a dry run", SOURCE, DESTINATION, "-an --delete", &|options| {
-        *options = Options::archive(Side::Client);
-        options.delete = Some(DeleteWhen::During);
-        options.dry_run = true;
-    });
+    check(
+        "a limit",
+        SOURCE,
+        DESTINATION,
+        "-a --delete --max-delete=2",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.delete = Some(DeleteWhen::During);
+            options.max_delete = Some(2);
+        },
+    );
+    check(
+        "protected names",
+        SOURCE,
+        DESTINATION,
+        "-a --delete --exclude=*.o --exclude=h",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.delete = Some(DeleteWhen::During);
+            options.rules.exclude(b"*.o").unwrap();
+            options.rules.exclude(b"h").unwrap();
+        },
+    );
+    check(
+        "a dry run",
+        SOURCE,
+        DESTINATION,
+        "-an --delete",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.delete = Some(DeleteWhen::During);
+            options.dry_run = true;
+        },
+    );
     let deep = "f gone/f\nf gone/g/h\nf gone/g/k/h\nf gone/g/k/z";
-    for words in ["-a --delete --exclude=h", "-an --delete --exclude=h", "-a --delete --max-delete=1 --exclude=h"] {
+    for words in [
+        "-a --delete --exclude=h",
+        "-an --delete --exclude=h",
+        "-a --delete --max-delete=1 --exclude=h",
+    ] {
         check("deep", "f a mtime=4", deep, words, &|options| {
             *options = Options::archive(Side::Client);
             options.delete = Some(DeleteWhen::During);
@@ -102,11 +152,20 @@ fn deletion() {
             options.rules.exclude(b"h").unwrap();
         });
     }
-    check("backups", SOURCE, DESTINATION, "-ab --delete --backup-dir=../to/kept --suffix=.1", &|options| {
-        *options = Options::archive(Side::Client);
-        options.delete = Some(DeleteWhen::During);
-        options.backup = Some(Backup { dir: Some("../to/kept".into()), suffix: b".1".to_vec() });
-    });
+    check(
+        "backups",
+        SOURCE,
+        DESTINATION,
+        "-ab --delete --backup-dir=../to/kept --suffix=.1",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.delete = Some(DeleteWhen::During);
+            options.backup = Some(Backup {
+                dir: Some("../to/kept".into()),
+                suffix: b".1".to_vec(),
+            });
+        },
+    );
 }
 
 #[test]
@@ -117,9 +176,23 @@ fn hard_links() {
         options.hard_links = true;
     };
     check("new", source, "", "-aH", &links);
-    check("one of them is there", source, "f b 10 mtime=5\nf e 1 mtime=4\nf f 1 mtime=3", "-aH", &links);
-    check("linked otherwise", source, "f e 10 mtime=5\nh a e\nh b e", "-aH", &links);
-    check("without the option", source, "", "-a", &|options| *options = Options::archive(Side::Client));
+    check(
+        "one of them is there",
+        source,
+        "f b 10 mtime=5\nf e 1 mtime=4\nf f 1 mtime=3",
+        "-aH",
+        &links,
+    );
+    check(
+        "linked otherwise",
+        source,
+        "f e 10 mtime=5\nh a e\nh b e",
+        "-aH",
+        &links,
+    );
+    check("without the option", source, "", "-a", &|options| {
+        *options = Options::archive(Side::Client);
+    });
 }
 
 #[test]
@@ -130,37 +203,68 @@ fn what_is_left_alone() {
         *options = Options::archive(Side::Client);
         options.update = true;
     });
-    check("existing", source, destination, "-a --existing", &|options| {
-        *options = Options::archive(Side::Client);
-        options.existing_only = true;
-    });
-    check("not existing", source, destination, "-a --ignore-existing", &|options| {
-        *options = Options::archive(Side::Client);
-        options.ignore_existing = true;
-    });
-    check("sizes", source, destination, "-a --max-size=100 --min-size=5", &|options| {
-        *options = Options::archive(Side::Client);
-        options.max_size = Some(100);
-        options.min_size = Some(5);
-    });
-    check("size only", source, destination, "-a --size-only", &|options| {
-        *options = Options::archive(Side::Client);
-        options.size_only = true;
-    });
+    check(
+        "existing",
+        source,
+        destination,
+        "-a --existing",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.existing_only = true;
+        },
+    );
+    check(
+        "not existing",
+        source,
+        destination,
+        "-a --ignore-existing",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.ignore_existing = true;
+        },
+    );
+    check(
+        "sizes",
+        source,
+        destination,
+        "-a --max-size=100 --min-size=5",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.max_size = Some(100);
+            options.min_size = Some(5);
+        },
+    );
+    check(
+        "size only",
+        source,
+        destination,
+        "-a --size-only",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.size_only = true;
+        },
+    );
     check("nothing", source, destination, "-aI", &|options| {
         *options = Options::archive(Side::Client);
         options.ignore_times = true;
     });
-    check("append", "f a 100 mtime=9\nf b 10 mtime=9", "f a 100 mtime=1\nf b 20 mtime=9", "-a --append", &|options| {
-        *options = Options::archive(Side::Client);
-        options.append = Some(Append::Blindly);
-        options.inplace = true;
-    });
+    check(
+        "append",
+        "f a 100 mtime=9\nf b 10 mtime=9",
+        "f a 100 mtime=1\nf b 20 mtime=9",
+        "-a --append",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.append = Some(Append::Blindly);
+            options.inplace = true;
+        },
+    );
 }
 
 #[test]
 fn alternates() {
-    let source = "f same 10 mtime=5\nf mode 10 mtime=5 mode=0600\nf d/other 20 mtime=6\nl link -> x";
+    let source =
+        "f same 10 mtime=5\nf mode 10 mtime=5 mode=0600\nf d/other 20 mtime=6\nl link -> x";
     // A directory beside the destination would not be in the comparison; one in it is.
     let destination = "f old/same 10 mtime=5\nf old/mode 10 mtime=5 mode=0644\nf old/d/other 1 mtime=6\nl old/link -> x";
     for (option, use_as) in [
@@ -173,7 +277,10 @@ fn alternates() {
             *options = Options::archive(Side::Client);
             options.omit_dir_times = true;
             options.omit_link_times = true;
-            options.alternates = Some(Alternates { use_as, dirs: vec!["old".into()] });
+            options.alternates = Some(Alternates {
+                use_as,
+                dirs: vec!["old".into()],
+            });
         });
     }
 }
@@ -191,7 +298,13 @@ fn operands() {
         &["from/d", "to/new"],
         &["from/d/e/", "to/new/"],
     ] {
-        let scenario = Scenario { source: SOURCE, destination: DESTINATION, words: "-a", options: &archive, operands };
+        let scenario = Scenario {
+            source: SOURCE,
+            destination: DESTINATION,
+            words: "-a",
+            options: &archive,
+            operands,
+        };
         scenario.run(&operands.join(" "), copied);
     }
 }
@@ -200,32 +313,59 @@ fn operands() {
 fn other_rules() {
     check("backups beside", SOURCE, DESTINATION, "-ab", &|options| {
         *options = Options::archive(Side::Client);
-        options.backup = Some(Backup { dir: None, suffix: b"~".to_vec() });
+        options.backup = Some(Backup {
+            dir: None,
+            suffix: b"~".to_vec(),
+        });
     });
-    check("delayed", SOURCE, DESTINATION, "-a --delay-updates", &|options| {
-        *options = Options::archive(Side::Client);
-        options.delay_updates = true;
-        options.partial = true;
-        options.partial_dir = Some(".~tmp~".into());
-    });
-    check("moved", SOURCE, DESTINATION, "-a --remove-source-files", &|options| {
-        *options = Options::archive(Side::Client);
-        options.remove_source = RemoveSource::All;
-    });
-    check("changed modes", SOURCE, DESTINATION, "-a --chmod=Dg+s,Fgo=r", &|options| {
-        *options = Options::archive(Side::Client);
-        options.chmod.add(b"Dg+s,Fgo=r").unwrap();
-    });
+    check(
+        "delayed",
+        SOURCE,
+        DESTINATION,
+        "-a --delay-updates",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.delay_updates = true;
+            options.partial = true;
+            options.partial_dir = Some(".~tmp~".into());
+        },
+    );
+    check(
+        "moved",
+        SOURCE,
+        DESTINATION,
+        "-a --remove-source-files",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.remove_source = RemoveSource::All;
+        },
+    );
+    check(
+        "changed modes",
+        SOURCE,
+        DESTINATION,
+        "-a --chmod=Dg+s,Fgo=r",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.chmod.add(b"Dg+s,Fgo=r").unwrap();
+        },
+    );
     check("followed links", SOURCE, DESTINATION, "-aL", &|options| {
         *options = Options::archive(Side::Client);
         options.copy_links = true;
     });
-    check("pruned", SOURCE, DESTINATION, "-am --exclude=c --exclude=same", &|options| {
-        *options = Options::archive(Side::Client);
-        options.prune_empty_dirs = true;
-        options.rules.exclude(b"c").unwrap();
-        options.rules.exclude(b"same").unwrap();
-    });
+    check(
+        "pruned",
+        SOURCE,
+        DESTINATION,
+        "-am --exclude=c --exclude=same",
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.prune_empty_dirs = true;
+            options.rules.exclude(b"c").unwrap();
+            options.rules.exclude(b"same").unwrap();
+        },
+    );
     check("sparse", "f a 300000 mtime=4\nf b", "", "-aS", &|options| {
         *options = Options::archive(Side::Client);
         options.sparse = true;
@@ -233,7 +373,13 @@ fn other_rules() {
 }
 
 fn check(name: &str, source: &str, destination: &str, words: &str, options: &dyn Fn(&mut Options)) {
-    let scenario = Scenario { source, destination, words, options, operands: &["from/", "to/"] };
+    let scenario = Scenario {
+        source,
+        destination,
+        words,
+        options,
+        operands: &["from/", "to/"],
+    };
     scenario.run(name, copied);
 }
 
@@ -243,7 +389,9 @@ fn copied(
     destination: &std::path::Path,
     events: &(dyn Fn(Event<'_>) + Sync),
 ) -> i32 {
-    match local_copy(options, sources, Some(destination), &|event: Event<'_>| events(event)) {
+    match local_copy(options, sources, Some(destination), &|event: Event<'_>| {
+        events(event);
+    }) {
         Ok(outcome) => i32::from(outcome.exit_code()),
         Err(error) => i32::from(error.exit_code()),
     }

@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use driftless_transfer::{AlternateUse, Alternates, Backup, Cancel, Client, DeleteWhen, Event, Link, Options, RemoveSource};
+use driftless_transfer::{
+    AlternateUse, Alternates, Backup, Cancel, Client, DeleteWhen, Event, Link, Options,
+    RemoveSource,
+};
 use testkit::require_rsync;
 use wire::{Protocol, Side};
 
@@ -16,20 +19,50 @@ fn the_basics() {
     let archive = |options: &mut Options| *options = Options::archive(Side::Client);
     for protocol in [32, 31, 30, 29] {
         check("archive", SOURCE, "", "-a", protocol, &archive);
-        check("archive over an older version", SOURCE, DESTINATION, "-a", protocol, &archive);
-        check("checksum", SOURCE, DESTINATION, "-ac", protocol, &|options| {
-            archive(options);
-            options.checksum = true;
+        check(
+            "archive over an older version",
+            SOURCE,
+            DESTINATION,
+            "-a",
+            protocol,
+            &archive,
+        );
+        check(
+            "checksum",
+            SOURCE,
+            DESTINATION,
+            "-ac",
+            protocol,
+            &|options| {
+                archive(options);
+                options.checksum = true;
+            },
+        );
+        check(
+            "in place",
+            SOURCE,
+            DESTINATION,
+            "-a --inplace",
+            protocol,
+            &|options| {
+                archive(options);
+                options.inplace = true;
+            },
+        );
+        check(
+            "dry run",
+            SOURCE,
+            DESTINATION,
+            "-an",
+            protocol,
+            &|options| {
+                archive(options);
+                options.dry_run = true;
+            },
+        );
+        check("dirs", SOURCE, DESTINATION, "-d", protocol, &|options| {
+            options.dirs = true;
         });
-        check("in place", SOURCE, DESTINATION, "-a --inplace", protocol, &|options| {
-            archive(options);
-            options.inplace = true;
-        });
-        check("dry run", SOURCE, DESTINATION, "-an", protocol, &|options| {
-            archive(options);
-            options.dry_run = true;
-        });
-        check("dirs", SOURCE, DESTINATION, "-d", protocol, &|options| options.dirs = true);
     }
 }
 
@@ -59,37 +92,86 @@ fn further_options() {
             *options = Options::archive(Side::Client);
             options.hard_links = true;
         });
-        check("some links", links, "f b 10 mtime=5\nf e 1 mtime=4", "-aH", protocol, &|options| {
-            *options = Options::archive(Side::Client);
-            options.hard_links = true;
-        });
-        check("backups", SOURCE, DESTINATION, "-ab", protocol, &|options| {
-            *options = Options::archive(Side::Client);
-            options.backup = Some(Backup { dir: None, suffix: b"~".to_vec() });
-        });
-        check("delayed", SOURCE, DESTINATION, "-a --delay-updates", protocol, &|options| {
-            *options = Options::archive(Side::Client);
-            options.delay_updates = true;
-            options.partial = true;
-            options.partial_dir = Some(".~tmp~".into());
-        });
-        check("moved", SOURCE, DESTINATION, "-a --remove-source-files", protocol, &|options| {
-            *options = Options::archive(Side::Client);
-            options.remove_source = RemoveSource::All;
-        });
-        check("sparse", "f a 300000 mtime=4\nf b", "f a 200000", "-aS", protocol, &|options| {
-            *options = Options::archive(Side::Client);
-            options.sparse = true;
-        });
+        check(
+            "some links",
+            links,
+            "f b 10 mtime=5\nf e 1 mtime=4",
+            "-aH",
+            protocol,
+            &|options| {
+                *options = Options::archive(Side::Client);
+                options.hard_links = true;
+            },
+        );
+        check(
+            "backups",
+            SOURCE,
+            DESTINATION,
+            "-ab",
+            protocol,
+            &|options| {
+                *options = Options::archive(Side::Client);
+                options.backup = Some(Backup {
+                    dir: None,
+                    suffix: b"~".to_vec(),
+                });
+            },
+        );
+        check(
+            "delayed",
+            SOURCE,
+            DESTINATION,
+            "-a --delay-updates",
+            protocol,
+            &|options| {
+                *options = Options::archive(Side::Client);
+                options.delay_updates = true;
+                options.partial = true;
+                options.partial_dir = Some(".~tmp~".into());
+            },
+        );
+        check(
+            "moved",
+            SOURCE,
+            DESTINATION,
+            "-a --remove-source-files",
+            protocol,
+            &|options| {
+                *options = Options::archive(Side::Client);
+                options.remove_source = RemoveSource::All;
+            },
+        );
+        check(
+            "sparse",
+            "f a 300000 mtime=4\nf b",
+            "f a 200000",
+            "-aS",
+            protocol,
+            &|options| {
+                *options = Options::archive(Side::Client);
+                options.sparse = true;
+            },
+        );
     }
-    let source = "f same 10 mtime=5\nf mode 10 mtime=5 mode=0600\nf d/other 20 mtime=6\nl link -> x";
+    let source =
+        "f same 10 mtime=5\nf mode 10 mtime=5 mode=0600\nf d/other 20 mtime=6\nl link -> x";
     let destination = "f old/same 10 mtime=5\nf old/mode 10 mtime=5 mode=0644\nf old/d/other 1 mtime=6\nl old/link -> x";
-    check("link-dest", source, destination, "-aO --omit-link-times --link-dest=old", 32, &|options| {
-        *options = Options::archive(Side::Client);
-        options.omit_dir_times = true;
-        options.omit_link_times = true;
-        options.alternates = Some(Alternates { use_as: AlternateUse::Link, dirs: vec!["old".into()] });
-    });
+    check(
+        "link-dest",
+        source,
+        destination,
+        "-aO --omit-link-times --link-dest=old",
+        32,
+        &|options| {
+            *options = Options::archive(Side::Client);
+            options.omit_dir_times = true;
+            options.omit_link_times = true;
+            options.alternates = Some(Alternates {
+                use_as: AlternateUse::Link,
+                dirs: vec!["old".into()],
+            });
+        },
+    );
 }
 
 /// A pull is compared with a pull of the original through a shell that stays on this machine.
@@ -103,8 +185,16 @@ fn check(
 ) {
     let words = format!("{words} --protocol={protocol}");
     let operands = ["host:from/", "to/"];
-    let scenario = Scenario { source, destination, words: &words, options, operands: &operands };
-    scenario.run_remote(name, |options, sources, target, events| pull(options, sources, target, protocol, events));
+    let scenario = Scenario {
+        source,
+        destination,
+        words: &words,
+        options,
+        operands: &operands,
+    };
+    scenario.run_remote(name, |options, sources, target, events| {
+        pull(options, sources, target, protocol, events)
+    });
 }
 
 fn pull(
@@ -119,7 +209,9 @@ fn pull(
     let mut server = server(&options, &info.to_argument(), &["--sender"], sources, true);
     let asked = vec![b"from/".to_vec()];
     let client = Client::over_shell(link(&mut server), &options, &info, false).unwrap();
-    let outcome = client.receive(options, &asked, Some(target), &|event: Event<'_>| events(event));
+    let outcome = client.receive(options, &asked, Some(target), &|event: Event<'_>| {
+        events(event);
+    });
     let status = server.wait().unwrap();
     let code = match outcome {
         Ok(outcome) => i32::from(outcome.exit_code()),
@@ -130,12 +222,21 @@ fn pull(
 
 /// A link over the pipes of a program.
 pub fn link(program: &mut Child) -> Link {
-    let (output, input) = (program.stdout.take().unwrap(), program.stdin.take().unwrap());
+    let (output, input) = (
+        program.stdout.take().unwrap(),
+        program.stdin.take().unwrap(),
+    );
     Link::over_pipes(output.into(), input.into(), Cancel::default()).unwrap()
 }
 
 /// The original, started as its client would.
-pub fn server(options: &Options, info: &[u8], words: &[&str], operands: &[OsString], sends: bool) -> Child {
+pub fn server(
+    options: &Options,
+    info: &[u8],
+    words: &[&str],
+    operands: &[OsString],
+    sends: bool,
+) -> Child {
     let mut letters = String::from("-");
     for (is_on, letter) in [
         (options.dry_run, 'n'),
@@ -155,7 +256,11 @@ pub fn server(options: &Options, info: &[u8], words: &[&str], operands: &[OsStri
     letters.push('e');
     letters.push_str(std::str::from_utf8(info).unwrap());
     let mut command = Command::new(require_rsync());
-    command.arg("--server").args(words.iter().filter(|_| sends)).arg(&letters).args(words.iter().filter(|_| !sends));
+    command
+        .arg("--server")
+        .args(words.iter().filter(|_| sends))
+        .arg(&letters)
+        .args(words.iter().filter(|_| !sends));
     if options.remove_source == RemoveSource::All {
         command.arg("--remove-source-files");
     }
@@ -163,5 +268,9 @@ pub fn server(options: &Options, info: &[u8], words: &[&str], operands: &[OsStri
         command.arg("--inplace");
     }
     command.arg(".").args(operands);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }

@@ -29,37 +29,91 @@ fn clients_pull_from_us() {
 
 fn all(protocol: u8, operands: &[&str]) {
     let archive = |options: &mut Options| *options = Options::archive(Side::Server);
-    let check = |name: &str, source: &str, destination: &str, words: &str, options: &dyn Fn(&mut Options)| {
-        check(name, source, destination, words, protocol, operands, options);
+    let check = |name: &str,
+                 source: &str,
+                 destination: &str,
+                 words: &str,
+                 options: &dyn Fn(&mut Options)| {
+        check(
+            name,
+            source,
+            destination,
+            words,
+            protocol,
+            operands,
+            options,
+        );
     };
     check("archive", SOURCE, "", "-a", &archive);
-    check("archive over an older version", SOURCE, DESTINATION, "-a", &archive);
-    check("checksum", SOURCE, DESTINATION, "-ac", &|options: &mut Options| {
-        archive(options);
-        options.checksum = true;
-    });
-    check("dry run", SOURCE, DESTINATION, "-an", &|options: &mut Options| {
-        archive(options);
-        options.dry_run = true;
-    });
-    check("delete", SOURCE, DESTINATION, "-a --delete", &|options: &mut Options| {
-        archive(options);
-        options.delete = Some(DeleteWhen::Auto);
-    });
-    check("delete after", SOURCE, DESTINATION, "-a --delete-after --exclude=*.o", &|options: &mut Options| {
-        archive(options);
-        options.delete = Some(DeleteWhen::After);
-    });
-    check("moved", SOURCE, DESTINATION, "-a --remove-source-files", &|options: &mut Options| {
-        archive(options);
-        options.remove_source = RemoveSource::All;
-    });
+    check(
+        "archive over an older version",
+        SOURCE,
+        DESTINATION,
+        "-a",
+        &archive,
+    );
+    check(
+        "checksum",
+        SOURCE,
+        DESTINATION,
+        "-ac",
+        &|options: &mut Options| {
+            archive(options);
+            options.checksum = true;
+        },
+    );
+    check(
+        "dry run",
+        SOURCE,
+        DESTINATION,
+        "-an",
+        &|options: &mut Options| {
+            archive(options);
+            options.dry_run = true;
+        },
+    );
+    check(
+        "delete",
+        SOURCE,
+        DESTINATION,
+        "-a --delete",
+        &|options: &mut Options| {
+            archive(options);
+            options.delete = Some(DeleteWhen::Auto);
+        },
+    );
+    check(
+        "delete after",
+        SOURCE,
+        DESTINATION,
+        "-a --delete-after --exclude=*.o",
+        &|options: &mut Options| {
+            archive(options);
+            options.delete = Some(DeleteWhen::After);
+        },
+    );
+    check(
+        "moved",
+        SOURCE,
+        DESTINATION,
+        "-a --remove-source-files",
+        &|options: &mut Options| {
+            archive(options);
+            options.remove_source = RemoveSource::All;
+        },
+    );
     let links = "f a 10 mtime=5\nh b a\nh d/c a\nf e 5 mtime=6\nh f e\np q\nh r q";
     check("links", links, "", "-aH", &|options: &mut Options| {
         archive(options);
         options.hard_links = true;
     });
-    check("deltas", "f a 300000 mtime=4\nf d/b\nf d/e/f/g 3", "f a 200000", "-a", &archive);
+    check(
+        "deltas",
+        "f a 300000 mtime=4\nf d/b\nf d/e/f/g 3",
+        "f a 200000",
+        "-a",
+        &archive,
+    );
 }
 
 fn check(
@@ -72,7 +126,13 @@ fn check(
     options: &dyn Fn(&mut Options),
 ) {
     let words = format!("{words} --protocol={protocol}");
-    let scenario = Scenario { source, destination, words: &words, options, operands };
+    let scenario = Scenario {
+        source,
+        destination,
+        words: &words,
+        options,
+        operands,
+    };
     scenario.run_remote(name, |options, sources, target, events| {
         serve(options, &words, operands, &sources[0], target, events)
     });
@@ -87,8 +147,18 @@ fn serve(
     events: &(dyn Fn(Event<'_>) + Sync),
 ) -> i32 {
     let dir = tempfile::tempdir().unwrap();
-    let (up, down, arguments) = (dir.path().join("up"), dir.path().join("down"), dir.path().join("arguments"));
-    assert!(Command::new("mkfifo").args([&up, &down]).status().unwrap().success());
+    let (up, down, arguments) = (
+        dir.path().join("up"),
+        dir.path().join("down"),
+        dir.path().join("arguments"),
+    );
+    assert!(
+        Command::new("mkfifo")
+            .args([&up, &down])
+            .status()
+            .unwrap()
+            .success()
+    );
     // The shell of the client: it runs nothing, and joins the client to us.
     let shell = dir.path().join("shell.sh");
     let script = format!(
@@ -97,10 +167,16 @@ fn serve(
         u = up.display(),
         d = down.display()
     );
-    File::create(&shell).unwrap().write_all(script.as_bytes()).unwrap();
+    File::create(&shell)
+        .unwrap()
+        .write_all(script.as_bytes())
+        .unwrap();
     let sends = operands[0].starts_with("host:");
     let mut command = Command::new(require_rsync());
-    command.arg("-i").args(words.split(' ')).arg(format!("--rsh=sh {}", shell.display()));
+    command
+        .arg("-i")
+        .args(words.split(' '))
+        .arg(format!("--rsh=sh {}", shell.display()));
     match sends {
         true => command.arg("host:x/").arg(target),
         false => command.arg(source).arg("host:x/"),
@@ -109,8 +185,12 @@ fn serve(
     let input = File::open(&up).unwrap();
     let output = OpenOptions::new().write(true).open(&down).unwrap();
     let said = std::fs::read_to_string(&arguments).unwrap();
-    let letters = said.split(' ').find(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('e'));
-    let info = letters.and_then(|letters| letters.split_once('e')).map_or("", |(_, info)| info);
+    let letters = said
+        .split(' ')
+        .find(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('e'));
+    let info = letters
+        .and_then(|letters| letters.split_once('e'))
+        .map_or("", |(_, info)| info);
     let info = ClientInfo::parse(info.as_bytes());
     let link = Link::over_pipes(input.into(), output.into(), Cancel::default()).unwrap();
     let server = Server::over_shell(link, &options, &info, sends).unwrap();
@@ -126,9 +206,17 @@ fn serve(
     };
     let outcome = outcome.unwrap();
     let mut text = String::new();
-    client.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    client
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     for line in text.lines() {
-        events(Event::Peer { severity: Severity::Info, text: line.as_bytes() });
+        events(Event::Peer {
+            severity: Severity::Info,
+            text: line.as_bytes(),
+        });
     }
     let code = client.wait().unwrap().code().unwrap_or(99);
     code.max(i32::from(outcome.exit_code()))

@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 /// The paths that a consumer of the stream has been told to look at.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     paths: BTreeSet<PathBuf>,
     /// Looked at when told, as a consumer does: what was there at that time.
     found: BTreeSet<PathBuf>,
-    changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Told {
@@ -83,7 +83,7 @@ pub(crate) fn may_use_fanotify() -> bool {
 }
 
 /// Receives until `enough` or for ten seconds.
-fn until(
+pub(crate) fn until(
     root: &Path,
     changes: &Receiver<Vec<Change>>,
     told: &mut Told,

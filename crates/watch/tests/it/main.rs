@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod live;
+mod mounted;
 mod original;
 mod stress;
 mod tools;
