@@ -1,10 +1,10 @@
 //! The user's end of a session with another machine.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,22 +16,16 @@ use wire::ClientInfo;
 use crate::exit::Exit;
 use crate::host::{Access, Host, Route};
 use crate::output::{Now, strerror};
-use crate::run::{Lines, Run, Sink, missing, umask};
+use crate::remote_shell::{self, Shell};
+use crate::run::{Lines, Run, Sink, missing};
 use crate::server_args::{self, ServerArgs};
 use crate::stop::{Stop, shown};
-use crate::{engine, password, remote_shell};
+use crate::{engine, password};
 
 impl Run<'_> {
     /// A transfer or a listing with `host` at the other end.
-    pub(crate) fn remote(&self, host: &Host) -> Result<Exit, Stop> {
+    pub(crate) fn remote(&self, host: &Host, options: Options) -> Result<Exit, Stop> {
         let start = Instant::now();
-        let options = engine::options(
-            &self.meant,
-            self.env,
-            self.we_receive(),
-            umask(),
-            &self.cancel,
-        )?;
         let server = ServerArgs::new(&self.meant);
         match host.access {
             Access::Shell => self.over_shell(host, &server, options, start),
@@ -50,8 +44,8 @@ impl Run<'_> {
         start: Instant,
     ) -> Result<Exit, Stop> {
         let words = remote_shell::command(&self.meant, host, &server.words, self.env)?;
-        let mut child =
-            remote_shell::spawn(&words, host, self.meant.said.port, self.env).map_err(|cause| {
+        let shell =
+            remote_shell::spawn(&words, host, &self.meant.said, self.env).map_err(|cause| {
                 let (role, cause) = (self.role(), strerror(&cause));
                 let program = words.first().map_or(String::new(), |word| shown(word));
                 Stop::Refuse(
@@ -63,30 +57,33 @@ impl Run<'_> {
         self.tell_command(host, &words, &mut printer);
         let lines = Mutex::new(printer);
         self.heed_signals();
-        let result = self.shell_session(&mut child, server, options, &lines);
+        let Shell {
+            mut child,
+            input,
+            output,
+        } = shell;
+        let result = self.shell_session(input, output, server, options, &lines);
         let status = child.wait().ok().map_or(0, exit_status);
         Ok(self.close(lines, result, start, Some(status)))
     }
 
     fn shell_session(
         &self,
-        child: &mut Child,
+        input: PipeReader,
+        mut output: PipeWriter,
         server: &ServerArgs,
         options: Options,
         lines: &Mutex<Lines>,
     ) -> Result<Outcome, Error> {
-        let no_pipe = || Error::Socket(io::ErrorKind::BrokenPipe.into());
-        let mut stdin = child.stdin.take().ok_or_else(no_pipe)?;
-        let stdout = child.stdout.take().ok_or_else(no_pipe)?;
         if let Some(secluded) = &server.secluded {
             let mut block = Vec::new();
             wire::put_secluded(&mut block, secluded)
                 .map_err(|error| Error::Usage(error.to_string()))?;
-            stdin.write_all(&block).map_err(Error::Socket)?;
+            output.write_all(&block).map_err(Error::Socket)?;
         }
         let link = Link::over_pipes(
-            OwnedFd::from(stdout),
-            OwnedFd::from(stdin),
+            OwnedFd::from(input),
+            OwnedFd::from(output),
             self.cancel.clone(),
         )?;
         let client = Client::over_shell(link, &options, &self.info(), !self.we_receive())?;

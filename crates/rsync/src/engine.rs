@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::given::{BasisKind, SourceRemoval, Super};
 use crate::meant::{Compression, Meant};
 use crate::output::Format;
+use crate::run::missing;
 use crate::stop::Stop;
 use crate::{name_list, rules};
 
@@ -190,17 +191,19 @@ fn refuse_missing(meant: &Meant) -> Result<(), Stop> {
     if said.temp_dir.as_deref() == Some(b"") {
         return Err(Stop::syntax("The temp-dir does not exist: "));
     }
-    let missing = [
+    let missing_options = [
         (said.copy_as.is_some(), "--copy-as"),
         (said.confine_root.is_some(), "--confine-root"),
+        // The engine tells a server's items to nobody but the client.
+        (
+            said.server && said.log_file.is_some(),
+            "--log-file on a server",
+        ),
     ];
-    match missing.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, option)) => Err(Stop::Refuse(
-            format!("rsync: this driftless does not support {option}"),
-            Exit::Unsupported,
-        )),
-        None => Ok(()),
-    }
+    missing_options
+        .into_iter()
+        .find(|(is_asked, _)| *is_asked)
+        .map_or(Ok(()), |(_, option)| Err(missing(option)))
 }
 
 fn protocol(number: i32, is_server: bool) -> Result<Protocol, Stop> {

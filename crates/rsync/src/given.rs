@@ -46,7 +46,7 @@ pub struct Given {
     pub(crate) ignore_missing_args: bool,
     pub(crate) delete_missing_args: bool,
     pub(crate) cvs_exclude: bool,
-    pub(crate) rules: Vec<RuleSource>,
+    pub(crate) rules: Vec<RuleOption>,
     pub(crate) per_dir_filters: u32,
     pub(crate) files_from: Option<Vec<u8>>,
     pub(crate) from0: bool,
@@ -170,6 +170,13 @@ impl Given {
             ..Self::default()
         }
     }
+
+    /// Notes an option that adds rules.
+    pub(crate) fn add_rules(&mut self, source: Option<RuleSource>) {
+        let from0 = self.from0;
+        self.rules
+            .extend(source.map(|source| RuleOption { source, from0 }));
+    }
 }
 
 /// Where messages of the other processes come out (`--stderr`).
@@ -282,6 +289,14 @@ pub(crate) enum StopTime {
 }
 
 /// One option that adds filter rules. They keep the order of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuleOption {
+    pub(crate) source: RuleSource,
+    /// What `--from0` said up to here: it holds for the files of later options only.
+    pub(crate) from0: bool,
+}
+
+/// Where an option's rules are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RuleSource {
     Filter(Vec<u8>),

@@ -36,6 +36,7 @@ mod size;
 mod stop;
 mod stop_time;
 pub mod table;
+mod wildcards;
 
 pub use alias::Aliases;
 pub use daemon_options::DaemonGiven;

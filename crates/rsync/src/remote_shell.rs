@@ -1,12 +1,12 @@
 //! Starting the other side through a remote shell (wire-session.md 1.5).
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 
 use crate::env::Env;
-use crate::given::Family;
+use crate::given::{Family, Given};
 use crate::host::{Access, Host};
 use crate::meant::Meant;
 use crate::stop::Stop;
@@ -56,11 +56,21 @@ pub(crate) fn command(
     Ok(words)
 }
 
+/// A remote shell at work, and our end of the connection.
+pub(crate) struct Shell {
+    pub(crate) child: Child,
+    pub(crate) input: PipeReader,
+    pub(crate) output: PipeWriter,
+}
+
 /// Starts the command. Its standard input and output are the connection, its standard error is ours.
+///
+/// Its output blocks unless the user forbade it. rsync 3.5.0 makes it non-blocking for all but `rsh`, which helps no
+/// shell (`ssh` arranges for itself what it needs) and lets a plain `write` of others fail while we are busy.
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn spawn(words: &[Vec<u8>], host: &Host, port: i32, env: &Env) -> io::Result<Child> {
+pub(crate) fn spawn(words: &[Vec<u8>], host: &Host, said: &Given, env: &Env) -> io::Result<Shell> {
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(OsStr::from_bytes(program));
     command.args(arguments.iter().map(|word| OsStr::from_bytes(word)));
@@ -70,14 +80,28 @@ pub(crate) fn spawn(words: &[Vec<u8>], host: &Host, port: i32, env: &Env) -> io:
         command.env_remove("DISPLAY");
     }
     if let Access::Daemon { port: named } = host.access {
-        let port = if named != 0 { i32::from(named) } else { port };
+        let port = if named != 0 {
+            i32::from(named)
+        } else {
+            said.port
+        };
         command.env("RSYNC_PORT", port.to_string());
     }
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+    let (input, their_output) = io::pipe()?;
+    let (their_input, output) = io::pipe()?;
+    if said.blocking_io == Some(false) {
+        rustix::io::ioctl_fionbio(&their_output, true)?;
+    }
+    let child = command
+        .stdin(their_input)
+        .stdout(their_output)
         .stderr(Stdio::inherit())
-        .spawn()
+        .spawn()?;
+    Ok(Shell {
+        child,
+        input,
+        output,
+    })
 }
 
 /// Splits at spaces. Quotes group; a doubled quote within its kind stands for one. Backslashes mean nothing.
@@ -170,6 +194,40 @@ mod tests {
             shell(&["h:a", "d"], &[("RSYNC_RSH", "my rsh")].into()).expect("legal"),
             "my|rsh|h|rsync|--server"
         );
+    }
+
+    /// The kernel's word for the flags of the standard output that a shell is started with.
+    #[cfg(target_os = "linux")]
+    fn output_flags(option: &str) -> u32 {
+        use std::io::Read;
+
+        let words = [option, "h:a", "d"].map(|word| word.as_bytes().to_vec());
+        let Ok(Invocation::Transfer(given)) = parse(&words, &Aliases::default()) else {
+            panic!("{option}")
+        };
+        let env: Env = [("PATH", "/usr/bin:/bin")].into();
+        let meant = Meant::new(*given, &env, &jiff::Zoned::now()).expect("legal");
+        let host = meant.route.host().expect("a remote route");
+        let command = ["sh", "-c", "cat /proc/$$/fdinfo/1"].map(|word| word.as_bytes().to_vec());
+        let mut shell = spawn(&command, host, &meant.said, &env).expect("sh");
+        drop(shell.output);
+        let mut told = String::new();
+        shell.input.read_to_string(&mut told).expect("its output");
+        assert!(shell.child.wait().expect("its status").success());
+        let flags = told
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .expect("a line with the flags");
+        u32::from_str_radix(flags.trim(), 8).expect("an octal number")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn output_blocks_unless_it_is_forbidden() {
+        let is_blocking =
+            |option: &str| output_flags(option) & rustix::fs::OFlags::NONBLOCK.bits() == 0;
+        assert!(is_blocking("-r") && is_blocking("--blocking-io"));
+        assert!(!is_blocking("--no-blocking-io"));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
-use filter::{MergeFile, Rules};
+use filter::{MergeFile, NoMergeFiles, Rules};
 
 use crate::env::Env;
 use crate::exit::Exit;
-use crate::given::{Dirs, RuleSource};
+use crate::given::{Dirs, RuleOption, RuleSource};
 use crate::meant::Meant;
 use crate::output::strerror;
+use crate::run::missing;
 use crate::stop::{Stop, shown};
 
 /// Reads the rules, and the files they name.
@@ -30,23 +31,26 @@ pub(crate) fn build(meant: &Meant, env: &Env) -> Result<Rules, Stop> {
         cvs_environment: env.get("CVSIGNORE").unwrap_or_default().to_vec(),
         ..filter::Options::default()
     });
-    for source in &said.rules {
-        match source {
-            RuleSource::Filter(rule) => rules.filter(rule, &mut read_named),
+    for option in &said.rules {
+        let lines = Lines::new(option, said.from0)?;
+        match &option.source {
+            RuleSource::Filter(rule) => {
+                rules.filter(rule, &mut |file: MergeFile<'_>| lines.read_named(file))
+            }
             RuleSource::Exclude(pattern) => rules.exclude(pattern),
             RuleSource::Include(pattern) => rules.include(pattern),
             RuleSource::ExcludeFrom(file) => {
-                rules.exclude_from(&patterns(file, "exclude")?, &shown(file))
+                rules.exclude_from(&lines.patterns(file, "exclude")?, &shown(file))
             }
             RuleSource::IncludeFrom(file) => {
-                rules.include_from(&patterns(file, "include")?, &shown(file))
+                rules.include_from(&lines.patterns(file, "include")?, &shown(file))
             }
         }
         .map_err(|error| stop(&error))?;
     }
     let mut add = |rule: &[u8]| {
         rules
-            .filter(rule, &mut read_named)
+            .filter(rule, &mut NoMergeFiles)
             .map_err(|error| stop(&error))
     };
     if said.dirs == Dirs::Old {
@@ -83,16 +87,63 @@ pub(crate) fn read_file(name: &[u8]) -> io::Result<Vec<u8>> {
     std::fs::read(OsStr::from_bytes(name))
 }
 
-/// The files of arguments are read here; those of directories are the engine's to read.
-fn read_named(file: MergeFile<'_>) -> io::Result<Option<Vec<u8>>> {
-    match file {
-        MergeFile::Named(name) => read_file(name).map(Some),
-        MergeFile::InTree(_) | MergeFile::Above(_) => Ok(None),
-    }
+/// How the lines of an argument's files end: as `--from0` said where the argument stood. The rules know only what it
+/// said last, which holds for the files of directories.
+#[derive(Clone, Copy)]
+struct Lines {
+    end_in_nul: bool,
+    rules_expect_nul: bool,
 }
 
-fn patterns(file: &[u8], kind: &str) -> Result<Vec<u8>, Stop> {
-    read_file(file).map_err(|cause| unreadable(kind, &shown(file), &cause))
+impl Lines {
+    fn new(option: &RuleOption, rules_expect_nul: bool) -> Result<Self, Stop> {
+        let names_file = match &option.source {
+            RuleSource::Filter(rule) => rule.starts_with(b".") || rule.starts_with(b"merge"),
+            RuleSource::Exclude(_) | RuleSource::Include(_) => false,
+            RuleSource::ExcludeFrom(_) | RuleSource::IncludeFrom(_) => true,
+        };
+        // A pattern with a line feed in it could not be told from two patterns.
+        if names_file && option.from0 && !rules_expect_nul {
+            return Err(missing("--no-from0 after a file of rules"));
+        }
+        Ok(Self {
+            end_in_nul: option.from0,
+            rules_expect_nul,
+        })
+    }
+
+    fn read(self, name: &[u8]) -> io::Result<Vec<u8>> {
+        let mut text = read_file(name)?;
+        if self.end_in_nul {
+            return Ok(text);
+        }
+        let is_end = |byte| byte == b'\n' || byte == b'\r';
+        // What follows a NUL in a line is not read.
+        let mut is_cut = false;
+        text.retain(|&byte| {
+            is_cut = (is_cut || byte == 0) && !is_end(byte);
+            !is_cut
+        });
+        if self.rules_expect_nul {
+            for byte in text.iter_mut().filter(|byte| is_end(**byte)) {
+                *byte = 0;
+            }
+        }
+        Ok(text)
+    }
+
+    /// The files of arguments are read here; those of directories are the engine's to read.
+    fn read_named(self, file: MergeFile<'_>) -> io::Result<Option<Vec<u8>>> {
+        match file {
+            MergeFile::Named(name) => self.read(name).map(Some),
+            MergeFile::InTree(_) | MergeFile::Above(_) => Ok(None),
+        }
+    }
+
+    fn patterns(self, file: &[u8], kind: &str) -> Result<Vec<u8>, Stop> {
+        self.read(file)
+            .map_err(|cause| unreadable(kind, &shown(file), &cause))
+    }
 }
 
 fn unreadable(kind: &str, file: &str, cause: &io::Error) -> Stop {
@@ -134,6 +185,8 @@ fn home_cvsignore(env: &Env) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
+
     use filter::Side;
 
     use super::*;
@@ -184,6 +237,39 @@ mod tests {
         assert!(!protects("-rb --delete --backup-dir=b s d", "x~", false));
         assert!(protects("-r --delete --partial-dir=.p s d", ".p", true));
         assert!(!protects("-r --delete --partial-dir=/p s d", "p", true));
+    }
+
+    #[test]
+    fn from0_holds_for_what_comes_after_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path.to_str().expect("plain").to_owned()
+        };
+        let lines = file("lines", "a\r\nb\rc\n\n#d\ne\0f\n");
+        let nuls = file("nuls", "a\0b\nc\0");
+        for line in [
+            format!("-r --exclude-from={lines} -0 s d"),
+            format!("-r --filter=merge,-~{lines} -0 s d"),
+            format!("-r --filter=merge,-w~{lines} -0 s d"),
+            format!("-r --exclude-from={lines} s d"),
+        ] {
+            let hidden: String = ["a", "b", "c", "d", "e"]
+                .into_iter()
+                .filter(|name| hides(&line, name))
+                .collect();
+            assert_eq!(hidden, "abce", "{line}");
+        }
+        let line = format!("-r -0 --exclude-from={nuls} s d");
+        assert!(hides(&line, "a") && hides(&line, "b\nc") && !hides(&line, "c"));
+        let line = format!("-r --exclude-from={nuls} -0 s d");
+        assert!(hides(&line, "a") && !hides(&line, "b\nc") && hides(&line, "c"));
+        assert_eq!(
+            rules(&format!("-r -0 --exclude-from={nuls} --no-from0 s d")).err(),
+            Some(missing("--no-from0 after a file of rules"))
+        );
+        assert!(rules("-r -0 --exclude=a --no-from0 s d").is_ok());
     }
 
     #[test]

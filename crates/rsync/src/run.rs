@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use transfer::{Cancel, Event, Events, Outcome};
+use transfer::{Cancel, Event, Events, Options, Outcome};
 
 use crate::alias::Aliases;
 use crate::env::Env;
@@ -84,7 +84,13 @@ pub fn run(given: Given, env: &Env) -> u8 {
         Ok(run) => run,
         Err(stop) => return stopped(stop, &place!(first_role)),
     };
-    match run.go() {
+    let options = match run.options() {
+        Ok(options) => options,
+        // What the protocol forbids is found when the session begins.
+        Err(stop @ Stop::Refuse(_, Exit::Protocol)) => return stopped(stop, &place!(run.role())),
+        Err(stop) => return stopped(stop, &place!(first_role)),
+    };
+    match run.go(options) {
         Ok(exit) => exit.code(),
         Err(stop) => stopped(stop, &place!(run.role())),
     }
@@ -173,24 +179,36 @@ impl<'a> Run<'a> {
         self.meant.route.is_pull() || (self.meant.said.server && !self.meant.said.sender)
     }
 
-    fn go(&self) -> Result<Exit, Stop> {
+    /// The engine's options.
+    fn options(&self) -> Result<Options, Stop> {
+        if self.meant.route.host().is_none() && !self.meant.said.server {
+            engine::check_local_protocol(self.meant.protocol)?;
+        }
+        engine::options(
+            &self.meant,
+            self.env,
+            self.we_receive(),
+            umask(),
+            &self.cancel,
+        )
+    }
+
+    fn go(&self, options: Options) -> Result<Exit, Stop> {
         match &self.meant.route {
             Route::Local {
                 sources,
                 destination,
-            } if self.meant.said.server => self.serve(sources, destination.as_deref()),
+            } if self.meant.said.server => Ok(self.serve(options, sources, destination.as_deref())),
             Route::Local {
                 sources,
                 destination,
-            } => self.local(sources, destination.as_deref()),
-            Route::Push { host, .. } | Route::Pull { host, .. } => self.remote(host),
+            } => Ok(self.local(options, sources, destination.as_deref())),
+            Route::Push { host, .. } | Route::Pull { host, .. } => self.remote(host, options),
         }
     }
 
-    fn local(&self, sources: &[Vec<u8>], destination: Option<&[u8]>) -> Result<Exit, Stop> {
+    fn local(&self, options: Options, sources: &[Vec<u8>], destination: Option<&[u8]>) -> Exit {
         let start = Instant::now();
-        engine::check_local_protocol(self.meant.protocol)?;
-        let options = engine::options(&self.meant, self.env, false, umask(), &self.cancel)?;
         let mut lines = self.printer();
         if self.meant.debug.level("NSTR") > 0 && self.meant.checksum_choice.is_none() {
             lines.info(b"Client negotiated checksum: xxh128", Now::read());
@@ -205,7 +223,7 @@ impl<'a> Run<'a> {
             outcome.stats.list_build_ms += 1;
             outcome
         });
-        Ok(self.close(lines, result, start, None))
+        self.close(lines, result, start, None)
     }
 
     /// The last lines of a run that came to an end, and its exit code, which the status of a remote shell may raise.
@@ -400,7 +418,7 @@ pub(crate) fn missing(what: &str) -> Stop {
 }
 
 /// The mask of the process, which the system tells only when it is set.
-pub(crate) fn umask() -> u32 {
+fn umask() -> u32 {
     let mask = rustix::process::umask(Mode::empty());
     rustix::process::umask(mask);
     mask.bits()
@@ -418,7 +436,7 @@ fn checksum_width(meant: &Meant) -> usize {
 
 /// The engine's error as lines; none if the final line says it all.
 fn told(error: &transfer::Error, role: &str) -> Vec<String> {
-    let line = match error {
+    let text = match error {
         transfer::Error::Cancelled => return Vec::new(),
         transfer::Error::PeerExit { words, .. } => return words.clone(),
         transfer::Error::Fatal {
@@ -466,5 +484,5 @@ fn told(error: &transfer::Error, role: &str) -> Vec<String> {
         }
         other => format!("rsync: {other}"),
     };
-    vec![line]
+    text.lines().map(str::to_owned).collect()
 }

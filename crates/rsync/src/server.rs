@@ -13,30 +13,24 @@ use wire::{ArgumentReader, ClientInfo, Cursor, Severity};
 use crate::exit::Exit;
 use crate::given::{Given, Stderr as Messages};
 use crate::output::{Now, notice_line};
-use crate::run::{Lines, Run, umask};
+use crate::run::{Lines, Run};
 use crate::stop::Stop;
-use crate::{engine, parse};
+use crate::{engine, parse, wildcards};
 
 impl Run<'_> {
     /// Serves the client: as the receiver if there is a destination, otherwise as the sender.
     pub(crate) fn serve(
         &self,
+        options: Options,
         sources: &[Vec<u8>],
         destination: Option<&[u8]>,
-    ) -> Result<Exit, Stop> {
+    ) -> Exit {
         let start = Instant::now();
-        let options = engine::options(
-            &self.meant,
-            self.env,
-            self.we_receive(),
-            umask(),
-            &self.cancel,
-        )?;
         self.heed_signals();
         let server = match self.agree(&options) {
             Ok(server) => server,
             Err(error) => {
-                return Ok(self.close(Mutex::new(self.printer()), Err(error), start, None));
+                return self.close(Mutex::new(self.printer()), Err(error), start, None);
             }
         };
         let voice = Voice {
@@ -52,7 +46,7 @@ impl Run<'_> {
                 server.send(options, &sources, &voice)
             }
         };
-        Ok(self.close(voice.lines, result, start, None))
+        self.close(voice.lines, result, start, None)
     }
 
     fn agree(&self, options: &Options) -> Result<Server, Error> {
@@ -76,7 +70,7 @@ impl Run<'_> {
 /// The rest of a server's arguments, where the client sends them before the session (wire-session.md 2.5).
 ///
 /// # Errors
-/// Options that are none.
+/// Options that are none, and wildcards that match too much.
 pub(crate) fn secluded(given: Given) -> Result<Given, Stop> {
     if !given.server || given.secluded_args != Some(true) {
         return Ok(given);
@@ -92,11 +86,24 @@ pub(crate) fn secluded(given: Given) -> Result<Given, Stop> {
             _ => return Err(Stop::option("the client's arguments have no end")),
         }
         match reader.read(&mut Cursor::new(&byte)) {
-            Ok(Some(words)) => return parse::more(given, &words),
+            Ok(Some(words)) => return expanded(parse::more(given, &words)?),
             Ok(None) => {}
             Err(error) => return Err(Stop::option(error.to_string())),
         }
     }
+}
+
+/// No shell has expanded the words after `.`. There is only one destination: the first match.
+fn expanded(given: Given) -> Result<Given, Stop> {
+    let Some((dot, words)) = given.operands.split_first().filter(|(dot, _)| *dot == b".") else {
+        return Ok(given);
+    };
+    let most = if given.sender { usize::MAX } else { 1 };
+    let mut operands = vec![dot.clone()];
+    for word in words {
+        operands.extend(wildcards::expand(word)?.into_iter().take(most));
+    }
+    Ok(Given { operands, ..given })
 }
 
 /// What the engine reports, as far as the client does not see it by itself.

@@ -9,3 +9,5 @@
 mod same_words;
 #[path = "it/server_words.rs"]
 mod server_words;
+#[path = "it/serving.rs"]
+mod serving;

@@ -96,9 +96,9 @@ impl fmt::Display for DaemonAddress {
             write!(f, "{user}@")?;
         }
         if self.host.contains(':') {
-            write!(f, "[{}]", self.host)?
+            write!(f, "[{}]", self.host)?;
         } else {
-            f.write_str(&self.host)?
+            f.write_str(&self.host)?;
         }
         if self.port != DEFAULT_PORT {
             write!(f, ":{}", self.port)?;

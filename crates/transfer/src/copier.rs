@@ -326,7 +326,8 @@ impl Copier<'_> {
         }
         let copied = match self.options.sparse || self.pace.is_some() {
             true => {
-                let sparse = self.options.sparse;
+                // What was allocated in advance stays allocated.
+                let sparse = self.options.sparse && !self.options.preallocate;
                 let preallocated = self.options.preallocate;
                 let mut output = Output::new(temp.file(), sparse, preallocated);
                 let copied = self.stream(source, &mut output, at);

@@ -137,6 +137,9 @@ impl Destination {
 
     fn create(path: &Path, options: &Options, report: &Reporter<'_>) -> Result<Self, Error> {
         let trimmed = trimmed(path);
+        if !options.dry_run {
+            make_directory(&trimmed)?;
+        }
         report.event(Event::CreatedDestination {
             path: &trimmed,
             directories: None,
@@ -149,7 +152,6 @@ impl Destination {
                 is_new: true,
             });
         }
-        make_directory(&trimmed)?;
         Self::open(&trimmed, options, true)
     }
 

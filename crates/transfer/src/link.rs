@@ -84,7 +84,7 @@ impl Link {
                         host: host.to_owned(),
                         address,
                         cause,
-                    })
+                    });
                 }
             }
         }

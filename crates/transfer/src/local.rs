@@ -320,7 +320,7 @@ impl Run<'_, '_> {
             match &item.target {
                 Some(target) => replica.symlink(&item.path, target)?,
                 None => {
-                    replica.mknod(&item.path, item.meta.kind, item.meta.mode, item.meta.rdev)?
+                    replica.mknod(&item.path, item.meta.kind, item.meta.mode, item.meta.rdev)?;
                 }
             }
         }

@@ -50,6 +50,8 @@ pub struct Pushed {
     pub touched: HashSet<PathBuf>,
     /// How many removals the peer reported, whether they were asked for by name or not.
     pub removals: u64,
+    /// Whether the session came about at all: before that, the peer has changed nothing.
+    pub began: bool,
 }
 
 impl Connection {
@@ -61,14 +63,15 @@ impl Connection {
         options: &PushOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Pushed {
-        let mut touched = HashSet::new();
-        let result = self.try_push(source, batch, options, progress, &mut touched);
-        let removals = self.stream.heard().removals;
-        Pushed {
-            result,
-            touched,
-            removals,
-        }
+        let mut pushed = Pushed {
+            result: Err(Error::Cancelled),
+            touched: HashSet::new(),
+            removals: 0,
+            began: false,
+        };
+        pushed.result = self.try_push(source, batch, options, progress, &mut pushed);
+        pushed.removals = self.stream.heard().removals;
+        pushed
     }
 
     fn try_push(
@@ -77,7 +80,7 @@ impl Connection {
         batch: &Batch,
         options: &PushOptions,
         progress: &mut dyn FnMut(Progress),
-        touched: &mut HashSet<PathBuf>,
+        pushed: &mut Pushed,
     ) -> Result<Applied, Error> {
         let client = ClientInfo::own(false, false);
         let words = self.arguments(batch, options, &client);
@@ -85,6 +88,7 @@ impl Connection {
             .map_err(|error| Error::NoCommon(error.to_string()))?;
         self.stream.flush()?;
         let session = Session::agree(&mut self.stream, self.protocol, &client)?;
+        pushed.began = true;
         if options.deletes {
             for rule in &options.rules {
                 put_rule(self.stream.out(), rule)
@@ -113,7 +117,7 @@ impl Connection {
             source,
             targets: &list.targets,
             progress,
-            touched,
+            touched: &mut pushed.touched,
             applied: Applied::default(),
         };
         let mut sender = Sender::new(&mut self.stream, &session, items, batched);

@@ -429,7 +429,11 @@ impl Receiver<'_> {
                 sentence(&[&text, b": ", cause.to_string().as_bytes()]),
             );
         }
-        let output = Output::new(temp.file(), self.options.sparse, self.options.preallocate);
+        let output = Output::new(
+            temp.file(),
+            self.options.sparse && !self.options.preallocate,
+            self.options.preallocate,
+        );
         let sum = self.session.transfer_sum();
         let content = self.content(
             list,

@@ -169,8 +169,8 @@ impl<'a> Scanner<'a> {
         };
         entry.name = start.name.as_slice().into();
         let is_dir = entry.is_dir();
-        entry.top_dir = is_dir;
         let enters = is_dir && (self.options.recursive || start.content || path == b".");
+        entry.top_dir = enters;
         entry.no_content = is_dir && !enters;
         let device = (self.options.one_file_system > 0).then_some(meta.dev);
         let recursive = self.options.recursive;
@@ -205,7 +205,7 @@ impl<'a> Scanner<'a> {
         };
         let mut names = Vec::new();
         if let Err(error) = dir.list(&mut Vec::new(), |name, kind| {
-            names.push((name.to_owned(), kind))
+            names.push((name.to_owned(), kind));
         }) {
             self.unreadable(b"readdir", pending, error.cause());
         }

@@ -60,7 +60,7 @@ impl Session {
             .map_err(|error| Error::Usage(error.to_string()))?;
         let wishes = Wishes::of(options);
         let agreed = wishes.settle(stream, protocol, flags, Side::Client)?;
-        let seed = stream.read(|cursor| cursor.int())?;
+        let seed = stream.read(|cursor| cursor.array().map(i32::from_le_bytes))?;
         stream.start_demultiplexing();
         if protocol.multiplexes_client() || !sends && options.remove_source != RemoveSource::No {
             stream.start_multiplexing()?;
@@ -185,7 +185,7 @@ pub(crate) fn exchange_versions(
 ) -> Result<Protocol, Error> {
     put_int(stream.out(), i32::from(newest.number()));
     stream.flush()?;
-    let number = stream.read(|cursor| cursor.int())?;
+    let number = stream.read(|cursor| cursor.array().map(i32::from_le_bytes))?;
     newest
         .agree(PeerVersion {
             number,
@@ -273,6 +273,7 @@ fn negotiated<A: Algorithm>(stream: &mut Stream, offer: &Offer<A>, side: Side) -
     offer.choose(side, &theirs).map_err(no_common)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn no_common(error: wire::NegotiationError) -> Error {
     Error::NoCommon(error.to_string())
 }

@@ -155,15 +155,16 @@ impl Marked {
         let is_dir = event.mask & mask::DIRECTORY != 0;
         let paths = self.paths(entry);
         if let (true, Some(target)) = (is_dir, event.target) {
-            if event.mask & mask::DELETE != 0 {
+            if event.mask & mask::CREATE != 0 {
+                // Perhaps deleted as well, in the same event; what it held comes after this.
+                let outside = paths.is_empty();
+                self.places.settle(target, entry.dir, entry.name, outside);
+            } else if event.mask & mask::DELETE != 0 {
                 if self.places.is_root(target) {
                     self.end();
                     return;
                 }
                 self.places.forget(target);
-            } else if event.mask & mask::CREATE != 0 {
-                let outside = paths.is_empty();
-                self.places.settle(target, entry.dir, entry.name, outside);
             }
         }
         for path in paths {

@@ -76,6 +76,7 @@ impl DaemonReplica {
         options: &PushOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
+        let is_held = self.ready.is_some();
         let connection = self.take_connection()?;
         let dialect = Dialect::of_protocol(connection.protocol().number().into());
         let rules = match self.deletes {
@@ -84,7 +85,14 @@ impl DaemonReplica {
         };
         let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
         let options = PushOptions { rules, deletes: self.deletes, ..options.clone() };
-        Ok(connection.push(self.source.root(), batch, &options, progress))
+        let pushed = connection.push(self.source.root(), batch, &options, progress);
+        match &pushed.result {
+            // The daemon may have closed a connection that was made ahead (its `timeout`, a restart): that is no outage.
+            Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => {
+                Ok(self.connect()?.push(self.source.root(), batch, &options, progress))
+            }
+            _ => Ok(pushed),
+        }
     }
 
     /// Pushes a batch, without the deletions if the daemon refuses them.
@@ -153,9 +161,13 @@ impl Destination for DaemonReplica {
     }
 
     fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
-        let broken = |pushed: Pushed, error| Broken { error, touched: pushed.touched, began: true };
+        // Files may have been given their new names by then.
+        let has_linked = !batch.renamed.is_empty();
+        let broken = |pushed: Pushed, error| Broken { error, began: pushed.began || has_linked, touched: pushed.touched };
+        let unbegun = |error| Broken { began: has_linked, ..Broken::from(error) };
         self.link_renamed(batch)?;
-        let mut pushed = self.push_as_permitted(batch, &PushOptions::default(), progress)?;
+        let mut pushed =
+            self.push_as_permitted(batch, &PushOptions::default(), progress).map_err(unbegun)?;
         let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
             Ok(applied) => applied,
             Err(error) => {
@@ -170,7 +182,11 @@ impl Destination for DaemonReplica {
             // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
             // receiver names the rest by its silence.
             let options = PushOptions { acknowledge: true, ..PushOptions::default() };
-            let mut again = self.push_as_permitted(batch, &options, progress)?;
+            let mut again = self.push_as_permitted(batch, &options, progress).map_err(|error| Broken {
+                began: true,
+                touched: std::mem::take(&mut pushed.touched),
+                ..Broken::from(error)
+            })?;
             again.touched.extend(pushed.touched);
             match std::mem::replace(&mut again.result, Err(Error::Cancelled)) {
                 Ok(acknowledged) => applied = joined(applied, acknowledged),

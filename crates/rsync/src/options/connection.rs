@@ -88,6 +88,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "blocking-io",
         no: &["no-blocking-io"],
         brief: "use blocking I/O for the remote shell",
+        // The shell's output blocks anyhow; only `--no-blocking-io` changes something.
         set: |given, said| {
             given.blocking_io = Some(said.on());
             Ok(())

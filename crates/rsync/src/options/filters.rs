@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Opt] = &[
         takes: Takes::Text("RULE"),
         brief: "add a file-filtering RULE",
         set: |given, said| {
-            given.rules.extend(said.text().map(RuleSource::Filter));
+            given.add_rules(said.text().map(RuleSource::Filter));
             Ok(())
         },
         ..ROW
@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Opt] = &[
                 2 => b"- .rsync-filter",
                 _ => return Ok(()),
             };
-            given.rules.push(RuleSource::Filter(rule.to_vec()));
+            given.add_rules(Some(RuleSource::Filter(rule.to_vec())));
             Ok(())
         },
         ..ROW
@@ -51,7 +51,7 @@ pub(super) const ROWS: &[Opt] = &[
         takes: Takes::Text("PATTERN"),
         brief: "exclude files matching PATTERN",
         set: |given, said| {
-            given.rules.extend(said.text().map(RuleSource::Exclude));
+            given.add_rules(said.text().map(RuleSource::Exclude));
             Ok(())
         },
         ..ROW
@@ -61,7 +61,7 @@ pub(super) const ROWS: &[Opt] = &[
         takes: Takes::Text("FILE"),
         brief: "read exclude patterns from FILE",
         set: |given, said| {
-            given.rules.extend(said.text().map(RuleSource::ExcludeFrom));
+            given.add_rules(said.text().map(RuleSource::ExcludeFrom));
             Ok(())
         },
         ..ROW
@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Opt] = &[
         takes: Takes::Text("PATTERN"),
         brief: "don't exclude files matching PATTERN",
         set: |given, said| {
-            given.rules.extend(said.text().map(RuleSource::Include));
+            given.add_rules(said.text().map(RuleSource::Include));
             Ok(())
         },
         ..ROW
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Opt] = &[
         takes: Takes::Text("FILE"),
         brief: "read include patterns from FILE",
         set: |given, said| {
-            given.rules.extend(said.text().map(RuleSource::IncludeFrom));
+            given.add_rules(said.text().map(RuleSource::IncludeFrom));
             Ok(())
         },
         ..ROW

@@ -61,7 +61,7 @@ fn both_programs_have_the_same_help() {
 }
 
 /// The example, which cargo builds before it runs tests.
-fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let target = test
         .parent()

@@ -132,7 +132,7 @@ impl<P: Peer> Generator<'_, P> {
                     AlternateUse::Compare => self.tell(at, ItemFlags::empty(), None)?,
                     AlternateUse::Link => self.link_alternate(at, place, root, &meta)?,
                     AlternateUse::Copy => {
-                        self.copy_alternate(at, place, root, &meta, ItemFlags::LOCAL_CHANGE)?
+                        self.copy_alternate(at, place, root, &meta, ItemFlags::LOCAL_CHANGE)?;
                     }
                 }
                 Ok(Match::Done)

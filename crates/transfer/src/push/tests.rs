@@ -281,7 +281,7 @@ fn acknowledgements_and_removals_that_nobody_asked_for() {
         }));
     }
     frames.extend(data(|ndx, out| {
-        (0..5).for_each(|_| ndx.write(out, Ndx::Done))
+        (0..5).for_each(|_| ndx.write(out, Ndx::Done));
     }));
     let applied = Daemon::sending(frames).push().expect("rude, but complete");
     assert!(applied.removed.is_empty() && applied.acknowledged.is_none());

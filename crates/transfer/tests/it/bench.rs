@@ -1,5 +1,7 @@
 //! Two sandboxes with the same trees: the original works in one, the engine in the other.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::ffi::OsString;
 use std::process::Command;
 use std::sync::Mutex;

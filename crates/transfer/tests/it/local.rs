@@ -1,5 +1,7 @@
 //! Local copies.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use driftless_transfer::{
     AlternateUse, Alternates, Append, Backup, DeleteWhen, Event, Options, RemoveSource, local_copy,
 };

@@ -1,5 +1,7 @@
 //! Pulls from the original as a server, over pipes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

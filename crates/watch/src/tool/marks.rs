@@ -168,10 +168,10 @@ impl Marks {
         }
         if let (true, Some(target), Some(entry)) = (is_dir, event.target, event.to.or(event.entry))
         {
-            if event.mask & mask::DELETE != 0 {
-                self.places.forget(target);
-            } else if event.mask & (mask::CREATE | mask::RENAME) != 0 {
+            if event.mask & (mask::CREATE | mask::RENAME) != 0 {
                 self.places.settle(target, entry.dir, entry.name, false);
+            } else if event.mask & mask::DELETE != 0 {
+                self.places.forget(target);
             }
         }
         told.retain(|told| !own && told.mask & self.asked.events & POSSIBLE != 0);
