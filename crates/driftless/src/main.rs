@@ -1,7 +1,11 @@
 //! `driftless SUBCOMMAND`, or by the name it is called as: picks the face that was asked for and maps its result to an
 //! exit code.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the user's terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the user's terminal"
+)]
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -25,7 +29,10 @@ driftless COMMAND --help says more; driftless --version prints the version.
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called_as = arguments.next().unwrap_or_default();
-    let name = Path::new(&called_as).file_name().unwrap_or_default().to_owned();
+    let name = Path::new(&called_as)
+        .file_name()
+        .unwrap_or_default()
+        .to_owned();
     if let Some(code) = drop_in(&name, arguments.by_ref()) {
         return code;
     }
@@ -64,8 +71,12 @@ fn drop_in(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> Option<Ex
     let with_name = |arguments| std::iter::once(name.to_owned()).chain(arguments);
     let code = match name.to_str()? {
         "rsync" => rsync::main(arguments, std::env::vars_os()),
-        "inotifywait" | "fsnotifywait" => watch::inotifywait::run(with_name(arguments), watch::Io::standard()),
-        "inotifywatch" | "fsnotifywatch" => watch::inotifywatch::run(with_name(arguments), watch::Io::standard()),
+        "inotifywait" | "fsnotifywait" => {
+            watch::inotifywait::run(with_name(arguments), watch::Io::standard())
+        }
+        "inotifywatch" | "fsnotifywatch" => {
+            watch::inotifywatch::run(with_name(arguments), watch::Io::standard())
+        }
         _ => return None,
     };
     Some(ExitCode::from(code))

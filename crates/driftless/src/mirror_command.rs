@@ -1,6 +1,10 @@
 //! `driftless mirror`: arguments to settings, events to lines, signals to an orderly end.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the user's terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the user's terminal"
+)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,7 +34,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("driftless: {error:#}");
-                ExitCode::from(error.downcast_ref::<mirror::Error>().map_or(1, mirror::Error::exit_code))
+                ExitCode::from(
+                    error
+                        .downcast_ref::<mirror::Error>()
+                        .map_or(1, mirror::Error::exit_code),
+                )
             }
         },
         Err(error) => {
@@ -61,21 +69,36 @@ fn run(asked: arguments::MirrorArguments) -> anyhow::Result<()> {
 
 /// Where a mirror of these places keeps its ledger, unless it is told: one file for each set of places.
 fn default_state(source: &std::path::Path, replicas: &[mirror::Place]) -> anyhow::Result<PathBuf> {
-    let directory = state_directory().context("no place for the state file; name one with --state FILE")?;
+    let directory =
+        state_directory().context("no place for the state file; name one with --state FILE")?;
     std::fs::DirBuilder::new()
         .recursive(true)
         .create(&directory)
-        .with_context(|| format!("cannot make {}; name a state file with --state FILE", directory.display()))?;
-    let mut identity = source.canonicalize().unwrap_or_else(|_| source.to_owned()).into_os_string().into_encoded_bytes();
+        .with_context(|| {
+            format!(
+                "cannot make {}; name a state file with --state FILE",
+                directory.display()
+            )
+        })?;
+    let mut identity = source
+        .canonicalize()
+        .unwrap_or_else(|_| source.to_owned())
+        .into_os_string()
+        .into_encoded_bytes();
     for replica in replicas {
         identity.push(0);
         let place = match replica {
-            mirror::Place::Directory(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).into_os_string(),
+            mirror::Place::Directory(path) => std::path::absolute(path)
+                .unwrap_or_else(|_| path.clone())
+                .into_os_string(),
             mirror::Place::Daemon(address) => address.to_string().into(),
         };
         identity.extend_from_slice(place.as_encoded_bytes());
     }
-    Ok(directory.join(format!("mirror-{:016x}.sqlite", xxhash_rust::xxh3::xxh3_64(&identity))))
+    Ok(directory.join(format!(
+        "mirror-{:016x}.sqlite",
+        xxhash_rust::xxh3::xxh3_64(&identity)
+    )))
 }
 
 /// systemd's `StateDirectory=`, root's `/var/lib`, or the user's own by the XDG base directory specification.
@@ -86,7 +109,12 @@ fn state_directory() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some("/var/lib/driftless".into());
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
     Some(base.join("driftless"))
 }

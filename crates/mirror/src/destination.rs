@@ -20,7 +20,11 @@ pub(crate) trait Destination: Send {
     fn prepare(&mut self) -> Result<Abilities, transfer::Error>;
 
     /// Applies a batch.
-    fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken>;
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Applied, Broken>;
 
     /// Whether the replica holds nothing that the filters do not exclude.
     fn is_empty(&mut self) -> Result<bool, transfer::Error>;
@@ -53,6 +57,10 @@ pub(crate) struct Broken {
 impl From<transfer::Error> for Broken {
     /// A failure before the first change.
     fn from(error: transfer::Error) -> Self {
-        Self { error, touched: HashSet::new(), began: false }
+        Self {
+            error,
+            touched: HashSet::new(),
+            began: false,
+        }
     }
 }

@@ -28,14 +28,26 @@ pub struct Look {
 
 impl Look {
     /// The path itself.
-    pub const AT: Self = Self { recursive: false, exact: false };
+    pub const AT: Self = Self {
+        recursive: false,
+        exact: false,
+    };
     /// The path and everything below it.
-    pub const BELOW: Self = Self { recursive: true, exact: false };
+    pub const BELOW: Self = Self {
+        recursive: true,
+        exact: false,
+    };
     /// The path, by content.
-    pub const EXACT: Self = Self { recursive: false, exact: true };
+    pub const EXACT: Self = Self {
+        recursive: false,
+        exact: true,
+    };
 
     fn join(self, other: Self) -> Self {
-        Self { recursive: self.recursive || other.recursive, exact: self.exact || other.exact }
+        Self {
+            recursive: self.recursive || other.recursive,
+            exact: self.exact || other.exact,
+        }
     }
 }
 
@@ -76,7 +88,12 @@ impl DirtySet {
     /// that somebody still has open.
     #[must_use]
     pub fn new(settle: Duration, quiet: Duration) -> Self {
-        Self { waiting: BTreeMap::new(), files: HashSet::new(), settle, quiet }
+        Self {
+            waiting: BTreeMap::new(),
+            files: HashSet::new(),
+            settle,
+            quiet,
+        }
     }
 
     /// Adds a look at `path`, or joins it with the one that waits there.
@@ -85,7 +102,14 @@ impl DirtySet {
     }
 
     /// As [`DirtySet::add`], for a path whose replica has been behind since `since`.
-    pub fn add_since(&mut self, path: PathBuf, look: Look, pace: Pace, since: Instant, now: Instant) {
+    pub fn add_since(
+        &mut self,
+        path: PathBuf,
+        look: Look,
+        pace: Pace,
+        since: Instant,
+        now: Instant,
+    ) {
         if look == Look::AT && self.is_covered(&path) {
             return;
         }
@@ -107,9 +131,17 @@ impl DirtySet {
                 waiting.since = waiting.since.min(since);
                 let due = due_after(waiting.since);
                 // A writer's next write may postpone a look, a closed file brings it forward.
-                waiting.due = if pace == Pace::Writing { due } else { waiting.due.min(due) };
+                waiting.due = if pace == Pace::Writing {
+                    due
+                } else {
+                    waiting.due.min(due)
+                };
             })
-            .or_insert_with(|| Waiting { look, since, due: due_after(since) });
+            .or_insert_with(|| Waiting {
+                look,
+                since,
+                due: due_after(since),
+            });
     }
 
     /// Adds a look at every name of a file.
@@ -148,14 +180,17 @@ impl DirtySet {
     /// Takes out everything that is due, in path order, so that a directory comes before what is in it.
     pub fn take_due(&mut self, now: Instant) -> Vec<Taken> {
         let due = self.waiting.extract_if(.., |_, waiting| waiting.due <= now);
-        due.map(|(path, Waiting { look, since, .. })| Taken { path, look, since }).collect()
+        due.map(|(path, Waiting { look, since, .. })| Taken { path, look, since })
+            .collect()
     }
 
     /// Whether a recursive look that waits above `path` will see it anyway.
     fn is_covered(&self, path: &Path) -> bool {
-        path.ancestors()
-            .skip(1)
-            .any(|above| self.waiting.get(above).is_some_and(|waiting| waiting.look.recursive))
+        path.ancestors().skip(1).any(|above| {
+            self.waiting
+                .get(above)
+                .is_some_and(|waiting| waiting.look.recursive)
+        })
     }
 
     /// Replaces everything by one look at the whole tree. Exact looks are kept: they are few, being the paths of
@@ -163,7 +198,14 @@ impl DirtySet {
     fn collapse(&mut self, now: Instant) {
         let since = self.oldest().unwrap_or(now);
         self.waiting.retain(|_, waiting| waiting.look.exact);
-        self.waiting.insert(PathBuf::new(), Waiting { look: Look::BELOW, since, due: now });
+        self.waiting.insert(
+            PathBuf::new(),
+            Waiting {
+                look: Look::BELOW,
+                since,
+                due: now,
+            },
+        );
     }
 }
 
@@ -190,7 +232,10 @@ mod tests {
     }
 
     fn paths(taken: Vec<Taken>) -> Vec<String> {
-        taken.into_iter().map(|taken| taken.path.display().to_string()).collect()
+        taken
+            .into_iter()
+            .map(|taken| taken.path.display().to_string())
+            .collect()
     }
 
     #[test]
@@ -242,7 +287,13 @@ mod tests {
         set.add_since("d".into(), Look::BELOW, Pace::Now, earlier, start);
         assert_eq!(set.oldest(), Some(earlier));
         let taken = set.take_due(start);
-        assert_eq!(taken[0].look, Look { recursive: true, exact: true });
+        assert_eq!(
+            taken[0].look,
+            Look {
+                recursive: true,
+                exact: true
+            }
+        );
     }
 
     #[test]
@@ -254,7 +305,10 @@ mod tests {
         }
         let taken = set.take_due(start + SETTLE);
         assert_eq!(taken.len(), 2);
-        assert_eq!((taken[0].path.as_os_str().is_empty(), taken[0].look), (true, Look::BELOW));
+        assert_eq!(
+            (taken[0].path.as_os_str().is_empty(), taken[0].look),
+            (true, Look::BELOW)
+        );
         assert_eq!(taken[1].path, Path::new("keep"));
     }
 }

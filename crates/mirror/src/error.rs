@@ -36,7 +36,9 @@ pub enum Error {
     #[error("{0} is named twice as a destination")]
     Twice(String),
     /// Rules that depend on files in the tree.
-    #[error("per-directory merge files (dir-merge, :) are not available in a mirror; give the rules themselves")]
+    #[error(
+        "per-directory merge files (dir-merge, :) are not available in a mirror; give the rules themselves"
+    )]
     DirMerge,
     /// The source is empty and the replica is not.
     #[error(
@@ -94,7 +96,11 @@ impl Error {
         match self {
             Self::Overlap { .. } | Self::Twice(_) | Self::DirMerge | Self::EmptySource { .. } => 1,
             Self::Source { .. } | Self::Directory { .. } => 3,
-            Self::State { .. } | Self::StateInUse(_) | Self::Ledger(_) | Self::Watch(_) | Self::Thread(_) => 11,
+            Self::State { .. }
+            | Self::StateInUse(_)
+            | Self::Ledger(_)
+            | Self::Watch(_)
+            | Self::Thread(_) => 11,
             Self::Replica { error, .. } => error.exit_code(),
             Self::Incomplete { .. } => 23,
         }

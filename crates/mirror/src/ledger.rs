@@ -82,7 +82,9 @@ pub struct Ledger {
 
 /// The exclusive claim of one mirror process on its state file.
 #[derive(Debug)]
-pub struct StateLock(#[allow(dead_code, reason = "held for the lock that closing it releases")] OwnedFd);
+pub struct StateLock(
+    #[allow(dead_code, reason = "held for the lock that closing it releases")] OwnedFd,
+);
 
 /// A state file that was opened, checked and, where needed, rebuilt.
 pub struct State {
@@ -96,7 +98,11 @@ impl State {
     /// A state that lives only as long as the process: each start compares everything.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { path: None, lock: None, moved_aside: None }
+        Self {
+            path: None,
+            lock: None,
+            moved_aside: None,
+        }
     }
 
     /// Opens or creates the state file at `path`. A file that is damaged, or written by a newer driftless, is
@@ -110,19 +116,34 @@ impl State {
         let mut moved_aside = None;
         if let Err(reason) = prepare(path) {
             if !reason.is_content() {
-                return Err(Error::State { path: path.to_owned(), cause: reason.to_string() });
+                return Err(Error::State {
+                    path: path.to_owned(),
+                    cause: reason.to_string(),
+                });
             }
             moved_aside = Some(move_aside(path)?);
-            prepare(path).map_err(|cause| Error::State { path: path.to_owned(), cause: cause.to_string() })?;
+            prepare(path).map_err(|cause| Error::State {
+                path: path.to_owned(),
+                cause: cause.to_string(),
+            })?;
         }
-        Ok(Self { path: Some(path.to_owned()), lock: Some(lock), moved_aside })
+        Ok(Self {
+            path: Some(path.to_owned()),
+            lock: Some(lock),
+            moved_aside,
+        })
     }
 
     /// The files that make up this state, so that a mirror of the tree they lie in can leave them out.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let Some(path) = &self.path else { return Vec::new() };
-        ["", "-wal", "-shm", ".lock"].iter().map(|suffix| with_suffix(path, suffix)).collect()
+        let Some(path) = &self.path else {
+            return Vec::new();
+        };
+        ["", "-wal", "-shm", ".lock"]
+            .iter()
+            .map(|suffix| with_suffix(path, suffix))
+            .collect()
     }
 
     /// The ledger of the replica called `name`, begun empty if it is new.
@@ -137,12 +158,22 @@ impl State {
         connection
             .and_then(|connection| {
                 connection.execute("INSERT OR IGNORE INTO replica (name) VALUES (?1)", [name])?;
-                let replica =
-                    connection.query_row("SELECT id FROM replica WHERE name = ?1", [name], |row| row.get(0))?;
-                Ok(Ledger { connection, replica, _lock: self.lock.clone() })
+                let replica = connection.query_row(
+                    "SELECT id FROM replica WHERE name = ?1",
+                    [name],
+                    |row| row.get(0),
+                )?;
+                Ok(Ledger {
+                    connection,
+                    replica,
+                    _lock: self.lock.clone(),
+                })
             })
             .map_err(|cause| Error::State {
-                path: self.path.clone().unwrap_or_else(|| PathBuf::from(":memory:")),
+                path: self
+                    .path
+                    .clone()
+                    .unwrap_or_else(|| PathBuf::from(":memory:")),
                 cause: cause.to_string(),
             })
     }
@@ -154,7 +185,11 @@ impl Ledger {
     /// # Errors
     /// SQLite's.
     pub fn is_complete(&self) -> rusqlite::Result<bool> {
-        self.connection.query_row("SELECT complete FROM replica WHERE id = ?1", [self.replica], |row| row.get(0))
+        self.connection.query_row(
+            "SELECT complete FROM replica WHERE id = ?1",
+            [self.replica],
+            |row| row.get(0),
+        )
     }
 
     /// Notes that the replica holds the whole tree.
@@ -162,7 +197,12 @@ impl Ledger {
     /// # Errors
     /// SQLite's.
     pub fn set_complete(&self) -> rusqlite::Result<()> {
-        self.connection.execute("UPDATE replica SET complete = 1 WHERE id = ?1", [self.replica]).map(drop)
+        self.connection
+            .execute(
+                "UPDATE replica SET complete = 1 WHERE id = ?1",
+                [self.replica],
+            )
+            .map(drop)
     }
 
     /// Whether any path but the root is known to be held.
@@ -197,9 +237,10 @@ impl Ledger {
         let mut statement = self.connection.prepare_cached(
             "SELECT * FROM entry WHERE replica = ?1 AND parent = ?2 AND name <> x'' ORDER BY name",
         )?;
-        let rows = statement.query_map(params![self.replica, dir.as_os_str().as_bytes()], |row| {
-            Ok((row.get("name")?, held_from_row(row)?))
-        })?;
+        let rows = statement
+            .query_map(params![self.replica, dir.as_os_str().as_bytes()], |row| {
+                Ok((row.get("name")?, held_from_row(row)?))
+            })?;
         rows.collect()
     }
 
@@ -215,9 +256,15 @@ impl Ledger {
             .prepare_cached(
                 "SELECT * FROM entry INDEXED BY entry_by_inode WHERE ino = ?1 AND dev = ?2 AND replica = ?3",
             )?;
-        let rows = statement.query_map(params![ino.cast_signed(), dev.cast_signed(), self.replica], |row| {
-            Ok((join(row.get("parent")?, &row.get::<_, Vec<u8>>("name")?), held_from_row(row)?))
-        })?;
+        let rows = statement.query_map(
+            params![ino.cast_signed(), dev.cast_signed(), self.replica],
+            |row| {
+                Ok((
+                    join(row.get("parent")?, &row.get::<_, Vec<u8>>("name")?),
+                    held_from_row(row)?,
+                ))
+            },
+        )?;
         rows.collect()
     }
 
@@ -226,7 +273,9 @@ impl Ledger {
     /// # Errors
     /// SQLite's.
     pub fn in_flight(&self) -> rusqlite::Result<Vec<PathBuf>> {
-        let mut statement = self.connection.prepare_cached("SELECT path FROM in_flight WHERE replica = ?1")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT path FROM in_flight WHERE replica = ?1")?;
         let rows = statement.query_map([self.replica], |row| row.get(0).map(path_from))?;
         rows.collect()
     }
@@ -235,11 +284,15 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn begin_session<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) -> rusqlite::Result<()> {
+    pub fn begin_session<'a>(
+        &mut self,
+        paths: impl IntoIterator<Item = &'a Path>,
+    ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
-            let mut insert =
-                transaction.prepare_cached("INSERT OR IGNORE INTO in_flight (replica, path) VALUES (?1, ?2)")?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO in_flight (replica, path) VALUES (?1, ?2)",
+            )?;
             for path in paths {
                 insert.execute(params![self.replica, path.as_os_str().as_bytes()])?;
             }
@@ -255,12 +308,15 @@ impl Ledger {
         let replica = self.replica;
         let transaction = self.connection.transaction()?;
         {
-            let mut remove_below = transaction
-                .prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent >= ?2 AND parent < ?3")?;
-            let mut remove_children = transaction
-                .prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name <> x''")?;
-            let mut remove_one =
-                transaction.prepare_cached("DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name = ?3")?;
+            let mut remove_below = transaction.prepare_cached(
+                "DELETE FROM entry WHERE replica = ?1 AND parent >= ?2 AND parent < ?3",
+            )?;
+            let mut remove_children = transaction.prepare_cached(
+                "DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name <> x''",
+            )?;
+            let mut remove_one = transaction.prepare_cached(
+                "DELETE FROM entry WHERE replica = ?1 AND parent = ?2 AND name = ?3",
+            )?;
             for path in &confirmed.gone {
                 let bytes = path.as_os_str().as_bytes();
                 let (parent, name) = split(path);
@@ -273,7 +329,8 @@ impl Ledger {
             for (path, held) in &confirmed.held {
                 insert_row(&mut insert, replica, path, held)?;
             }
-            let mut landed = transaction.prepare_cached("DELETE FROM in_flight WHERE replica = ?1 AND path = ?2")?;
+            let mut landed = transaction
+                .prepare_cached("DELETE FROM in_flight WHERE replica = ?1 AND path = ?2")?;
             for path in &confirmed.landed {
                 landed.execute(params![replica, path.as_os_str().as_bytes()])?;
             }
@@ -285,7 +342,10 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn doubt_directories<'a>(&mut self, dirs: impl IntoIterator<Item = &'a Path>) -> rusqlite::Result<()> {
+    pub fn doubt_directories<'a>(
+        &mut self,
+        dirs: impl IntoIterator<Item = &'a Path>,
+    ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
             let mut update = transaction.prepare_cached(
@@ -319,9 +379,12 @@ impl StateLock {
             path: lock_path.clone(),
             cause: std::io::Error::from(cause).to_string(),
         };
-        let file =
-            rustix::fs::open(&lock_path, OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
-                .map_err(failed)?;
+        let file = rustix::fs::open(
+            &lock_path,
+            OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC,
+            Mode::RUSR | Mode::WUSR,
+        )
+        .map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::StateInUse(path.to_owned())),
@@ -367,11 +430,14 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match layout {
         0 => {
-            connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
+            connection.execute_batch(&format!(
+                "BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"
+            ))?;
             Ok(())
         }
         LAYOUT => {
-            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            let verdict: String =
+                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             if verdict == "ok" {
                 Ok(())
             } else {
@@ -396,9 +462,15 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the state file is the operator's, never a transferred path")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the state file is the operator's, never a transferred path"
+)]
 fn move_aside(path: &Path) -> Result<PathBuf, Error> {
-    let failed = |cause: std::io::Error| Error::State { path: path.to_owned(), cause: cause.to_string() };
+    let failed = |cause: std::io::Error| Error::State {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    };
     let aside = (1..)
         .map(|number| with_suffix(path, &format!(".unusable-{number}")))
         .find(|candidate| !candidate.exists())
@@ -406,7 +478,9 @@ fn move_aside(path: &Path) -> Result<PathBuf, Error> {
     std::fs::rename(path, &aside).map_err(failed)?;
     for suffix in ["-wal", "-shm"] {
         match std::fs::remove_file(with_suffix(path, suffix)) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(cause));
+            }
             _ => {}
         }
     }
@@ -449,7 +523,10 @@ fn insert_row(
 
 fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
     let time = |sec: &str, nsec: &str| -> rusqlite::Result<Option<Time>> {
-        Ok(row.get::<_, Option<i64>>(sec)?.zip(row.get(nsec)?).map(|(sec, nsec)| Time { sec, nsec }))
+        Ok(row
+            .get::<_, Option<i64>>(sec)?
+            .zip(row.get(nsec)?)
+            .map(|(sec, nsec)| Time { sec, nsec }))
     };
     let required = |sec, nsec| time(sec, nsec).map(Option::unwrap_or_default);
     let unsigned = |column: &str| row.get::<_, i64>(column).map(i64::cast_unsigned);
@@ -457,7 +534,8 @@ fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
     let rdev = unsigned("rdev")?;
     Ok(Held {
         version: Meta {
-            kind: Kind::from_mode(kind << 12).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind.into()))?,
+            kind: Kind::from_mode(kind << 12)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind.into()))?,
             mode: row.get("mode")?,
             uid: row.get("uid")?,
             gid: row.get("gid")?,
@@ -479,7 +557,10 @@ fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
 /// Parent and name of a path as the table keeps them; the root is the empty name in the empty parent.
 fn split(path: &Path) -> (&[u8], &[u8]) {
     let name = path.file_name().unwrap_or_default().as_bytes();
-    let parent = path.parent().map(|parent| parent.as_os_str().as_bytes()).unwrap_or_default();
+    let parent = path
+        .parent()
+        .map(|parent| parent.as_os_str().as_bytes())
+        .unwrap_or_default();
     (parent, name)
 }
 
@@ -508,7 +589,10 @@ mod tests {
     use super::*;
 
     fn file(ino: u64, size: u64) -> Held {
-        let time = Time { sec: -1, nsec: 999_999_999 };
+        let time = Time {
+            sec: -1,
+            nsec: 999_999_999,
+        };
         let version = Meta {
             kind: Kind::File,
             mode: 0o4751,
@@ -524,12 +608,19 @@ mod tests {
             nlink: 2,
             rdev: (0, 0),
         };
-        Held { version, doubtful: true, whole: false }
+        Held {
+            version,
+            doubtful: true,
+            whole: false,
+        }
     }
 
     fn confirm(ledger: &mut Ledger, held: &[(&str, Held)], gone: &[&str]) {
         let confirmed = Confirmed {
-            held: held.iter().map(|(path, held)| (PathBuf::from(path), held.clone())).collect(),
+            held: held
+                .iter()
+                .map(|(path, held)| (PathBuf::from(path), held.clone()))
+                .collect(),
             gone: gone.iter().map(PathBuf::from).collect(),
             landed: Vec::new(),
         };
@@ -543,8 +634,19 @@ mod tests {
         device.version.kind = Kind::Char;
         device.version.rdev = (u32::MAX, 300);
         device.version.btime = None;
-        confirm(&mut ledger, &[("a/f\n*", file(9, u64::MAX)), ("", file(1, 0)), ("dev", device.clone())], &[]);
-        assert_eq!(ledger.held(Path::new("a/f\n*")).unwrap(), Some(file(9, u64::MAX)));
+        confirm(
+            &mut ledger,
+            &[
+                ("a/f\n*", file(9, u64::MAX)),
+                ("", file(1, 0)),
+                ("dev", device.clone()),
+            ],
+            &[],
+        );
+        assert_eq!(
+            ledger.held(Path::new("a/f\n*")).unwrap(),
+            Some(file(9, u64::MAX))
+        );
         assert_eq!(ledger.held(Path::new("dev")).unwrap(), Some(device));
         assert_eq!(ledger.held(Path::new("")).unwrap(), Some(file(1, 0)));
         assert_eq!(ledger.held(Path::new("a")).unwrap(), None);
@@ -556,7 +658,12 @@ mod tests {
         let rows = ["d/b", "d/a", "d/a/x", "d-e", "d", "e/a"].map(|path| (path, file(1, 1)));
         confirm(&mut ledger, &rows, &[]);
         let names = |dir: &str| -> Vec<Vec<u8>> {
-            ledger.children(Path::new(dir)).unwrap().into_iter().map(|(name, _)| name).collect()
+            ledger
+                .children(Path::new(dir))
+                .unwrap()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect()
         };
         assert_eq!(names("d"), [b"a", b"b"]);
         assert_eq!(names(""), [&b"d"[..], b"d-e"]);
@@ -565,7 +672,8 @@ mod tests {
     #[test]
     fn a_removed_directory_takes_what_is_below_it_and_nothing_else() {
         let mut ledger = State::in_memory().ledger("r").unwrap();
-        let rows = ["d", "d/a", "d/a/x", "d/a/x/y", "d-e", "d-e/f", "d0", "d0/g"].map(|path| (path, file(1, 1)));
+        let rows = ["d", "d/a", "d/a/x", "d/a/x/y", "d-e", "d-e/f", "d0", "d0/g"]
+            .map(|path| (path, file(1, 1)));
         confirm(&mut ledger, &rows, &[]);
         confirm(&mut ledger, &[], &["d"]);
         for gone in ["d", "d/a", "d/a/x", "d/a/x/y"] {
@@ -581,8 +689,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(&dir.path().join("state")).unwrap();
         let (mut one, two) = (state.ledger("one").unwrap(), state.ledger("two").unwrap());
-        confirm(&mut one, &[("a", file(5, 1)), ("b/c", file(5, 1)), ("d", file(6, 1))], &[]);
-        let mut names: Vec<_> = one.names_of(u64::MAX, 5).unwrap().into_iter().map(|(path, _)| path).collect();
+        confirm(
+            &mut one,
+            &[("a", file(5, 1)), ("b/c", file(5, 1)), ("d", file(6, 1))],
+            &[],
+        );
+        let mut names: Vec<_> = one
+            .names_of(u64::MAX, 5)
+            .unwrap()
+            .into_iter()
+            .map(|(path, _)| path)
+            .collect();
         names.sort();
         assert_eq!(names, [Path::new("a"), Path::new("b/c")]);
         assert!(two.names_of(u64::MAX, 5).unwrap().is_empty());
@@ -595,8 +712,13 @@ mod tests {
         let path = dir.path().join("state");
         {
             let mut ledger = State::open(&path).unwrap().ledger("r").unwrap();
-            ledger.begin_session([Path::new("a"), Path::new("b")]).unwrap();
-            let confirmed = Confirmed { landed: vec!["a".into()], ..Confirmed::default() };
+            ledger
+                .begin_session([Path::new("a"), Path::new("b")])
+                .unwrap();
+            let confirmed = Confirmed {
+                landed: vec!["a".into()],
+                ..Confirmed::default()
+            };
             ledger.confirm(&confirmed).unwrap();
         }
         let ledger = State::open(&path).unwrap().ledger("r").unwrap();
@@ -620,13 +742,27 @@ mod tests {
     fn a_damaged_or_newer_file_is_moved_aside_and_an_unusable_place_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
-        std::fs::write(&path, b"this is no database, whatever it is, and long enough to be looked at").unwrap();
+        std::fs::write(
+            &path,
+            b"this is no database, whatever it is, and long enough to be looked at",
+        )
+        .unwrap();
         let state = State::open(&path).unwrap();
         let aside = state.moved_aside.clone().expect("it was moved");
-        assert!(std::fs::read(aside).unwrap().starts_with(b"this is no database"));
+        assert!(
+            std::fs::read(aside)
+                .unwrap()
+                .starts_with(b"this is no database")
+        );
         drop(state);
-        connect(&path).unwrap().pragma_update(None, "user_version", LAYOUT + 1).unwrap();
+        connect(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", LAYOUT + 1)
+            .unwrap();
         assert!(State::open(&path).unwrap().moved_aside.is_some());
-        assert!(matches!(State::open(&dir.path().join("no/such/state")), Err(Error::State { .. })));
+        assert!(matches!(
+            State::open(&dir.path().join("no/such/state")),
+            Err(Error::State { .. })
+        ));
     }
 }

@@ -73,7 +73,11 @@ impl Mirror {
             Some(path) => State::open(path)?,
             None => State::in_memory(),
         };
-        let source = Arc::new(Source::open(&settings.source, settings.rules, &state.files())?);
+        let source = Arc::new(Source::open(
+            &settings.source,
+            settings.rules,
+            &state.files(),
+        )?);
         let cancel = Cancel::default();
         let mode = Mode {
             once: settings.once,
@@ -89,8 +93,16 @@ impl Mirror {
         for place in &settings.replicas {
             let destination: Box<dyn Destination> = match place {
                 Place::Directory(path) => {
-                    let opened = DirectoryReplica::open(Arc::clone(&source), path, settings.deletes, cancel.clone());
-                    Box::new(opened.map_err(|error| Error::Directory { path: path.clone(), cause: error.into_cause() })?)
+                    let opened = DirectoryReplica::open(
+                        Arc::clone(&source),
+                        path,
+                        settings.deletes,
+                        cancel.clone(),
+                    );
+                    Box::new(opened.map_err(|error| Error::Directory {
+                        path: path.clone(),
+                        cause: error.into_cause(),
+                    })?)
                 }
                 Place::Daemon(address) => Box::new(DaemonReplica::new(
                     Arc::clone(&source),
@@ -112,12 +124,25 @@ impl Mirror {
             });
         }
         if let Some(aside) = &state.moved_aside {
-            let text = format!("the state file was not usable and was moved to {}; everything is compared anew", aside.display());
-            report(Event::Notice { replica: None, text });
+            let text = format!(
+                "the state file was not usable and was moved to {}; everything is compared anew",
+                aside.display()
+            );
+            report(Event::Notice {
+                replica: None,
+                text,
+            });
         }
         let (stop_hints, stop) = bounded(1);
-        let queues = replicas.iter().map(|replica| Arc::clone(&replica.queue)).collect();
-        let stopper = Stopper { cancel, queues, hints: stop_hints };
+        let queues = replicas
+            .iter()
+            .map(|replica| Arc::clone(&replica.queue))
+            .collect();
+        let stopper = Stopper {
+            cancel,
+            queues,
+            hints: stop_hints,
+        };
         let hints = match settings.once {
             true => None,
             false => {
@@ -136,7 +161,11 @@ impl Mirror {
             .into_iter()
             .map(|replica| spawn("replica", move || replica.run()))
             .collect::<Result<_, _>>()?;
-        Ok(Self { stopper, replicas, hints })
+        Ok(Self {
+            stopper,
+            replicas,
+            hints,
+        })
     }
 
     /// A handle that ends this mirror.
@@ -152,12 +181,16 @@ impl Mirror {
     pub fn join(self) -> Result<(), Error> {
         let mut result = Ok(());
         for replica in self.replicas {
-            let ended = replica.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let ended = replica
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             result = result.and(ended);
         }
         self.stopper.stop();
         if let Some(hints) = self.hints {
-            hints.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            hints
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
         result
     }
@@ -167,7 +200,10 @@ fn spawn<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(Error::Thread)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(Error::Thread)
 }
 
 /// The thread that turns the watcher's changes into looks.
@@ -186,7 +222,9 @@ impl Hints {
         let source = Arc::clone(&self.source);
         let settings = watch::Settings {
             poll_every: POLL_EVERY,
-            prune: Some(Arc::new(move |path: &Path, is_dir| source.leaves_out(path, is_dir))),
+            prune: Some(Arc::new(move |path: &Path, is_dir| {
+                source.leaves_out(path, is_dir)
+            })),
             max_watches: self.max_watches,
             ..watch::Settings::default()
         };
@@ -242,11 +280,18 @@ impl Hints {
                 }
                 Change::Moved { from, to, is_dir } => {
                     looks.push((from, Look::AT, Pace::Settled));
-                    looks.push((to, if is_dir { Look::BELOW } else { Look::AT }, Pace::Settled));
+                    looks.push((
+                        to,
+                        if is_dir { Look::BELOW } else { Look::AT },
+                        Pace::Settled,
+                    ));
                 }
                 Change::Rescan { subtree, reason } => {
                     if reason == Reason::Overflow {
-                        self.notice("the kernel's event queue overflowed: the tree is compared anew".to_owned());
+                        self.notice(
+                            "the kernel's event queue overflowed: the tree is compared anew"
+                                .to_owned(),
+                        );
                     }
                     looks.push((subtree, Look::BELOW, Pace::Settled));
                 }
@@ -272,7 +317,10 @@ impl Hints {
     }
 
     fn notice(&self, text: String) {
-        (self.report)(Event::Notice { replica: None, text });
+        (self.report)(Event::Notice {
+            replica: None,
+            text,
+        });
     }
 }
 
@@ -285,13 +333,18 @@ fn look_for(touch: Touch, meta: Option<Meta>) -> (Look, Pace) {
         Touch::Created { is_dir: true } => (Look::BELOW, Pace::Settled),
         Touch::Created { is_dir: false } if will_be_closed() => (Look::AT, Pace::Writing),
         Touch::Written => (Look::AT, Pace::Writing),
-        Touch::Created { .. } | Touch::Closed | Touch::Attributes | Touch::Removed { .. } => (Look::AT, Pace::Settled),
+        Touch::Created { .. } | Touch::Closed | Touch::Attributes | Touch::Removed { .. } => {
+            (Look::AT, Pace::Settled)
+        }
     }
 }
 
 /// Refuses replicas that lie in the source, or the source in them, and places named twice.
 fn check_places(settings: &Settings) -> Result<(), Error> {
-    let unusable = |cause| Error::Source { path: settings.source.clone(), cause };
+    let unusable = |cause| Error::Source {
+        path: settings.source.clone(),
+        cause,
+    };
     let source = settings.source.canonicalize().map_err(unusable)?;
     let mut seen: Vec<String> = Vec::new();
     for place in &settings.replicas {
@@ -299,7 +352,10 @@ fn check_places(settings: &Settings) -> Result<(), Error> {
         if let Place::Directory(path) = place {
             let replica = canonical_as_far_as_it_exists(path);
             if replica.starts_with(&source) || source.starts_with(&replica) {
-                return Err(Error::Overlap { path: settings.source.clone(), replica: path.clone() });
+                return Err(Error::Overlap {
+                    path: settings.source.clone(),
+                    replica: path.clone(),
+                });
             }
             name = replica.display().to_string();
         }
@@ -314,7 +370,9 @@ fn check_places(settings: &Settings) -> Result<(), Error> {
 /// The real path of something whose last components may not exist yet.
 fn canonical_as_far_as_it_exists(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let existing = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let existing = path
+        .ancestors()
+        .find_map(|above| Some((above, above.canonicalize().ok()?)));
     match existing {
         Some((above, real)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
         None => path,

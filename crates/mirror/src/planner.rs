@@ -45,7 +45,8 @@ impl Abilities {
     /// Whether a replica that holds `old` and compares sizes and times (behaviour.md 2.8) would take `new` for the
     /// same.
     fn would_misjudge(self, old: &Meta, new: &Meta) -> bool {
-        let same_time = old.mtime.sec == new.mtime.sec && (!self.compares_nanoseconds || old.mtime == new.mtime);
+        let same_time = old.mtime.sec == new.mtime.sec
+            && (!self.compares_nanoseconds || old.mtime == new.mtime);
         old.kind == Kind::File && new.kind == Kind::File && old.size == new.size && same_time
     }
 }
@@ -91,12 +92,16 @@ pub struct Note {
 impl Errand {
     /// The paths that this session may change at the replica.
     pub fn updates(&self) -> impl Iterator<Item = &Path> {
-        self.noted().filter(|(_, note)| note.is_update).map(|(item, _)| item.path.as_path())
+        self.noted()
+            .filter(|(_, note)| note.is_update)
+            .map(|(item, _)| item.path.as_path())
     }
 
     /// Those of them about which nothing is in doubt when it has gone well.
     pub fn settled(&self) -> impl Iterator<Item = &Path> {
-        let settled = self.noted().filter(|(_, note)| note.is_update && !note.is_elsewhere);
+        let settled = self
+            .noted()
+            .filter(|(_, note)| note.is_update && !note.is_elsewhere);
         settled.map(|(item, _)| item.path.as_path())
     }
 
@@ -115,7 +120,14 @@ pub fn plan(
     abilities: Abilities,
     looks: Vec<Taken>,
 ) -> Result<Plan, PlanError> {
-    let mut draft = Draft { source, ledger, abilities, items: BTreeMap::new(), bytes: 0, done: Done::default() };
+    let mut draft = Draft {
+        source,
+        ledger,
+        abilities,
+        items: BTreeMap::new(),
+        bytes: 0,
+        done: Done::default(),
+    };
     let mut stack = looks;
     stack.reverse();
     while let Some(taken) = stack.pop() {
@@ -171,7 +183,14 @@ struct DraftItem {
 
 impl DraftItem {
     fn shown_for_another_session(&self) -> Self {
-        Self { item: self.item.clone(), note: Note { is_elsewhere: true, ..self.note }, exact: false }
+        Self {
+            item: self.item.clone(),
+            note: Note {
+                is_elsewhere: true,
+                ..self.note
+            },
+            exact: false,
+        }
     }
 }
 
@@ -202,13 +221,19 @@ impl Draft<'_> {
             && meta.kind != Kind::Dir
         {
             for (name, _) in self.ledger.children(path)? {
-                self.done.forgotten.push(path.join(OsString::from_vec(name)));
+                self.done
+                    .forgotten
+                    .push(path.join(OsString::from_vec(name)));
             }
         }
         match (meta, held) {
             (None, None) => {
                 // It came and went: what is left of that is the time of its directory.
-                stack.extend(path.parent().map(|parent| Taken { path: parent.to_owned(), look: Look::AT, since: taken.since }));
+                stack.extend(path.parent().map(|parent| Taken {
+                    path: parent.to_owned(),
+                    look: Look::AT,
+                    since: taken.since,
+                }));
                 Ok(())
             }
             (None, Some(_)) => self.removed(path, taken.since, stack),
@@ -218,8 +243,10 @@ impl Draft<'_> {
                 }
                 Ok(())
             }
-            (Some(meta), held) if meta.kind == Kind::Dir => self.directory(taken, meta, held, stack),
-            (Some(meta), held) => self.leaf(path, meta, held, taken.look.exact),
+            (Some(meta), held) if meta.kind == Kind::Dir => {
+                self.directory(taken, meta, held, stack)
+            }
+            (Some(meta), held) => self.leaf(path, meta, held.as_ref(), taken.look.exact),
         }
     }
 
@@ -233,20 +260,36 @@ impl Draft<'_> {
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
         if self.done.left.insert(file) {
-            let names = self.ledger.names_of(file.dev, file.ino)?.into_iter().map(|(name, _)| name);
-            stack.extend(names.filter(|name| name != path).map(|path| Taken { path, look: Look::AT, since }));
+            let names = self
+                .ledger
+                .names_of(file.dev, file.ino)?
+                .into_iter()
+                .map(|(name, _)| name);
+            stack.extend(names.filter(|name| name != path).map(|path| Taken {
+                path,
+                look: Look::AT,
+                since,
+            }));
         }
         Ok(())
     }
 
     /// A path that the replica holds and the source no longer has.
-    fn removed(&mut self, path: &Path, since: Instant, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
+    fn removed(
+        &mut self,
+        path: &Path,
+        since: Instant,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
         let (topmost, is_replaced) = self.topmost_missing(path)?;
         let parent = topmost.parent().unwrap_or(Path::new(""));
         if is_replaced || self.done.whole.contains(parent) {
             self.done.forgotten.push(topmost.to_owned());
         } else if self.abilities.removes_by_name {
-            if !topmost.ancestors().any(|above| self.done.gone.contains(above)) {
+            if !topmost
+                .ancestors()
+                .any(|above| self.done.gone.contains(above))
+            {
                 self.done.gone.insert(topmost.to_owned());
             }
         } else {
@@ -259,7 +302,10 @@ impl Draft<'_> {
     /// that is replaced together with its content.
     fn topmost_missing<'p>(&self, path: &'p Path) -> Result<(&'p Path, bool), PlanError> {
         let mut topmost = path;
-        while let Some(parent) = topmost.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        while let Some(parent) = topmost
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             match self.source.lstat(parent)? {
                 Some(meta) => return Ok((topmost, meta.kind != Kind::Dir)),
                 None => topmost = parent,
@@ -281,7 +327,16 @@ impl Draft<'_> {
             return self.list_whole(path, taken.since, taken.look.recursive, stack);
         };
         if !same_directory(&known.version, &meta) {
-            self.add(Item { path: path.clone(), meta, target: None }, true, known.whole, false);
+            self.add(
+                Item {
+                    path: path.clone(),
+                    meta,
+                    target: None,
+                },
+                true,
+                known.whole,
+                false,
+            );
         }
         if taken.look.recursive || known.version.file_id() != meta.file_id() {
             self.compare_directory(taken, stack)?;
@@ -301,15 +356,30 @@ impl Draft<'_> {
         if self.done.whole.contains(dir) && !recursive {
             return Ok(());
         }
-        let Some(meta) = self.source.lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) else {
+        let Some(meta) = self
+            .source
+            .lstat(dir)?
+            .filter(|meta| meta.kind == Kind::Dir)
+        else {
             return Ok(());
         };
         let children = self.source.children(dir);
-        self.add(Item { path: dir.to_owned(), meta, target: None }, true, children.is_ok(), false);
+        self.add(
+            Item {
+                path: dir.to_owned(),
+                meta,
+                target: None,
+            },
+            true,
+            children.is_ok(),
+            false,
+        );
         let children = match children {
             Ok(children) => children,
             Err(error) => {
-                self.done.unreadable.push((dir.to_owned(), error.to_string()));
+                self.done
+                    .unreadable
+                    .push((dir.to_owned(), error.to_string()));
                 return Ok(());
             }
         };
@@ -320,13 +390,31 @@ impl Draft<'_> {
         for Child { path, meta } in children {
             let held = missing.remove(name_of(&path));
             if meta.kind == Kind::Dir {
-                let is_whole = held.as_ref().is_some_and(|held| held.version.kind == Kind::Dir && held.whole);
+                let is_whole = held
+                    .as_ref()
+                    .is_some_and(|held| held.version.kind == Kind::Dir && held.whole);
                 let is_update = !held.is_some_and(|held| same_directory(&held.version, &meta));
                 if !self.done.whole.contains(&path) {
-                    self.add(Item { path: path.clone(), meta, target: None }, is_update, is_whole, false);
+                    self.add(
+                        Item {
+                            path: path.clone(),
+                            meta,
+                            target: None,
+                        },
+                        is_update,
+                        is_whole,
+                        false,
+                    );
                 }
                 if recursive || !is_whole {
-                    below.push(Taken { path, look: Look { recursive, exact: false }, since });
+                    below.push(Taken {
+                        path,
+                        look: Look {
+                            recursive,
+                            exact: false,
+                        },
+                        since,
+                    });
                 }
             } else {
                 let is_update = !held.as_ref().is_some_and(|held| is_held(held, &meta));
@@ -343,7 +431,9 @@ impl Draft<'_> {
                 listed.note.whole = false;
             }
         } else {
-            let gone = missing.into_keys().map(|name| dir.join(OsString::from_vec(name)));
+            let gone = missing
+                .into_keys()
+                .map(|name| dir.join(OsString::from_vec(name)));
             self.done.forgotten.extend(gone);
         }
         stack.extend(below.into_iter().rev());
@@ -351,7 +441,11 @@ impl Draft<'_> {
     }
 
     /// Compares the content of a directory, one level, with the ledger; its directories are compared in turn.
-    fn compare_directory(&mut self, taken: &Taken, stack: &mut Vec<Taken>) -> Result<(), PlanError> {
+    fn compare_directory(
+        &mut self,
+        taken: &Taken,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
         let dir = &taken.path;
         let children = match self.source.children(dir) {
             Ok(children) => children,
@@ -366,9 +460,13 @@ impl Draft<'_> {
         for Child { path, meta } in children {
             let held = missing.remove(name_of(&path));
             if meta.kind == Kind::Dir {
-                below.push(Taken { path, look: Look::BELOW, since: taken.since });
+                below.push(Taken {
+                    path,
+                    look: Look::BELOW,
+                    since: taken.since,
+                });
             } else {
-                self.leaf(&path, meta, held, false)?;
+                self.leaf(&path, meta, held.as_ref(), false)?;
             }
         }
         for name in missing.into_keys() {
@@ -376,8 +474,14 @@ impl Draft<'_> {
             // It may have come into being, or be left out, since the directory was read.
             match self.source.lstat(&path)? {
                 None => self.removed(&path, taken.since, stack)?,
-                Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => self.done.forgotten.push(path),
-                Some(_) => below.push(Taken { path, look: Look::BELOW, since: taken.since }),
+                Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => {
+                    self.done.forgotten.push(path);
+                }
+                Some(_) => below.push(Taken {
+                    path,
+                    look: Look::BELOW,
+                    since: taken.since,
+                }),
             }
         }
         stack.extend(below.into_iter().rev());
@@ -385,8 +489,14 @@ impl Draft<'_> {
     }
 
     /// Anything but a directory.
-    fn leaf(&mut self, path: &Path, meta: Meta, held: Option<Held>, unsure: bool) -> Result<(), PlanError> {
-        let exact = match &held {
+    fn leaf(
+        &mut self,
+        path: &Path,
+        meta: Meta,
+        held: Option<&Held>,
+        unsure: bool,
+    ) -> Result<(), PlanError> {
+        let exact = match held {
             Some(held) if is_held(held, &meta) && !unsure => return Ok(()),
             Some(held) => unsure || self.abilities.would_misjudge(&held.version, &meta),
             None => unsure,
@@ -411,19 +521,39 @@ impl Draft<'_> {
                 && !self.source.leaves_out(&former, false)
                 && self.source.lstat(&former)?.is_none();
             if is_it {
-                let old = Item { path: former.clone(), meta: held.version, target: None };
-                self.done.renamed.insert(former, Renamed { old, new: path.to_owned() });
+                let old = Item {
+                    path: former.clone(),
+                    meta: held.version,
+                    target: None,
+                };
+                self.done.renamed.insert(
+                    former,
+                    Renamed {
+                        old,
+                        new: path.to_owned(),
+                    },
+                );
             }
         }
         Ok(())
     }
 
-    fn add_leaf(&mut self, path: &Path, meta: Meta, is_update: bool, exact: bool) -> Result<(), PlanError> {
-        let Some(item) = self.item(path, meta) else { return Ok(()) };
+    fn add_leaf(
+        &mut self,
+        path: &Path,
+        meta: Meta,
+        is_update: bool,
+        exact: bool,
+    ) -> Result<(), PlanError> {
+        let Some(item) = self.item(path, meta) else {
+            return Ok(());
+        };
         let group = meta.link_group();
         self.add(item, is_update, false, exact);
         match group {
-            Some(group) if is_update && self.done.grouped.insert(group) => self.add_names(group, exact),
+            Some(group) if is_update && self.done.grouped.insert(group) => {
+                self.add_names(group, exact)
+            }
             _ => Ok(()),
         }
     }
@@ -431,7 +561,10 @@ impl Draft<'_> {
     /// Adds the other names of a file: a receiver links only what it sees in one session.
     fn add_names(&mut self, group: Identity, exact: bool) -> Result<(), PlanError> {
         for (path, _) in self.ledger.names_of(group.dev, group.ino)? {
-            let meta = self.source.lstat(&path)?.filter(|meta| meta.link_group() == Some(group));
+            let meta = self
+                .source
+                .lstat(&path)?
+                .filter(|meta| meta.link_group() == Some(group));
             if let Some(meta) = meta
                 && !self.source.leaves_out(&path, false)
                 && let Some(item) = self.item(&path, meta)
@@ -449,35 +582,60 @@ impl Draft<'_> {
                 Ok(target) => Some(target),
                 Err(error) if error.vanished() => return None,
                 Err(error) => {
-                    self.done.unreadable.push((path.to_owned(), error.to_string()));
+                    self.done
+                        .unreadable
+                        .push((path.to_owned(), error.to_string()));
                     return None;
                 }
             },
             _ => None,
         };
-        Some(Item { path: path.to_owned(), meta, target })
+        Some(Item {
+            path: path.to_owned(),
+            meta,
+            target,
+        })
     }
 
     fn add(&mut self, item: Item, is_update: bool, whole: bool, exact: bool) {
         let is_file = item.meta.kind == Kind::File;
-        self.bytes += if is_file && is_update { item.meta.size } else { 0 };
-        let mut note = Note { doubtful: is_file && is_young(item.meta.ctime), whole, is_update, is_elsewhere: false };
+        self.bytes += if is_file && is_update {
+            item.meta.size
+        } else {
+            0
+        };
+        let mut note = Note {
+            doubtful: is_file && is_young(item.meta.ctime),
+            whole,
+            is_update,
+            is_elsewhere: false,
+        };
         let mut exact = exact;
         if let Some(earlier) = self.items.get(&item.path) {
             exact |= earlier.exact;
             note.is_update |= earlier.note.is_update;
             note.whole |= earlier.note.whole;
         }
-        self.items.insert(item.path.clone(), DraftItem { item, note, exact });
+        self.items
+            .insert(item.path.clone(), DraftItem { item, note, exact });
     }
 
     fn finish(mut self, postponed: Vec<Taken>) -> Result<Plan, PlanError> {
         self.join_groups();
-        let (exact, mut quick): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.items).into_values().partition(|item| item.exact);
+        let (exact, mut quick): (Vec<_>, Vec<_>) = std::mem::take(&mut self.items)
+            .into_values()
+            .partition(|item| item.exact);
         // A name that a directory listed whole does not show is removed from the replica.
-        let is_shown = |item: &&DraftItem| item.item.path.parent().is_some_and(|dir| self.done.whole.contains(dir));
-        let elsewhere = exact.iter().filter(is_shown).map(DraftItem::shown_for_another_session);
+        let is_shown = |item: &&DraftItem| {
+            item.item
+                .path
+                .parent()
+                .is_some_and(|dir| self.done.whole.contains(dir))
+        };
+        let elsewhere = exact
+            .iter()
+            .filter(is_shown)
+            .map(DraftItem::shown_for_another_session);
         quick.extend(elsewhere);
         let mut plan = Plan {
             postponed,
@@ -502,13 +660,25 @@ impl Draft<'_> {
             let mut above = Vec::new();
             let mut is_known = batch.item(&renamed.new).is_some();
             for dir in renamed.old.path.ancestors().skip(1) {
-                match (batch.item(dir), self.source.lstat(dir)?, self.ledger.held(dir)?) {
+                match (
+                    batch.item(dir),
+                    self.source.lstat(dir)?,
+                    self.ledger.held(dir)?,
+                ) {
                     (Some(item), _, _) => is_known &= item.meta.kind == Kind::Dir,
                     (None, Some(meta), _) if meta.kind == Kind::Dir => {
-                        above.push(Item { path: dir.to_owned(), meta, target: None });
+                        above.push(Item {
+                            path: dir.to_owned(),
+                            meta,
+                            target: None,
+                        });
                     }
                     (None, None, Some(held)) if held.version.kind == Kind::Dir => {
-                        above.push(Item { path: dir.to_owned(), meta: held.version, target: None });
+                        above.push(Item {
+                            path: dir.to_owned(),
+                            meta: held.version,
+                            target: None,
+                        });
                     }
                     _ => is_known = false,
                 }
@@ -524,13 +694,21 @@ impl Draft<'_> {
 
     /// All names of one file go in one session, and if one of them must be compared by content, all are.
     fn join_groups(&mut self) {
-        let exact: HashSet<Identity> =
-            self.items.values().filter(|item| item.exact).filter_map(|item| item.item.meta.link_group()).collect();
+        let exact: HashSet<Identity> = self
+            .items
+            .values()
+            .filter(|item| item.exact)
+            .filter_map(|item| item.item.meta.link_group())
+            .collect();
         if exact.is_empty() {
             return;
         }
         for item in self.items.values_mut() {
-            item.exact |= item.item.meta.link_group().is_some_and(|group| exact.contains(&group));
+            item.exact |= item
+                .item
+                .meta
+                .link_group()
+                .is_some_and(|group| exact.contains(&group));
         }
     }
 }
@@ -542,13 +720,16 @@ fn is_held(held: &Held, meta: &Meta) -> bool {
 
 /// What a replica keeps of a directory: its inode, size and ctime say nothing about it.
 fn same_directory(old: &Meta, new: &Meta) -> bool {
-    (old.kind, old.mode, old.uid, old.gid, old.mtime) == (new.kind, new.mode, new.uid, new.gid, new.mtime)
+    (old.kind, old.mode, old.uid, old.gid, old.mtime)
+        == (new.kind, new.mode, new.uid, new.gid, new.mtime)
 }
 
 /// Whether a change after now could leave the same ctime. One in the future is the clock's fault, and would be
 /// doubted for ever.
 fn is_young(ctime: tree::Time) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let ctime = Duration::new(u64::try_from(ctime.sec).unwrap_or(0), ctime.nsec);
     now.checked_sub(ctime).is_some_and(|age| age < CLOCK_TICK)
 }

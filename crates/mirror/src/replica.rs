@@ -39,7 +39,10 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(dirty: DirtySet) -> Self {
-        Self { dirty: Mutex::new(dirty), changed: Condvar::new() }
+        Self {
+            dirty: Mutex::new(dirty),
+            changed: Condvar::new(),
+        }
     }
 
     /// Adds looks, and wakes the replica.
@@ -66,7 +69,9 @@ impl Queue {
             if stop.is_cancelled() {
                 return false;
             }
-            let wake_at = dirty.next_due().map(|due| due.max(not_before.unwrap_or(due)) - lead);
+            let wake_at = dirty
+                .next_due()
+                .map(|due| due.max(not_before.unwrap_or(due)) - lead);
             let now = Instant::now();
             match wake_at {
                 Some(at) if at <= now => return true,
@@ -74,7 +79,12 @@ impl Queue {
                     let waited = self.changed.wait_timeout(dirty, at - now);
                     dirty = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                None => dirty = self.changed.wait(dirty).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    dirty = self
+                        .changed
+                        .wait(dirty)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
     }
@@ -133,7 +143,8 @@ impl Replica {
     fn recall(&mut self) -> Result<(), Error> {
         let in_flight = self.ledger.in_flight()?;
         self.doubt(&in_flight.into_iter().collect())?;
-        self.queue.add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
+        self.queue
+            .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
         Ok(())
     }
 
@@ -146,7 +157,8 @@ impl Replica {
             // The round will meet the same error and deal with it.
             self.destination.rest();
         }
-        self.queue.wait(Duration::ZERO, state.not_before, &self.stop)
+        self.queue
+            .wait(Duration::ZERO, state.not_before, &self.stop)
     }
 
     /// One plan, carried out.
@@ -157,7 +169,11 @@ impl Replica {
         };
         for file in files {
             for (path, _) in self.ledger.names_of(file.dev, file.ino)? {
-                taken.push(Taken { path, look: Look::AT, since: Instant::now() });
+                taken.push(Taken {
+                    path,
+                    look: Look::AT,
+                    since: Instant::now(),
+                });
             }
         }
         match self.try_round(state, &taken) {
@@ -166,7 +182,11 @@ impl Replica {
             Err(failed @ Failed::Paths(_)) => Err(failed),
             Err(failed) => {
                 self.put_back(&taken);
-                if self.destination.has_learned() { Ok(()) } else { Err(failed) }
+                if self.destination.has_learned() {
+                    Ok(())
+                } else {
+                    Err(failed)
+                }
             }
         }
     }
@@ -185,10 +205,17 @@ impl Replica {
         let is_last = plan.postponed.is_empty();
         self.put_back(&plan.postponed);
         if let Some(notice) = self.destination.notice() {
-            self.say(Event::Notice { replica: Some(self.name.clone()), text: notice });
+            self.say(Event::Notice {
+                replica: Some(self.name.clone()),
+                text: notice,
+            });
         }
         state.has_succeeded = true;
-        if failures.is_empty() || (self.mode.once && !is_last) { Ok(()) } else { Err(Failed::Paths(failures)) }
+        if failures.is_empty() || (self.mode.once && !is_last) {
+            Ok(())
+        } else {
+            Err(Failed::Paths(failures))
+        }
     }
 
     /// Applies both batches of a plan and confirms them. Returns what failed path by path, and leaves those paths
@@ -198,16 +225,26 @@ impl Replica {
         let now = Instant::now();
         for (path, reason) in plan.unreadable.drain(..) {
             failures.push(reason);
-            self.queue.add(|dirty| dirty.add(path, Look::BELOW, Pace::Later(pause), now));
+            self.queue
+                .add(|dirty| dirty.add(path, Look::BELOW, Pace::Later(pause), now));
         }
         let mut forgotten = std::mem::take(&mut plan.forgotten);
         for errand in [&plan.quick, &plan.exact] {
             if errand.batch.is_empty() {
                 continue;
             }
-            self.ledger.begin_session(errand.updates().chain(errand.batch.gone.iter().map(PathBuf::as_path)))?;
+            self.ledger.begin_session(
+                errand
+                    .updates()
+                    .chain(errand.batch.gone.iter().map(PathBuf::as_path)),
+            )?;
             let (report, name) = (Arc::clone(&self.report), self.name.clone());
-            let mut progress = |progress: Progress| report(Event::Progress { replica: name.clone(), progress });
+            let mut progress = |progress: Progress| {
+                report(Event::Progress {
+                    replica: name.clone(),
+                    progress,
+                });
+            };
             match self.destination.apply(&errand.batch, &mut progress) {
                 Ok(applied) => {
                     self.confirm(errand, &applied, &mut forgotten, pause)?;
@@ -219,14 +256,21 @@ impl Replica {
                     });
                     failures.extend(applied.errors);
                 }
-                Err(Broken { error, touched, began }) => {
+                Err(Broken {
+                    error,
+                    touched,
+                    began,
+                }) => {
                     self.after_a_broken_session(errand, &touched, began)?;
                     return Err(error.into());
                 }
             }
         }
         if failures.is_empty() && !forgotten.is_empty() {
-            self.ledger.confirm(&Confirmed { gone: forgotten, ..Confirmed::default() })?;
+            self.ledger.confirm(&Confirmed {
+                gone: forgotten,
+                ..Confirmed::default()
+            })?;
         }
         Ok(failures)
     }
@@ -243,7 +287,12 @@ impl Replica {
         let is_clean = applied.is_clean();
         let mut confirmed = Confirmed::default();
         let mut again = Vec::new();
-        for (item, note) in batch.items.iter().zip(notes).filter(|(_, note)| !note.is_elsewhere) {
+        for (item, note) in batch
+            .items
+            .iter()
+            .zip(notes)
+            .filter(|(_, note)| !note.is_elsewhere)
+        {
             let is_dir = item.meta.is_dir();
             let is_stored = match &applied.acknowledged {
                 // Directories are not acknowledged.
@@ -260,20 +309,35 @@ impl Replica {
                 again.push((item.path.clone(), Pace::Settled));
             }
             if is_stored {
-                let held = Held { version: item.meta, doubtful, whole: is_dir && note.whole && is_clean };
+                let held = Held {
+                    version: item.meta,
+                    doubtful,
+                    whole: is_dir && note.whole && is_clean,
+                };
                 confirmed.held.push((item.path.clone(), held));
             }
         }
-        let (removed, unreported): (HashSet<_>, HashSet<_>) =
-            batch.gone.iter().cloned().partition(|path| applied.removed.contains(path));
+        let (removed, unreported): (HashSet<_>, HashSet<_>) = batch
+            .gone
+            .iter()
+            .cloned()
+            .partition(|path| applied.removed.contains(path));
         confirmed.gone = removed.into_iter().collect();
         if is_clean && !batch.exact {
             confirmed.gone.append(forgotten);
         }
-        confirmed.landed = errand.settled().map(Path::to_owned).chain(batch.gone.iter().cloned()).collect();
+        confirmed.landed = errand
+            .settled()
+            .map(Path::to_owned)
+            .chain(batch.gone.iter().cloned())
+            .collect();
         self.ledger.confirm(&confirmed)?;
         // A removal that nobody reported: whether the name is there is seen when its directory is listed whole.
-        let pace = if is_clean { Pace::Now } else { Pace::Later(pause) };
+        let pace = if is_clean {
+            Pace::Now
+        } else {
+            Pace::Later(pause)
+        };
         self.doubt_directories_of(&unreported, pace)?;
         let now = Instant::now();
         self.queue.add(|dirty| {
@@ -292,9 +356,17 @@ impl Replica {
         touched: &HashSet<PathBuf>,
         began: bool,
     ) -> Result<(), Failed> {
-        let paths = errand.updates().chain(errand.batch.gone.iter().map(PathBuf::as_path));
-        let landed = paths.filter(|path| !touched.contains(*path)).map(Path::to_owned).collect();
-        self.ledger.confirm(&Confirmed { landed, ..Confirmed::default() })?;
+        let paths = errand
+            .updates()
+            .chain(errand.batch.gone.iter().map(PathBuf::as_path));
+        let landed = paths
+            .filter(|path| !touched.contains(*path))
+            .map(Path::to_owned)
+            .collect();
+        self.ledger.confirm(&Confirmed {
+            landed,
+            ..Confirmed::default()
+        })?;
         if began {
             self.doubt(touched)?;
             let mut uncertain: HashSet<PathBuf> = errand.batch.gone.iter().cloned().collect();
@@ -322,7 +394,11 @@ impl Replica {
     }
 
     /// Queues the directories of paths, to be listed whole.
-    fn doubt_directories_of(&mut self, paths: &HashSet<PathBuf>, pace: Pace) -> Result<(), rusqlite::Error> {
+    fn doubt_directories_of(
+        &mut self,
+        paths: &HashSet<PathBuf>,
+        pace: Pace,
+    ) -> Result<(), rusqlite::Error> {
         let directories: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
         self.ledger.doubt_directories(directories.iter().copied())?;
         let now = Instant::now();
@@ -372,10 +448,16 @@ impl Replica {
                 self.ledger.set_complete()?;
                 state.in_step_said = true;
                 state.behind_since = None;
-                self.say(Event::InStep { replica: self.name.clone(), is_first_copy });
+                self.say(Event::InStep {
+                    replica: self.name.clone(),
+                    is_first_copy,
+                });
             }
             if let Some(since) = state.behind_since.take() {
-                self.say(Event::CaughtUp { replica: self.name.clone(), after: since.elapsed() });
+                self.say(Event::CaughtUp {
+                    replica: self.name.clone(),
+                    after: since.elapsed(),
+                });
             }
             return Ok(self.mode.once);
         }
@@ -383,7 +465,11 @@ impl Replica {
         if lags && state.in_step_said && state.behind_since.is_none() {
             state.behind_since = oldest;
             let reason = "changes come faster than they can be brought over".to_owned();
-            self.say(Event::Behind { replica: self.name.clone(), reason, waiting });
+            self.say(Event::Behind {
+                replica: self.name.clone(),
+                reason,
+                waiting,
+            });
         }
         Ok(false)
     }
@@ -401,15 +487,25 @@ impl Replica {
         if state.behind_since.is_none() || state.last_reason != reason {
             state.behind_since.get_or_insert_with(Instant::now);
             state.last_reason.clone_from(&reason);
-            self.say(Event::Behind { replica: self.name.clone(), reason, waiting });
+            self.say(Event::Behind {
+                replica: self.name.clone(),
+                reason,
+                waiting,
+            });
         }
         if let Failed::Paths(_) = failed {
             // What failed waits by itself; everything else goes on.
             state.path_failures += 1;
             return Ok(());
         }
-        let longest = if is_unreachable { LONGEST_PAUSE_UNREACHABLE } else { LONGEST_PAUSE };
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(16)).min(longest);
+        let longest = if is_unreachable {
+            LONGEST_PAUSE_UNREACHABLE
+        } else {
+            LONGEST_PAUSE
+        };
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << state.failures.min(16))
+            .min(longest);
         state.failures += 1;
         state.not_before = Some(Instant::now() + pause);
         Ok(())
@@ -436,14 +532,18 @@ struct State {
 impl State {
     /// How long a path that fails now should wait.
     fn path_pause(&self) -> Duration {
-        FIRST_PATH_PAUSE.saturating_mul(1 << self.path_failures.min(16)).min(LONGEST_PATH_PAUSE)
+        FIRST_PATH_PAUSE
+            .saturating_mul(1 << self.path_failures.min(16))
+            .min(LONGEST_PATH_PAUSE)
     }
 }
 
 /// Why a round did not bring everything over.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("the source is not where it was: it was unmounted, moved or replaced; nothing is brought over until it is back")]
+    #[error(
+        "the source is not where it was: it was unmounted, moved or replaced; nothing is brought over until it is back"
+    )]
     SourceGone,
     #[error("the source is empty and the replica is not")]
     EmptySource,
@@ -478,7 +578,9 @@ impl Failed {
             self,
             Self::SourceGone
                 | Self::Transfer(
-                    transfer::Error::Connect { .. } | transfer::Error::Closed { .. } | transfer::Error::Socket(_)
+                    transfer::Error::Connect { .. }
+                        | transfer::Error::Closed { .. }
+                        | transfer::Error::Socket(_)
                 )
         )
     }
@@ -486,10 +588,16 @@ impl Failed {
     fn into_error(self, replica: &str, source: &Path) -> Error {
         let replica = replica.to_owned();
         match self {
-            Self::EmptySource => Error::EmptySource { path: source.to_owned(), replica },
+            Self::EmptySource => Error::EmptySource {
+                path: source.to_owned(),
+                replica,
+            },
             Self::Ledger(error) => Error::Ledger(error),
             Self::Transfer(error) => Error::Replica { replica, error },
-            Self::SourceGone | Self::Paths(_) => Error::Incomplete { replica, reason: self.to_string() },
+            Self::SourceGone | Self::Paths(_) => Error::Incomplete {
+                replica,
+                reason: self.to_string(),
+            },
         }
     }
 }

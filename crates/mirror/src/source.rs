@@ -31,15 +31,29 @@ impl Source {
     /// # Errors
     /// [`Error::Source`] when it is missing or no directory.
     pub fn open(path: &Path, rules: filter::Rules, state_files: &[PathBuf]) -> Result<Self, Error> {
-        let unusable = |cause: tree::Error| Error::Source { path: path.to_owned(), cause: cause.into_cause() };
+        let unusable = |cause: tree::Error| Error::Source {
+            path: path.to_owned(),
+            cause: cause.into_cause(),
+        };
         let root = Root::open(path).map_err(unusable)?;
         let identity = root.identity().map_err(unusable)?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let own = state_files
             .iter()
-            .filter_map(|file| std::path::absolute(file).ok()?.strip_prefix(&absolute).ok().map(Path::to_owned))
+            .filter_map(|file| {
+                std::path::absolute(file)
+                    .ok()?
+                    .strip_prefix(&absolute)
+                    .ok()
+                    .map(Path::to_owned)
+            })
             .collect();
-        Ok(Self { root, identity, rules, own })
+        Ok(Self {
+            root,
+            identity,
+            rules,
+            own,
+        })
     }
 
     /// The open directory.
@@ -69,7 +83,11 @@ impl Source {
             return false;
         }
         self.own.iter().any(|own| own == path)
-            || self.rules.excluded_with_parents(path.as_os_str().as_bytes(), is_dir, filter::Side::Sender)
+            || self.rules.excluded_with_parents(
+                path.as_os_str().as_bytes(),
+                is_dir,
+                filter::Side::Sender,
+            )
     }
 
     /// The stat of `path`; `None` if there is no such path, be it that a link stands where a directory was.

@@ -182,6 +182,7 @@ pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
         (options.write_devices, "--write-devices"),
         (options.usermap.is_some(), "--usermap"),
         (options.groupmap.is_some(), "--groupmap"),
+        (options.stop_at.is_some(), "--stop-at"),
     ];
     match refused.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, option)) => Err(Error::Unsupported(option)),

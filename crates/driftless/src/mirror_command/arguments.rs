@@ -79,8 +79,12 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             Arg::Long("password-file") => password_file = Some(parser.value()?.into()),
             Arg::Long("state") => state = Some(parser.value()?.into()),
             Arg::Long("settle") => settle = Duration::from_millis(number(&mut parser, "--settle")?),
-            Arg::Long("timeout") => timeout = Duration::from_secs(number(&mut parser, "--timeout")?),
-            Arg::Long("protocol") => protocol = protocol_version(number(&mut parser, "--protocol")?)?,
+            Arg::Long("timeout") => {
+                timeout = Duration::from_secs(number(&mut parser, "--timeout")?);
+            }
+            Arg::Long("protocol") => {
+                protocol = protocol_version(number(&mut parser, "--protocol")?)?;
+            }
             Arg::Long("max-watches") => max_watches = Some(number(&mut parser, "--max-watches")?),
             Arg::Long("allow-empty-source") => allow_empty_source = true,
             Arg::Long("verbose") | Arg::Short('v') => verbose = true,
@@ -91,7 +95,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     }
     let mut places = places.into_iter();
     let source = PathBuf::from(places.next().context("the source is missing")?);
-    let replicas = places.map(|place| destination(&place)).collect::<anyhow::Result<Vec<_>>>()?;
+    let replicas = places
+        .map(|place| destination(&place))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     if replicas.is_empty() {
         bail!("the destination is missing");
     }
@@ -114,12 +120,17 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
         allow_empty_source,
         max_watches,
     };
-    Ok(Asked::Mirror(Box::new(MirrorArguments { settings, verbose })))
+    Ok(Asked::Mirror(Box::new(MirrorArguments {
+        settings,
+        verbose,
+    })))
 }
 
 fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
     let value = parser.value()?;
-    value.parse().with_context(|| format!("{option} takes a whole number, not {}", value.display()))
+    value
+        .parse()
+        .with_context(|| format!("{option} takes a whole number, not {}", value.display()))
 }
 
 /// The mirror's sessions need what came with protocol 30.
@@ -131,46 +142,68 @@ fn protocol_version(number: u64) -> anyhow::Result<Protocol> {
 }
 
 fn destination(place: &OsStr) -> anyhow::Result<Place> {
-    let Some(text) = place.to_str() else { return Ok(Place::Directory(place.into())) };
+    let Some(text) = place.to_str() else {
+        return Ok(Place::Directory(place.into()));
+    };
     if text.is_empty() {
         bail!("a destination is empty");
     }
     let head = text.split('/').next().unwrap_or_default();
     let host_end = head.rfind(']').map_or(0, |at| at + 1);
     if head[host_end..].contains(':') && !head[host_end..].contains("::") && !text.contains("://") {
-        bail!("{text}: destinations behind a remote shell are not supported; use a daemon (HOST::MODULE) or, for a local name with a colon, ./{text}");
+        bail!(
+            "{text}: destinations behind a remote shell are not supported; use a daemon (HOST::MODULE) or, for a local name with a colon, ./{text}"
+        );
     }
     Ok(text.parse()?)
 }
 
 /// The user is the login name, as in rsync; the password is asked for only when a daemon wants one.
 fn credentials(password_file: Option<&Path>) -> anyhow::Result<Credentials> {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
     let password = match password_file {
         Some(path) => Some(password_from(path)?),
         None => std::env::var_os("RSYNC_PASSWORD").map(|password| password.as_bytes().to_vec()),
     };
-    Ok(Credentials { user: user.unwrap_or_else(|| "nobody".to_owned()), password })
+    Ok(Credentials {
+        user: user.unwrap_or_else(|| "nobody".to_owned()),
+        password,
+    })
 }
 
 /// The first line of a password file, with the conditions rsync makes (wire-session.md 7.7).
 fn password_from(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut text).context("cannot read the password")?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut text)
+            .context("cannot read the password")?;
     } else {
-        let mut file =
-            std::fs::File::open(path).with_context(|| format!("could not open password file {}", path.display()))?;
+        let mut file = std::fs::File::open(path)
+            .with_context(|| format!("could not open password file {}", path.display()))?;
         let meta = file.metadata()?;
         if meta.mode() & 0o007 != 0 {
-            bail!("password file {} must not be other-accessible (chmod o= it)", path.display());
+            bail!(
+                "password file {} must not be other-accessible (chmod o= it)",
+                path.display()
+            );
         }
         if rustix::process::geteuid().is_root() && meta.uid() != 0 {
-            bail!("password file {} must be owned by root when running as root", path.display());
+            bail!(
+                "password file {} must be owned by root when running as root",
+                path.display()
+            );
         }
-        file.read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+        file.read_to_end(&mut text)
+            .with_context(|| format!("cannot read {}", path.display()))?;
     }
-    let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    let line = text
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .next()
+        .unwrap_or_default();
     if line.is_empty() {
         bail!("failed to read a password from {}", path.display());
     }

@@ -29,30 +29,63 @@ impl Display {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { verbose, bar: Mutex::new(bar), files: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self {
+            verbose,
+            bar: Mutex::new(bar),
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn show(&self, event: Event) {
         match event {
             Event::Progress { progress, .. } => self.progress(progress),
-            Event::InStep { replica, is_first_copy } => {
+            Event::InStep {
+                replica,
+                is_first_copy,
+            } => {
                 self.end();
-                let what = if is_first_copy { "first copy complete" } else { "in step" };
+                let what = if is_first_copy {
+                    "first copy complete"
+                } else {
+                    "in step"
+                };
                 let files = HumanCount(self.files.load(Ordering::Relaxed));
                 let bytes = HumanBytes(self.bytes.load(Ordering::Relaxed));
-                self.say(&format!("{replica}: {what} ({files} files, {bytes} brought over)"));
+                self.say(&format!(
+                    "{replica}: {what} ({files} files, {bytes} brought over)"
+                ));
             }
             Event::CaughtUp { replica, after } => {
                 self.say(&format!("{replica}: caught up after {}", seconds(after)));
             }
-            Event::Behind { replica, reason, waiting } => {
-                self.complain(&format!("{replica}: behind: {reason} ({waiting} paths waiting)"));
+            Event::Behind {
+                replica,
+                reason,
+                waiting,
+            } => {
+                self.complain(&format!(
+                    "{replica}: behind: {reason} ({waiting} paths waiting)"
+                ));
             }
-            Event::Notice { replica: Some(replica), text } => self.complain(&format!("{replica}: {text}")),
-            Event::Notice { replica: None, text } => self.complain(&text),
-            Event::Session { replica, updates, removals, bytes } if self.verbose => {
+            Event::Notice {
+                replica: Some(replica),
+                text,
+            } => self.complain(&format!("{replica}: {text}")),
+            Event::Notice {
+                replica: None,
+                text,
+            } => self.complain(&text),
+            Event::Session {
+                replica,
+                updates,
+                removals,
+                bytes,
+            } if self.verbose => {
                 let bytes = HumanBytes(bytes);
-                self.say(&format!("{replica}: {updates} updated, {removals} removed, {bytes} sent"));
+                self.say(&format!(
+                    "{replica}: {updates} updated, {removals} removed, {bytes} sent"
+                ));
             }
             Event::Session { .. } => {}
         }
@@ -74,7 +107,12 @@ impl Display {
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if let Some(bar) = &*self.bar() {
             let rate = bytes as f64 / bar.elapsed().as_secs_f64().max(0.001);
-            bar.set_message(format!("{} files, {}, {}/s", HumanCount(files), HumanBytes(bytes), HumanBytes(rate as u64)));
+            bar.set_message(format!(
+                "{} files, {}, {}/s",
+                HumanCount(files),
+                HumanBytes(bytes),
+                HumanBytes(rate as u64)
+            ));
         }
     }
 
@@ -96,7 +134,9 @@ impl Display {
     }
 
     fn bar(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.bar
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

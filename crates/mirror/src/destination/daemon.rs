@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use filter::{Dialect, Side};
 use transfer::{
-    Applied, Batch, Connection, Credentials, DaemonAddress, Error, Item, Progress, PushOptions, Pushed, Renamed, Terms,
+    Applied, Batch, Connection, Credentials, DaemonAddress, Error, Item, Progress, PushOptions,
+    Pushed, Renamed, Terms,
 };
 use tree::Kind;
 
@@ -84,13 +85,17 @@ impl DaemonReplica {
             false => Ok(Vec::new()),
         };
         let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
-        let options = PushOptions { rules, deletes: self.deletes, ..options.clone() };
+        let options = PushOptions {
+            rules,
+            deletes: self.deletes,
+            ..options.clone()
+        };
         let pushed = connection.push(self.source.root(), batch, &options, progress);
         match &pushed.result {
             // The daemon may have closed a connection that was made ahead (its `timeout`, a restart): that is no outage.
-            Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => {
-                Ok(self.connect()?.push(self.source.root(), batch, &options, progress))
-            }
+            Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => Ok(self
+                .connect()?
+                .push(self.source.root(), batch, &options, progress)),
             _ => Ok(pushed),
         }
     }
@@ -122,7 +127,9 @@ impl DaemonReplica {
         }
         // A file whose ctime is the old one has not been changed; the others are compared by content.
         let is_certain = |renamed: &&Renamed| {
-            batch.item(&renamed.new).is_some_and(|item| item.meta.unchanged_since(&renamed.old.meta))
+            batch
+                .item(&renamed.new)
+                .is_some_and(|item| item.meta.unchanged_since(&renamed.old.meta))
         };
         let (certain, uncertain): (Vec<_>, Vec<_>) = batch.renamed.iter().partition(is_certain);
         for (pairs, exact) in [(certain, false), (uncertain, true)] {
@@ -131,16 +138,30 @@ impl DaemonReplica {
             }
             let connection = self.take_connection()?;
             let linking = batch.linking(pairs, exact);
-            let pushed = connection.push(self.source.root(), &linking, &PushOptions::default(), &mut |_| {});
+            let pushed = connection.push(
+                self.source.root(),
+                &linking,
+                &PushOptions::default(),
+                &mut |_| {},
+            );
             if let Err(error) = pushed.result {
-                return Err(Broken { error, touched: pushed.touched, began: true });
+                return Err(Broken {
+                    error,
+                    touched: pushed.touched,
+                    began: true,
+                });
             }
         }
         Ok(())
     }
 
     fn note_links(&mut self, batch: &Batch) {
-        if !self.has_sent_links && batch.items.iter().any(|item| item.meta.kind == Kind::Symlink) {
+        if !self.has_sent_links
+            && batch
+                .items
+                .iter()
+                .any(|item| item.meta.kind == Kind::Symlink)
+        {
             self.has_sent_links = true;
             let text = "symlinks are sent as they are; a module with `use chroot = no` may store them in a form of \
                         its own (see `munge symlinks` in rsyncd.conf)";
@@ -153,21 +174,34 @@ impl Destination for DaemonReplica {
     fn prepare(&mut self) -> Result<Abilities, Error> {
         let connection = self.take_connection()?;
         let abilities = Abilities {
-            removes_by_name: self.removes_by_name && connection.protocol().removes_missing_arguments(),
+            removes_by_name: self.removes_by_name
+                && connection.protocol().removes_missing_arguments(),
             compares_nanoseconds: connection.compares_nanoseconds(),
         };
         self.ready = Some(connection);
         Ok(abilities)
     }
 
-    fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Applied, Broken> {
         // Files may have been given their new names by then.
         let has_linked = !batch.renamed.is_empty();
-        let broken = |pushed: Pushed, error| Broken { error, began: pushed.began || has_linked, touched: pushed.touched };
-        let unbegun = |error| Broken { began: has_linked, ..Broken::from(error) };
+        let broken = |pushed: Pushed, error| Broken {
+            error,
+            began: pushed.began || has_linked,
+            touched: pushed.touched,
+        };
+        let unbegun = |error| Broken {
+            began: has_linked,
+            ..Broken::from(error)
+        };
         self.link_renamed(batch)?;
-        let mut pushed =
-            self.push_as_permitted(batch, &PushOptions::default(), progress).map_err(unbegun)?;
+        let mut pushed = self
+            .push_as_permitted(batch, &PushOptions::default(), progress)
+            .map_err(unbegun)?;
         let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
             Ok(applied) => applied,
             Err(error) => {
@@ -181,12 +215,17 @@ impl Destination for DaemonReplica {
         if !applied.is_clean() {
             // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
             // receiver names the rest by its silence.
-            let options = PushOptions { acknowledge: true, ..PushOptions::default() };
-            let mut again = self.push_as_permitted(batch, &options, progress).map_err(|error| Broken {
-                began: true,
-                touched: std::mem::take(&mut pushed.touched),
-                ..Broken::from(error)
-            })?;
+            let options = PushOptions {
+                acknowledge: true,
+                ..PushOptions::default()
+            };
+            let mut again = self
+                .push_as_permitted(batch, &options, progress)
+                .map_err(|error| Broken {
+                    began: true,
+                    touched: std::mem::take(&mut pushed.touched),
+                    ..Broken::from(error)
+                })?;
             again.touched.extend(pushed.touched);
             match std::mem::replace(&mut again.result, Err(Error::Cancelled)) {
                 Ok(acknowledged) => applied = joined(applied, acknowledged),
@@ -209,11 +248,18 @@ impl Destination for DaemonReplica {
         let root = self.source.root().lstat(std::path::Path::new(""))?;
         let Some(meta) = root else { return Ok(true) };
         let batch = Batch {
-            items: vec![Item { path: PathBuf::new(), meta, target: None }],
+            items: vec![Item {
+                path: PathBuf::new(),
+                meta,
+                target: None,
+            }],
             whole: HashSet::from([PathBuf::new()]),
             ..Batch::default()
         };
-        let options = PushOptions { dry_run: true, ..PushOptions::default() };
+        let options = PushOptions {
+            dry_run: true,
+            ..PushOptions::default()
+        };
         let pushed = self.push_as_permitted(&batch, &options, &mut |_| {})?;
         pushed.result.map(|_| pushed.removals == 0)
     }

@@ -21,18 +21,36 @@ pub(crate) struct DirectoryReplica {
 }
 
 impl DirectoryReplica {
-    pub(crate) fn open(source: Arc<Source>, path: &Path, deletes: bool, cancel: Cancel) -> Result<Self, tree::Error> {
+    pub(crate) fn open(
+        source: Arc<Source>,
+        path: &Path,
+        deletes: bool,
+        cancel: Cancel,
+    ) -> Result<Self, tree::Error> {
         let replica = Root::create(path)?;
-        Ok(Self { source, replica, deletes, rights: Rights::of_this_process(), cancel })
+        Ok(Self {
+            source,
+            replica,
+            deletes,
+            rights: Rights::of_this_process(),
+            cancel,
+        })
     }
 }
 
 impl Destination for DirectoryReplica {
     fn prepare(&mut self) -> Result<Abilities, transfer::Error> {
-        Ok(Abilities { removes_by_name: true, compares_nanoseconds: true })
+        Ok(Abilities {
+            removes_by_name: true,
+            compares_nanoseconds: true,
+        })
     }
 
-    fn apply(&mut self, batch: &Batch, progress: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Applied, Broken> {
         let place = LocalReplica {
             source: self.source.root(),
             replica: &self.replica,
@@ -41,13 +59,20 @@ impl Destination for DirectoryReplica {
             cancel: &self.cancel,
         };
         // A file is written beside its name and put in its place complete, so nothing is in doubt afterwards.
-        place.apply(batch, progress).map_err(|error| Broken { error, touched: HashSet::new(), began: true })
+        place.apply(batch, progress).map_err(|error| Broken {
+            error,
+            touched: HashSet::new(),
+            began: true,
+        })
     }
 
     fn is_empty(&mut self) -> Result<bool, transfer::Error> {
         for entry in self.replica.read_dir(Path::new(""))? {
             let path = Path::new(&entry.name);
-            let is_dir = self.replica.lstat(path)?.is_some_and(|meta| meta.kind == Kind::Dir);
+            let is_dir = self
+                .replica
+                .lstat(path)?
+                .is_some_and(|meta| meta.kind == Kind::Dir);
             if !self.source.leaves_out(path, is_dir) {
                 return Ok(false);
             }

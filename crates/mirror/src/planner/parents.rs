@@ -26,11 +26,19 @@ struct Above {
 
 impl<'a> Parents<'a> {
     pub(super) fn new(source: &'a Source, ledger: &'a Ledger) -> Self {
-        Self { source, ledger, seen: HashMap::new() }
+        Self {
+            source,
+            ledger,
+            seen: HashMap::new(),
+        }
     }
 
     /// The errand of `items` and `gone`, less what has lost the directory it was in.
-    pub(super) fn complete(&mut self, items: Vec<DraftItem>, gone: BTreeSet<PathBuf>) -> Result<Errand, PlanError> {
+    pub(super) fn complete(
+        &mut self,
+        items: Vec<DraftItem>,
+        gone: BTreeSet<PathBuf>,
+    ) -> Result<Errand, PlanError> {
         let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
         for DraftItem { item, note, .. } in items {
             all.insert(item.path.clone(), (item, note));
@@ -51,20 +59,48 @@ impl<'a> Parents<'a> {
             }
         }
         let (items, notes) = all.into_values().unzip();
-        Ok(Errand { batch: Batch { items, gone: kept, ..Batch::default() }, notes })
+        Ok(Errand {
+            batch: Batch {
+                items,
+                gone: kept,
+                ..Batch::default()
+            },
+            notes,
+        })
     }
 
     /// Adds the directories above `path`. False if one of them is gone meanwhile: then there is no place for
     /// `path` either, and the event of that removal leads to another look.
-    fn add_above(&mut self, path: &Path, all: &mut BTreeMap<PathBuf, (Item, Note)>) -> Result<bool, PlanError> {
+    fn add_above(
+        &mut self,
+        path: &Path,
+        all: &mut BTreeMap<PathBuf, (Item, Note)>,
+    ) -> Result<bool, PlanError> {
         for dir in path.ancestors().skip(1) {
             match all.get(dir) {
                 Some((item, _)) if item.meta.kind == Kind::Dir => {}
                 Some(_) => return Ok(false),
                 None => {
-                    let Some(Above { meta, whole }) = self.look_up(dir)? else { return Ok(false) };
-                    let item = Item { path: dir.to_owned(), meta, target: None };
-                    all.insert(dir.to_owned(), (item, Note { doubtful: false, whole, is_update: false, is_elsewhere: false }));
+                    let Some(Above { meta, whole }) = self.look_up(dir)? else {
+                        return Ok(false);
+                    };
+                    let item = Item {
+                        path: dir.to_owned(),
+                        meta,
+                        target: None,
+                    };
+                    all.insert(
+                        dir.to_owned(),
+                        (
+                            item,
+                            Note {
+                                doubtful: false,
+                                whole,
+                                is_update: false,
+                                is_elsewhere: false,
+                            },
+                        ),
+                    );
                 }
             }
         }
@@ -76,8 +112,15 @@ impl<'a> Parents<'a> {
         if let Some(known) = self.seen.get(dir) {
             return Ok(*known);
         }
-        let above = match self.source.lstat(dir)?.filter(|meta| meta.kind == Kind::Dir) {
-            Some(meta) => Some(Above { meta, whole: self.ledger.held(dir)?.is_some_and(|held| held.whole) }),
+        let above = match self
+            .source
+            .lstat(dir)?
+            .filter(|meta| meta.kind == Kind::Dir)
+        {
+            Some(meta) => Some(Above {
+                meta,
+                whole: self.ledger.held(dir)?.is_some_and(|held| held.whole),
+            }),
             None => None,
         };
         self.seen.insert(dir.to_owned(), above);

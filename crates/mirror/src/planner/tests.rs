@@ -11,7 +11,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::ledger::{Confirmed, State};
 
-const EXACT_TIMES: Abilities = Abilities { removes_by_name: true, compares_nanoseconds: true };
+const EXACT_TIMES: Abilities = Abilities {
+    removes_by_name: true,
+    compares_nanoseconds: true,
+};
 
 /// A source and the ledger of a replica that holds all of it.
 struct Bench {
@@ -34,7 +37,11 @@ impl Bench {
         }
         let source = Source::open(directory.path(), filter::Rules::default(), &[]).unwrap();
         let ledger = State::in_memory().ledger("replica").unwrap();
-        let mut bench = Self { directory, source, ledger };
+        let mut bench = Self {
+            directory,
+            source,
+            ledger,
+        };
         bench.confirm_all();
         bench
     }
@@ -44,10 +51,20 @@ impl Bench {
         let plan = self.plan_with(EXACT_TIMES, &[("", Look::BELOW)]);
         let items = plan.quick.noted().chain(plan.exact.noted());
         let held = items.map(|(item, note)| {
-            (item.path.clone(), Held { version: item.meta, doubtful: false, whole: note.whole })
+            (
+                item.path.clone(),
+                Held {
+                    version: item.meta,
+                    doubtful: false,
+                    whole: note.whole,
+                },
+            )
         });
-        let confirmed =
-            Confirmed { held: held.collect(), gone: plan.quick.batch.gone.clone(), landed: Vec::new() };
+        let confirmed = Confirmed {
+            held: held.collect(),
+            gone: plan.quick.batch.gone.clone(),
+            landed: Vec::new(),
+        };
         self.ledger.confirm(&confirmed).unwrap();
     }
 
@@ -56,8 +73,18 @@ impl Bench {
     }
 
     fn plan_with(&self, abilities: Abilities, looks: &[(&str, Look)]) -> Plan {
-        let taken = |(path, look): &(&str, Look)| Taken { path: path.into(), look: *look, since: Instant::now() };
-        plan(&self.source, &self.ledger, abilities, looks.iter().map(taken).collect()).unwrap()
+        let taken = |(path, look): &(&str, Look)| Taken {
+            path: path.into(),
+            look: *look,
+            since: Instant::now(),
+        };
+        plan(
+            &self.source,
+            &self.ledger,
+            abilities,
+            looks.iter().map(taken).collect(),
+        )
+        .unwrap()
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -66,7 +93,10 @@ impl Bench {
 }
 
 fn updates(errand: &Errand) -> Vec<&str> {
-    errand.updates().map(|path| path.to_str().unwrap()).collect()
+    errand
+        .updates()
+        .map(|path| path.to_str().unwrap())
+        .collect()
 }
 
 fn paths(paths: &[PathBuf]) -> Vec<&str> {
@@ -86,7 +116,13 @@ fn a_new_file_comes_with_the_directories_above_it() {
     fs::write(bench.at("d/e/new"), "new").unwrap();
     let plan = bench.plan(&[("d/e/new", Look::AT)]);
     assert_eq!(updates(&plan.quick), ["d/e/new"]);
-    let listed: Vec<_> = plan.quick.batch.items.iter().map(|item| item.path.to_str().unwrap()).collect();
+    let listed: Vec<_> = plan
+        .quick
+        .batch
+        .items
+        .iter()
+        .map(|item| item.path.to_str().unwrap())
+        .collect();
     assert_eq!(listed, ["", "d", "d/e", "d/e/new"]);
     assert!(plan.quick.batch.whole.is_empty());
 }
@@ -103,7 +139,10 @@ fn only_the_topmost_missing_name_is_removed() {
 fn without_removal_by_name_the_directory_is_listed_whole() {
     let bench = Bench::new(&["d/f", "d/g", "h"]);
     fs::remove_file(bench.at("d/f")).unwrap();
-    let abilities = Abilities { removes_by_name: false, ..EXACT_TIMES };
+    let abilities = Abilities {
+        removes_by_name: false,
+        ..EXACT_TIMES
+    };
     let plan = bench.plan_with(abilities, &[("d/f", Look::AT)]);
     assert!(plan.quick.batch.gone.is_empty());
     assert_eq!(plan.quick.batch.whole, HashSet::from([PathBuf::from("d")]));
@@ -128,11 +167,24 @@ fn what_the_quick_check_would_miss_is_compared_by_content() {
     for name in ["f", "g"] {
         fs::write(bench.at(name), "CONTENT").unwrap();
     }
-    fs::File::options().write(true).open(bench.at("f")).unwrap().set_modified(mtime).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(bench.at("f"))
+        .unwrap()
+        .set_modified(mtime)
+        .unwrap();
     let later = mtime + Duration::from_secs(5);
-    fs::File::options().write(true).open(bench.at("g")).unwrap().set_modified(later).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(bench.at("g"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
     let plan = bench.plan(&[("f", Look::AT), ("g", Look::AT)]);
-    assert_eq!((updates(&plan.quick), updates(&plan.exact)), (vec!["g"], vec!["f"]));
+    assert_eq!(
+        (updates(&plan.quick), updates(&plan.exact)),
+        (vec!["g"], vec!["f"])
+    );
     assert!(plan.exact.batch.exact && !plan.quick.batch.exact);
 }
 
@@ -140,11 +192,25 @@ fn what_the_quick_check_would_miss_is_compared_by_content() {
 fn a_replica_that_compares_seconds_misses_more() {
     let bench = Bench::new(&["f"]);
     let mtime = fs::metadata(bench.at("f")).unwrap().modified().unwrap();
-    let second = mtime.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let second = mtime
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let other = SystemTime::UNIX_EPOCH + Duration::new(second, 1);
-    fs::File::options().write(true).open(bench.at("f")).unwrap().set_modified(other).unwrap();
-    let seconds = Abilities { compares_nanoseconds: false, ..EXACT_TIMES };
-    assert_eq!(updates(&bench.plan_with(seconds, &[("f", Look::AT)]).exact), ["f"]);
+    fs::File::options()
+        .write(true)
+        .open(bench.at("f"))
+        .unwrap()
+        .set_modified(other)
+        .unwrap();
+    let seconds = Abilities {
+        compares_nanoseconds: false,
+        ..EXACT_TIMES
+    };
+    assert_eq!(
+        updates(&bench.plan_with(seconds, &[("f", Look::AT)]).exact),
+        ["f"]
+    );
     assert_eq!(updates(&bench.plan(&[("f", Look::AT)]).quick), ["f"]);
 }
 
@@ -153,12 +219,30 @@ fn a_renamed_directory_moves_no_data() {
     let bench = Bench::new(&["d/f", "d/e/g", "h"]);
     fs::rename(bench.at("d"), bench.at("moved")).unwrap();
     let plan = bench.plan(&[("d", Look::AT), ("moved", Look::BELOW)]);
-    let mut renamed: Vec<_> = plan.quick.batch.renamed.iter().map(|renamed| (&renamed.old.path, &renamed.new)).collect();
+    let mut renamed: Vec<_> = plan
+        .quick
+        .batch
+        .renamed
+        .iter()
+        .map(|renamed| (&renamed.old.path, &renamed.new))
+        .collect();
     renamed.sort();
     let path = PathBuf::from;
-    assert_eq!(renamed, [(&path("d/e/g"), &path("moved/e/g")), (&path("d/f"), &path("moved/f"))]);
+    assert_eq!(
+        renamed,
+        [
+            (&path("d/e/g"), &path("moved/e/g")),
+            (&path("d/f"), &path("moved/f"))
+        ]
+    );
     assert_eq!(paths(&plan.quick.batch.gone), ["d"]);
-    let former: Vec<_> = plan.quick.batch.former_dirs.iter().map(|dir| dir.path.clone()).collect();
+    let former: Vec<_> = plan
+        .quick
+        .batch
+        .former_dirs
+        .iter()
+        .map(|dir| dir.path.clone())
+        .collect();
     assert_eq!(paths(&former), ["d", "d/e"]);
 }
 
@@ -169,7 +253,10 @@ fn an_item_of_another_session_is_shown_where_its_directory_is_listed_whole() {
     let plan = bench.plan(&[("d", Look::AT), ("d/f", Look::EXACT)]);
     assert_eq!(updates(&plan.exact), ["d/f"]);
     assert!(plan.quick.batch.whole.contains(Path::new("d")));
-    assert!(plan.quick.batch.item(Path::new("d/f")).is_some(), "or it would be removed");
+    assert!(
+        plan.quick.batch.item(Path::new("d/f")).is_some(),
+        "or it would be removed"
+    );
     assert!(!plan.quick.settled().any(|path| path == Path::new("d/f")));
 }
 
@@ -191,7 +278,11 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
     fs::write(directory.path().join("x.bak"), "kept to ourselves").unwrap();
     let source = Source::open(directory.path(), rules, &[]).unwrap();
     let ledger = State::in_memory().ledger("replica").unwrap();
-    let look = Taken { path: PathBuf::new(), look: Look::BELOW, since: Instant::now() };
+    let look = Taken {
+        path: PathBuf::new(),
+        look: Look::BELOW,
+        since: Instant::now(),
+    };
     let plan = plan(&source, &ledger, EXACT_TIMES, vec![look]).unwrap();
     assert_eq!(updates(&plan.quick), [""]);
 }
