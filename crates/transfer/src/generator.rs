@@ -178,6 +178,7 @@ impl<'a, P: Peer> Generator<'a, P> {
     pub(crate) fn list(&mut self, list: &Arc<List>, dir: Option<&Entry>) -> Result<(), Error> {
         if self.options.list_only {
             self.show(list, dir);
+            self.pass(list);
             return Ok(());
         }
         if self.options.delete == Some(DeleteWhen::Before) {
@@ -208,6 +209,12 @@ impl<'a, P: Peer> Generator<'a, P> {
                 self.settle(false)?;
             }
         }
+        self.pass(list);
+        Ok(())
+    }
+
+    /// Notes that every entry of a list has had its turn.
+    fn pass(&mut self, list: &Arc<List>) {
         if let Some(open) = self
             .lists
             .iter_mut()
@@ -215,7 +222,6 @@ impl<'a, P: Peer> Generator<'a, P> {
         {
             open.is_passed = true;
         }
-        Ok(())
     }
 
     /// Takes the oldest list off, if it is finished and not the last one.

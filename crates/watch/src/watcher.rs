@@ -63,7 +63,8 @@ pub enum Source {
     /// A mark for each filesystem, and no start-up work for any number of directories. Needs Linux 5.17 and
     /// `CAP_SYS_ADMIN`.
     Fanotify,
-    /// Looking again and again: sees every difference that lasts, whoever made it.
+    /// Looking again and again: sees every difference that lasts, whoever made it. What came and went between
+    /// two looks is not told, though a consumer may have seen it in the meantime.
     Poll,
 }
 

@@ -626,3 +626,19 @@ proptest! {
         late.assert_true();
     }
 }
+
+#[test]
+fn of_two_that_left_one_is_found_at_the_place_of_the_other() {
+    let mut late = Late::new(&["a", "b/s"]);
+    let b = late.node(Path::new("b")).unwrap();
+    late.rename("a", "../out/a");
+    late.rename("b", "../out/b");
+    late.rename("../out/b", "a");
+    // Only what left is read before time is up for both.
+    assert!(late.read(64));
+    assert_eq!(late.tracker.departures.len(), 2);
+    late.tick();
+    assert_eq!(late.node(Path::new("a")), Some(b));
+    late.drain();
+    late.assert_true();
+}
