@@ -18,7 +18,7 @@ Usage: driftless COMMAND [ARGUMENT...]
 
 Commands:
   mirror SRC DEST...   mirror a directory in real time to local paths and rsync daemons
-  rsync                copy files as rsync does: locally, over a remote shell, from and to daemons
+  rsync                copy files as rsync does (a preview)
   inotifywait          wait for file system events, as inotify-tools does
   inotifywatch         count file system events, as inotify-tools does
 
