@@ -289,7 +289,9 @@ mod tests {
         fn decoded_items_are_echoed_unchanged(bytes: [u8; 12]) {
             let mut cursor = Cursor::new(&bytes);
             if let Ok(item) = format(32).decode(&mut cursor) {
-                prop_assert_eq!(encoded(&item), &bytes[..cursor.position()]);
+                // Not the bytes: a length may come in a longer form than it needs.
+                let echo = encoded(&item);
+                prop_assert_eq!(format(32).decode(&mut Cursor::new(&echo)), Ok(item));
             }
         }
 

@@ -206,9 +206,12 @@ impl EntryDecoder {
             .advance(Carried::of(entry, self.format.protocol), &self.format);
         if let Some((device, inode)) = inode {
             self.carried.device = device;
-            let groups = self.inodes.len() as u32;
-            let group = *self.inodes.entry((device, inode)).or_insert(groups);
-            entry.hard_link = Some(HardLink::Group(group));
+            // A directory has one name, whatever a peer says of it.
+            if !entry.is_dir() {
+                let groups = self.inodes.len() as u32;
+                let group = *self.inodes.entry((device, inode)).or_insert(groups);
+                entry.hard_link = Some(HardLink::Group(group));
+            }
         }
         if !entry.is_dir() {
             match *link {
