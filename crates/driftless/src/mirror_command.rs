@@ -49,7 +49,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 }
 
 fn run(asked: arguments::MirrorArguments) -> anyhow::Result<()> {
-    let display = Arc::new(Display::new(asked.verbose, asked.settings.once));
+    let display = Arc::new(Display::new(asked.verbose));
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot take signals")?;
     let report = Arc::clone(&display);
     let mirror = Mirror::start(asked.settings, Arc::new(move |event| report.show(event)))?;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -182,15 +181,6 @@ impl Error {
             other => other,
         }
     }
-}
-
-/// A path of the source that could not be brought over, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The path below the source's root.
-    pub path: PathBuf,
-    /// The reason, in the peer's or the kernel's words.
-    pub reason: String,
 }
 
 fn with_words(words: &[String], otherwise: &str) -> String {

@@ -61,7 +61,7 @@ pub use chmod::{BadChmod, Chmod};
 pub use client::Client;
 pub use connection::{Connection, Credentials, Terms};
 pub use copier::local_copy;
-pub use error::{Error, Failure};
+pub use error::Error;
 pub use event::{
     Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome,
     Progress as FileProgress, Role, Skip, Stats,

@@ -19,7 +19,7 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(verbose: bool, _once: bool) -> Self {
+    pub(super) fn new(verbose: bool) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
