@@ -14,7 +14,8 @@ use crate::event::{Class, Event, Role};
 use crate::flist::parent;
 use crate::options::Options;
 use crate::report::{Reporter, absolute, sentence};
-use crate::scan::{is_unsafe, rel};
+use crate::scan::rel;
+use crate::symlink::is_unsafe;
 
 /// Where backups of one run go.
 #[derive(Debug)]

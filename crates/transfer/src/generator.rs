@@ -4,7 +4,6 @@
 //! Who brings the data is a [`Peer`]: a sender on the other end of a connection, or the kernel of this machine.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::File;
 use std::sync::Arc;
 
 use tree::{Meta, Root};
@@ -16,7 +15,7 @@ use crate::backup::Backups;
 use crate::delete::{Deleter, Surplus};
 use crate::destination::Destination;
 use crate::event::{Class, Event, Role, Skip};
-use crate::flist::{Entry, List, basename, is_below, parent};
+use crate::flist::{Entry, List, is_below, parent};
 use crate::options::{DeleteWhen, Options, RemoveSource};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
@@ -25,64 +24,15 @@ mod alternate;
 mod directory;
 mod file;
 mod links;
+mod open;
+mod peer;
+mod removal;
 mod special;
 
 pub(crate) use alternate::{Alternates, partial_place};
 use links::Links;
-
-/// Who brings the content of files.
-pub(crate) trait Peer {
-    /// Tells about an entry that needs no data.
-    fn report(&mut self, at: At<'_>, item: Item) -> Result<(), Error>;
-
-    /// Asks for the content of a file.
-    fn request(&mut self, at: At<'_>, wanted: Wanted) -> Result<(), Error>;
-
-    /// The destination has this entry: its source may go.
-    fn confirm(&mut self, at: At<'_>) -> Result<(), Error>;
-
-    /// Whether the destination's old version is of use to this peer.
-    fn wants_basis(&self) -> bool;
-
-    /// Whether a file, which has the right size, has the entry's content.
-    fn has_content(&self, entry: &Entry, file: File) -> bool;
-
-    /// What has become of requests. If `wait`, and requests are open, there is at least one.
-    fn fates(&mut self, wait: bool) -> Result<Vec<(u32, Fate)>, Error>;
-}
-
-/// An entry and its number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'l> {
-    pub(crate) list: &'l Arc<List>,
-    pub(crate) number: u32,
-    pub(crate) entry: &'l Entry,
-}
-
-/// A request for content.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) item: Item,
-    /// What the destination has under the name.
-    pub(crate) existing: Option<Meta>,
-    /// What the new content may be put together from; absent if the whole file is to be sent.
-    pub(crate) basis: Option<(File, Meta)>,
-    /// A repetition: the first try did not verify.
-    pub(crate) is_redo: bool,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// The file is in place.
-    Done,
-    /// It is complete, and will be in place at the end (`--delay-updates`).
-    Parked,
-    /// It is not, and will not be.
-    Failed,
-    /// It did not verify and is to be asked for once more.
-    Redo,
-}
+use open::Open;
+pub(crate) use peer::{At, Fate, Peer, Wanted};
 
 /// The state of one run.
 pub(crate) struct Generator<'a, P> {
@@ -113,15 +63,6 @@ pub(crate) struct Generator<'a, P> {
     /// Files that were written in this run, if similar ones are looked for.
     written: HashSet<Vec<u8>>,
     /// Requests whose fate is not known.
-    open: usize,
-}
-
-/// A list that is not finished.
-struct Open {
-    list: Arc<List>,
-    /// The generator has passed it.
-    is_passed: bool,
-    /// Requests from it whose fate is not known, and names that wait for another one of their group.
     open: usize,
 }
 
@@ -161,16 +102,6 @@ impl<'a, P: Peer> Generator<'a, P> {
             written: HashSet::new(),
             open: 0,
         }
-    }
-
-    /// Learns of a list before its turn comes.
-    pub(crate) fn expect(&mut self, list: &Arc<List>) {
-        self.links.expect(list);
-        self.lists.push_back(Open {
-            list: Arc::clone(list),
-            is_passed: false,
-            open: 0,
-        });
     }
 
     /// Deals with a list that is the whole of the transfer, or with the content of one directory; then `dir` is that
@@ -213,61 +144,6 @@ impl<'a, P: Peer> Generator<'a, P> {
         Ok(())
     }
 
-    /// Notes that every entry of a list has had its turn.
-    fn pass(&mut self, list: &Arc<List>) {
-        if let Some(open) = self
-            .lists
-            .iter_mut()
-            .find(|open| Arc::ptr_eq(&open.list, list))
-        {
-            open.is_passed = true;
-        }
-    }
-
-    /// Takes the oldest list off, if it is finished and not the last one.
-    pub(crate) fn release(&mut self) -> bool {
-        let is_finished = self.lists.len() > 1
-            && self
-                .lists
-                .front()
-                .is_some_and(|open| open.is_passed && open.open == 0);
-        if is_finished {
-            self.lists.pop_front();
-        }
-        is_finished
-    }
-
-    /// Whether requests are under way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.open > 0
-    }
-
-    /// Waits until nothing is under way any more.
-    pub(crate) fn settle_all(&mut self) -> Result<(), Error> {
-        while self.open > 0 {
-            self.settle(true)?;
-        }
-        Ok(())
-    }
-
-    /// Removes what was left until the end.
-    pub(crate) fn delete_late(&mut self) -> Result<(), Error> {
-        for surplus in std::mem::take(&mut self.delayed) {
-            self.remove(&surplus)?;
-        }
-        if self.options.delete == Some(DeleteWhen::After) {
-            for list in self
-                .lists
-                .iter()
-                .map(|open| Arc::clone(&open.list))
-                .collect::<Vec<_>>()
-            {
-                self.delete_everywhere(&list)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Gives directories the times and permissions that the run has taken from them (7.12).
     pub(crate) fn finish_directories(&mut self) {
         if self.options.dry_run || self.destination.is_single() {
@@ -301,25 +177,6 @@ impl<'a, P: Peer> Generator<'a, P> {
             .chain(list.active().map(|(_, entry)| entry).filter(is_own))
         {
             self.report.event(Event::Listed(entry.view()));
-        }
-    }
-
-    fn find(&self, number: u32) -> Option<Arc<List>> {
-        self.lists
-            .iter()
-            .map(|open| &open.list)
-            .find(|list| list.get(number).is_some())
-            .cloned()
-    }
-
-    /// Counts what a list still waits for.
-    fn count(&mut self, number: u32, change: isize) {
-        if let Some(open) = self
-            .lists
-            .iter_mut()
-            .find(|open| open.list.get(number).is_some())
-        {
-            open.open = open.open.saturating_add_signed(change);
         }
     }
 
@@ -483,13 +340,6 @@ impl<'a, P: Peer> Generator<'a, P> {
         }
     }
 
-    /// An argument that the sender does not have: it goes here, too.
-    fn missing_arg(&mut self, entry: &Entry, now: Option<Meta>) -> Result<(), Error> {
-        let Some(now) = now else { return Ok(()) };
-        let surplus = Surplus::of(entry.path(), now.is_dir());
-        self.remove(&surplus)
-    }
-
     /// Reports an entry that needs no data, if there is anything to report.
     fn tell(&mut self, at: At<'_>, flags: ItemFlags, xname: Option<Vec<u8>>) -> Result<(), Error> {
         let silent =
@@ -507,23 +357,6 @@ impl<'a, P: Peer> Generator<'a, P> {
             )?;
         }
         Ok(())
-    }
-
-    /// Removes what is in the way of `what`. False, with its messages, if it stays.
-    fn make_way(&mut self, place: &[u8], now: &Meta, what: &str) -> Result<bool, Error> {
-        let gone = self.options.dry_run && !now.is_dir() || self.deleter.make_way(place, now)?;
-        if gone {
-            self.touch(parent(place));
-        } else {
-            let text = sentence(&[
-                b"could not make way for new ",
-                what.as_bytes(),
-                b": ",
-                place,
-            ]);
-            self.report.say(Class::Transfer, Role::Generator, text);
-        }
-        Ok(gone)
     }
 
     /// Keeps what is about to be replaced, if backups are made. False, with its message, if that fails.
@@ -566,38 +399,6 @@ impl<'a, P: Peer> Generator<'a, P> {
         self.destination.root().filter(|_| !self.options.dry_run)
     }
 
-    fn remove(&mut self, surplus: &Surplus) -> Result<(), Error> {
-        self.touch(parent(&surplus.path));
-        self.deleter.remove(surplus).map(drop)
-    }
-
-    /// Removes, or sets aside for the end, what a directory has too much.
-    fn delete_in(&mut self, list: &List, dir: &Entry, number: u32) -> Result<(), Error> {
-        if !dir.has_content()
-            || self.is_in(&self.skipped, dir.path())
-            || self.is_in(&self.absent, dir.path())
-        {
-            return Ok(());
-        }
-        let listed = names_in(list, number);
-        let surplus = self.deleter.surplus(dir.path(), &listed)?;
-        if self.options.delete == Some(DeleteWhen::Delay) {
-            self.delayed.extend(surplus);
-            return Ok(());
-        }
-        surplus.iter().try_for_each(|surplus| self.remove(surplus))
-    }
-
-    fn delete_everywhere(&mut self, list: &Arc<List>) -> Result<(), Error> {
-        if self.destination.is_single() {
-            return Ok(());
-        }
-        for (number, entry) in list.active().filter(|(_, entry)| entry.is_dir()) {
-            self.delete_in(list, entry, number)?;
-        }
-        Ok(())
-    }
-
     /// Notes that the content of a directory has changed, and so its time.
     fn touch(&mut self, dir: &[u8]) {
         if self.last_touched != dir {
@@ -609,60 +410,4 @@ impl<'a, P: Peer> Generator<'a, P> {
     fn is_in(&self, dirs: &[Vec<u8>], path: &[u8]) -> bool {
         dirs.iter().any(|dir| path == dir || is_below(path, dir))
     }
-
-    /// Learns what became of requests.
-    pub(crate) fn settle(&mut self, wait: bool) -> Result<(), Error> {
-        if self.open == 0 {
-            return Ok(());
-        }
-        for (number, fate) in self.peer.fates(wait)? {
-            self.open = self.open.saturating_sub(1);
-            let Some(list) = self.find(number) else {
-                continue;
-            };
-            let Some(entry) = list.get(number) else {
-                continue;
-            };
-            let at = At {
-                list: &list,
-                number,
-                entry,
-            };
-            match fate {
-                Fate::Redo => self.redo(at)?,
-                Fate::Parked => {}
-                Fate::Done => self.installed(at)?,
-                Fate::Failed => self.settle_links(at, false)?,
-            }
-            self.count(number, -1);
-        }
-        Ok(())
-    }
-}
-
-/// The names in a directory, as far as they are in the list.
-fn names_in(list: &List, number: u32) -> HashSet<&[u8]> {
-    let mut names = HashSet::new();
-    if list.is_partial {
-        let active = list.active().map(|(_, entry)| entry.path());
-        return active.filter(|path| *path != b".").map(basename).collect();
-    }
-    let first = (number - list.start) as usize;
-    let dir = list.entries[first].path();
-    let mut at = first + 1;
-    while let Some(entry) = list
-        .entries
-        .get(at)
-        .filter(|entry| is_below(entry.path(), dir))
-    {
-        if !entry.is_cleared {
-            names.insert(basename(entry.path()));
-        }
-        at += 1;
-        if entry.is_dir() {
-            let path = entry.path();
-            at += list.entries[at..].partition_point(|below| is_below(below.path(), path));
-        }
-    }
-    names
 }

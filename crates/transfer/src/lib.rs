@@ -53,6 +53,7 @@ mod server;
 mod session;
 mod stream;
 mod sums;
+mod symlink;
 mod write;
 
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};

@@ -2,19 +2,26 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use filter::{MergeFile, Scope};
 use tree::{Kind, Links, Meta, Policy, Root};
-use wire::{HardLink, IoErrors, MAX_PATH, Rdev};
+use wire::{HardLink, MAX_PATH, Rdev};
 
 use crate::Error;
 use crate::event::{Class, Event, Role, Skip};
-use crate::flist::{Entry, basename, join, parent};
-use crate::options::{FilesFrom, MissingArgs, Options};
+use crate::flist::{Entry, join};
+use crate::options::{FilesFrom, Options};
 use crate::report::{Reporter, absolute, quoted, sentence};
+use crate::symlink::{MUNGED, is_unsafe};
+
+mod rules;
+mod start;
+mod trouble;
+
+pub(crate) use rules::{Inside, read_merge_file};
+use start::Start;
 
 /// The directories that names of the list are relative to.
 #[derive(Debug)]
@@ -26,20 +33,6 @@ pub(crate) struct Base {
     pub(crate) given: PathBuf,
 }
 
-/// One name to start from.
-#[derive(Debug)]
-struct Start {
-    base: PathBuf,
-    /// The name in the list; `.` stands for the base itself.
-    name: Vec<u8>,
-    /// It was named with a slash at the end: what it holds is meant, and a link to a directory is followed.
-    content: bool,
-    /// Its parents are entries too.
-    relative: bool,
-    /// `./` stood in front of it.
-    with_dot: bool,
-}
-
 /// Where the scan is.
 pub(crate) struct Scanner<'a> {
     options: &'a Options,
@@ -49,13 +42,6 @@ pub(crate) struct Scanner<'a> {
     /// The last argument's parents, which are not sent again.
     implied: Vec<Vec<u8>>,
     sent_dot: bool,
-}
-
-/// Rules in force for the content of a directory, and the device it is on if the scan stays there.
-#[derive(Debug, Clone)]
-pub(crate) struct Inside {
-    scope: Option<Scope>,
-    device: Option<u64>,
 }
 
 /// A directory whose content is to be listed.
@@ -481,37 +467,6 @@ impl<'a> Scanner<'a> {
         Ok(Some(number))
     }
 
-    fn missing_argument(
-        &self,
-        whole: &[u8],
-        start: &Start,
-        found: &mut Vec<Found>,
-    ) -> Result<(), Error> {
-        match self.options.missing_args {
-            MissingArgs::Ignore => {}
-            MissingArgs::Delete => {
-                let entry = Entry {
-                    name: start.name.as_slice().into(),
-                    ..Entry::default()
-                };
-                found.push(Found {
-                    entry,
-                    pending: None,
-                });
-            }
-            MissingArgs::Error => {
-                let shown = absolute(Path::new(OsStr::from_bytes(whole)));
-                let text = sentence(&[b"link_stat ", &quoted(&shown, b"."), b" failed"]);
-                self.report.failed(
-                    Role::Sender,
-                    text,
-                    &std::io::Error::from_raw_os_error(ENOENT),
-                );
-            }
-        }
-        Ok(())
-    }
-
     /// The parents of a relative name, but for those of the argument before it.
     fn implied_parents(
         &mut self,
@@ -556,267 +511,6 @@ impl<'a> Scanner<'a> {
             Err(error) => self.unreadable_entry(base, path, error.cause()),
         }
     }
-
-    fn inside_root(&self, base: u16) -> Result<Inside, Error> {
-        if self.rules.is_empty() && self.options.module_rules.is_empty() {
-            return Ok(Inside {
-                scope: None,
-                device: None,
-            });
-        }
-        let shown = self.bases[usize::from(base)].shown.as_os_str().as_bytes();
-        let scope = Scope::new(Arc::clone(&self.rules), filter::Side::Sender, shown);
-        Ok(Inside {
-            scope: Some(scope),
-            device: None,
-        })
-    }
-
-    /// The rules in force for a relative name, whose parents were not scanned.
-    fn inside_parents(&self, base: u16, path: &[u8], inside: Inside) -> Result<Inside, Error> {
-        let Some(mut scope) = inside.scope else {
-            return Ok(inside);
-        };
-        scope = self.enter(&scope, b".", base)?;
-        for (at, _) in path.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
-            scope = self.enter(&scope, &path[..at], base)?;
-        }
-        Ok(Inside {
-            scope: Some(scope),
-            ..inside
-        })
-    }
-
-    fn enter(&self, scope: &Scope, dir: &[u8], base: u16) -> Result<Scope, Error> {
-        let root = &self.bases[usize::from(base)].root;
-        let entered = scope.enter(dir, &mut |file: MergeFile<'_>| read_merge_file(root, file))?;
-        for warning in entered.warnings() {
-            self.report
-                .say(Class::Warning, Role::Sender, warning.to_string());
-        }
-        Ok(entered)
-    }
-
-    fn is_hidden(&self, inside: &Inside, path: &[u8], is_dir: bool) -> bool {
-        let Some(scope) = &inside.scope else {
-            return false;
-        };
-        scope.check(path, is_dir).is_excluded()
-            || self
-                .options
-                .module_rules
-                .check(path, is_dir, filter::Side::Sender)
-                .is_excluded()
-    }
-
-    fn vanished(&self, base: u16, path: &[u8], what: &[u8]) {
-        self.report.io_error(IoErrors::VANISHED);
-        let shown = quoted(&self.bases[usize::from(base)].shown, path);
-        self.report
-            .say(Class::Warning, Role::Sender, sentence(&[what, &shown]));
-    }
-
-    fn unreadable(&self, what: &[u8], pending: &Pending, cause: &std::io::Error) {
-        let path = path_of(&pending.path);
-        if cause.kind() == std::io::ErrorKind::NotFound {
-            return self.vanished(pending.base, path, b"directory has vanished: ");
-        }
-        self.general_error();
-        let shown = quoted(&self.bases[usize::from(pending.base)].shown, path);
-        let text = match what.ends_with(b" ") {
-            true => sentence(&[what, &shown, b" failed"]),
-            false => sentence(&[what, b"(", &shown, b")"]),
-        };
-        self.report.failed(Role::Sender, text, cause);
-    }
-
-    fn unreadable_entry(&self, base: u16, path: &[u8], cause: &std::io::Error) {
-        if cause.kind() == std::io::ErrorKind::NotFound {
-            return self.vanished(base, path, b"file has vanished: ");
-        }
-        self.general_error();
-        let shown = quoted(&self.bases[usize::from(base)].shown, path);
-        self.report.failed(
-            Role::Sender,
-            sentence(&[b"readlink_stat(", &shown, b") failed"]),
-            cause,
-        );
-    }
-
-    fn general_error(&self) {
-        self.report.io_error(IoErrors::GENERAL);
-    }
-}
-
-impl Start {
-    fn of(source: &[u8], relative: bool) -> Result<Self, Error> {
-        if relative {
-            Self::relative(source)
-        } else {
-            Ok(Self::plain(source))
-        }
-    }
-
-    fn plain(source: &[u8]) -> Self {
-        let trimmed = trim_slashes(source);
-        let last = basename(trimmed);
-        let dot = source.ends_with(b"/") || matches!(last, b"." | b".." | b"");
-        let (base, name) = match dot {
-            true if trimmed.is_empty() && !source.is_empty() => (b"/".as_slice(), b".".as_slice()),
-            true => (trimmed, b".".as_slice()),
-            false if trimmed.starts_with(b"/") && parent(trimmed).is_empty() => {
-                (b"/".as_slice(), last)
-            }
-            false => (parent(trimmed), last),
-        };
-        let base = PathBuf::from(OsString::from_vec(base.to_vec()));
-        Self {
-            base,
-            name: name.to_vec(),
-            content: dot,
-            relative: false,
-            with_dot: false,
-        }
-    }
-
-    fn relative(source: &[u8]) -> Result<Self, Error> {
-        let (base, active) = match source.windows(3).position(|window| window == b"/./") {
-            Some(at) => (
-                if at == 0 {
-                    b"/".as_slice()
-                } else {
-                    &source[..at]
-                },
-                &source[at + 3..],
-            ),
-            None if source.starts_with(b"/") => (b"/".as_slice(), source),
-            None => (b".".as_slice(), source),
-        };
-        let rooted = active.starts_with(b"/") && base == b"/" && source == active;
-        let base = PathBuf::from(OsString::from_vec(base.to_vec()));
-        let with_dot = active.starts_with(b"./");
-        let content = active.ends_with(b"/")
-            || active.ends_with(b"/.")
-            || active == b"."
-            || active.is_empty();
-        let components: Vec<&[u8]> = active
-            .split(|&byte| byte == b'/')
-            .filter(|component| !matches!(*component, b"" | b"."))
-            .collect();
-        if components.contains(&b"..".as_slice()) {
-            let shown = String::from_utf8_lossy(active);
-            return Err(Error::Usage(format!(
-                "found \"..\" dir in relative path: {shown}"
-            )));
-        }
-        let mut name = components.join(&b'/');
-        if rooted {
-            name.insert(0, b'/');
-        }
-        if name.is_empty() {
-            name = b".".to_vec();
-        }
-        Ok(Self {
-            base,
-            name,
-            content,
-            relative: true,
-            with_dot,
-        })
-    }
-
-    /// A name of `--files-from`: it cannot lead out of the source (behaviour.md 7.15).
-    fn listed(base: &Path, name: &[u8], relative: bool) -> Option<Self> {
-        let mut components: Vec<&[u8]> = Vec::new();
-        for component in name.split(|&byte| byte == b'/') {
-            match component {
-                b"" | b"." => {}
-                b".." => drop(components.pop()),
-                component => components.push(component),
-            }
-        }
-        let content = name.ends_with(b"/") || name.ends_with(b"/.");
-        let clean = components.join(&b'/');
-        if relative {
-            let name = if clean.is_empty() {
-                b".".to_vec()
-            } else {
-                clean
-            };
-            return Some(Self {
-                base: base.to_owned(),
-                name,
-                content,
-                relative: true,
-                with_dot: false,
-            });
-        }
-        let whole = join(base.as_os_str().as_bytes(), &clean);
-        Some(Self::plain(&if content {
-            [whole, b"/".to_vec()].concat()
-        } else {
-            whole
-        }))
-    }
-}
-
-/// Whether a symbolic link at `path` leads out of the transfer (behaviour.md 7.16).
-pub(crate) fn is_unsafe(target: &[u8], path: &[u8]) -> bool {
-    if target.is_empty() || target.starts_with(b"/") {
-        return true;
-    }
-    let mut leading = true;
-    for component in target.split(|&byte| byte == b'/') {
-        match component {
-            b".." if !leading => return true,
-            b".." | b"" | b"." => {}
-            _ => leading = false,
-        }
-    }
-    let depth = path
-        .split(|&byte| byte == b'/')
-        .filter(|component| !matches!(*component, b"" | b"."))
-        .count();
-    let mut depth = i64::try_from(depth).unwrap_or(i64::MAX) - 1;
-    for component in target.split(|&byte| byte == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." => depth -= 1,
-            _ => depth += 1,
-        }
-        if depth < 0 {
-            return true;
-        }
-    }
-    false
-}
-
-/// Reads a merge file of the tree. One that cannot be read does not count, as in rsync.
-pub(crate) fn read_merge_file(
-    root: &Root,
-    file: MergeFile<'_>,
-) -> std::io::Result<Option<Vec<u8>>> {
-    use std::io::Read;
-    let opened = match file {
-        MergeFile::InTree(path) => root.open_regular(rel(path)).map(|(file, _)| file).ok(),
-        MergeFile::Named(path) | MergeFile::Above(path) => {
-            let path = Path::new(OsStr::from_bytes(path));
-            let dir = path
-                .parent()
-                .filter(|dir| !dir.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
-            let opened = Root::open(dir).and_then(|root| {
-                root.open_regular(Path::new(path.file_name().unwrap_or_default()))
-            });
-            opened.map(|(file, _)| file).ok()
-        }
-    };
-    let Some(opened) = opened else {
-        return Ok(None);
-    };
-    let mut text = Vec::new();
-    opened.take(MERGE_FILE_MAX).read_to_end(&mut text)?;
-    Ok(Some(text))
 }
 
 /// The relative path of a name for `tree`.
@@ -827,96 +521,4 @@ pub(crate) fn rel(path: &[u8]) -> &Path {
 fn path_of(name: &[u8]) -> &[u8] {
     let path = name.strip_prefix(b"/").unwrap_or(name);
     if path.is_empty() { b"." } else { path }
-}
-
-fn trim_slashes(path: &[u8]) -> &[u8] {
-    let end = path
-        .iter()
-        .rposition(|&byte| byte != b'/')
-        .map_or(0, |at| at + 1);
-    &path[..end]
-}
-
-/// What a munged link starts with (behaviour.md 7.16).
-pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
-
-/// More rules than this are no rules.
-const MERGE_FILE_MAX: u64 = 16 << 20;
-
-const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(source: &str) -> (String, String, bool) {
-        let start = Start::plain(source.as_bytes());
-        (
-            start.base.to_string_lossy().into_owned(),
-            String::from_utf8(start.name).unwrap(),
-            start.content,
-        )
-    }
-
-    #[test]
-    fn arguments_without_relative() {
-        for (source, base, name, content) in [
-            ("dir", ".", "dir", false),
-            ("a/dir", "a", "dir", false),
-            ("/dir", "/", "dir", false),
-            ("a/dir/", "a/dir", ".", true),
-            ("a/dir/.", "a/dir/.", ".", true),
-            (".", ".", ".", true),
-            ("..", "..", ".", true),
-            ("", "", ".", true),
-            ("/", "/", ".", true),
-        ] {
-            assert_eq!(
-                plain(source),
-                (base.to_owned(), name.to_owned(), content),
-                "{source}"
-            );
-        }
-    }
-
-    #[test]
-    fn relative_arguments() {
-        for (source, base, name, content, with_dot) in [
-            ("a/b", ".", "a/b", false, false),
-            ("/a/b", "/", "/a/b", false, false),
-            ("x/./a//b/", "x", "a/b", true, false),
-            ("./a", ".", "a", false, true),
-            ("x/./", "x", ".", true, false),
-        ] {
-            let start = Start::relative(source.as_bytes()).unwrap();
-            assert_eq!(start.base, Path::new(base), "{source}");
-            assert_eq!(start.name, name.as_bytes(), "{source}");
-            assert_eq!(
-                (start.content, start.with_dot),
-                (content, with_dot),
-                "{source}"
-            );
-        }
-        assert!(Start::relative(b"a/../b").is_err());
-    }
-
-    #[test]
-    fn links_that_lead_out() {
-        for (target, path, expected) in [
-            ("/etc/passwd", "l", true),
-            ("", "l", true),
-            ("f", "l", false),
-            ("../f", "l", true),
-            ("../f", "d/l", false),
-            ("a/../f", "d/l", true),
-            ("../..", "d/l", true),
-            ("../../f", "d/e/l", false),
-        ] {
-            assert_eq!(
-                is_unsafe(target.as_bytes(), path.as_bytes()),
-                expected,
-                "{target} at {path}"
-            );
-        }
-    }
 }

@@ -13,7 +13,7 @@ use crate::incoming::Incoming;
 use crate::options::Options;
 use crate::report::{Reporter, sentence};
 use crate::requested::Requested;
-use crate::scan::MUNGED;
+use crate::symlink::MUNGED;
 
 /// Receives lists, and knows the directories of all of them.
 pub(crate) struct ListReader<'a> {

@@ -9,7 +9,8 @@ use crate::event::{Role, Skip};
 use crate::flist::{Entry, parent};
 use crate::options::RemoveSource;
 use crate::report::sentence;
-use crate::scan::{is_unsafe, rel};
+use crate::scan::rel;
+use crate::symlink::is_unsafe;
 
 impl<P: Peer> Generator<'_, P> {
     pub(super) fn symlink(

@@ -1,0 +1,198 @@
+//! Where a scan starts: what an argument, or a name of `--files-from`, means (wire-files.md 4).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::flist::{basename, join, parent};
+
+/// One name to start from.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) base: PathBuf,
+    /// The name in the list; `.` stands for the base itself.
+    pub(super) name: Vec<u8>,
+    /// It was named with a slash at the end: what it holds is meant, and a link to a directory is followed.
+    pub(super) content: bool,
+    /// Its parents are entries too.
+    pub(super) relative: bool,
+    /// `./` stood in front of it.
+    pub(super) with_dot: bool,
+}
+
+impl Start {
+    pub(super) fn of(source: &[u8], relative: bool) -> Result<Self, Error> {
+        if relative {
+            Self::relative(source)
+        } else {
+            Ok(Self::plain(source))
+        }
+    }
+
+    fn plain(source: &[u8]) -> Self {
+        let trimmed = trim_slashes(source);
+        let last = basename(trimmed);
+        let dot = source.ends_with(b"/") || matches!(last, b"." | b".." | b"");
+        let (base, name) = match dot {
+            true if trimmed.is_empty() && !source.is_empty() => (b"/".as_slice(), b".".as_slice()),
+            true => (trimmed, b".".as_slice()),
+            false if trimmed.starts_with(b"/") && parent(trimmed).is_empty() => {
+                (b"/".as_slice(), last)
+            }
+            false => (parent(trimmed), last),
+        };
+        let base = PathBuf::from(OsString::from_vec(base.to_vec()));
+        Self {
+            base,
+            name: name.to_vec(),
+            content: dot,
+            relative: false,
+            with_dot: false,
+        }
+    }
+
+    fn relative(source: &[u8]) -> Result<Self, Error> {
+        let (base, active) = match source.windows(3).position(|window| window == b"/./") {
+            Some(at) => (
+                if at == 0 {
+                    b"/".as_slice()
+                } else {
+                    &source[..at]
+                },
+                &source[at + 3..],
+            ),
+            None if source.starts_with(b"/") => (b"/".as_slice(), source),
+            None => (b".".as_slice(), source),
+        };
+        let rooted = active.starts_with(b"/") && base == b"/" && source == active;
+        let base = PathBuf::from(OsString::from_vec(base.to_vec()));
+        let with_dot = active.starts_with(b"./");
+        let content = active.ends_with(b"/")
+            || active.ends_with(b"/.")
+            || active == b"."
+            || active.is_empty();
+        let components: Vec<&[u8]> = active
+            .split(|&byte| byte == b'/')
+            .filter(|component| !matches!(*component, b"" | b"."))
+            .collect();
+        if components.contains(&b"..".as_slice()) {
+            let shown = String::from_utf8_lossy(active);
+            return Err(Error::Usage(format!(
+                "found \"..\" dir in relative path: {shown}"
+            )));
+        }
+        let mut name = components.join(&b'/');
+        if rooted {
+            name.insert(0, b'/');
+        }
+        if name.is_empty() {
+            name = b".".to_vec();
+        }
+        Ok(Self {
+            base,
+            name,
+            content,
+            relative: true,
+            with_dot,
+        })
+    }
+
+    /// A name of `--files-from`: it cannot lead out of the source (behaviour.md 7.15).
+    pub(super) fn listed(base: &Path, name: &[u8], relative: bool) -> Option<Self> {
+        let mut components: Vec<&[u8]> = Vec::new();
+        for component in name.split(|&byte| byte == b'/') {
+            match component {
+                b"" | b"." => {}
+                b".." => drop(components.pop()),
+                component => components.push(component),
+            }
+        }
+        let content = name.ends_with(b"/") || name.ends_with(b"/.");
+        let clean = components.join(&b'/');
+        if relative {
+            let name = if clean.is_empty() {
+                b".".to_vec()
+            } else {
+                clean
+            };
+            return Some(Self {
+                base: base.to_owned(),
+                name,
+                content,
+                relative: true,
+                with_dot: false,
+            });
+        }
+        let whole = join(base.as_os_str().as_bytes(), &clean);
+        Some(Self::plain(&if content {
+            [whole, b"/".to_vec()].concat()
+        } else {
+            whole
+        }))
+    }
+}
+
+fn trim_slashes(path: &[u8]) -> &[u8] {
+    let end = path
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |at| at + 1);
+    &path[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(source: &str) -> (String, String, bool) {
+        let start = Start::plain(source.as_bytes());
+        (
+            start.base.to_string_lossy().into_owned(),
+            String::from_utf8(start.name).unwrap(),
+            start.content,
+        )
+    }
+
+    #[test]
+    fn arguments_without_relative() {
+        for (source, base, name, content) in [
+            ("dir", ".", "dir", false),
+            ("a/dir", "a", "dir", false),
+            ("/dir", "/", "dir", false),
+            ("a/dir/", "a/dir", ".", true),
+            ("a/dir/.", "a/dir/.", ".", true),
+            (".", ".", ".", true),
+            ("..", "..", ".", true),
+            ("", "", ".", true),
+            ("/", "/", ".", true),
+        ] {
+            assert_eq!(
+                plain(source),
+                (base.to_owned(), name.to_owned(), content),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn relative_arguments() {
+        for (source, base, name, content, with_dot) in [
+            ("a/b", ".", "a/b", false, false),
+            ("/a/b", "/", "/a/b", false, false),
+            ("x/./a//b/", "x", "a/b", true, false),
+            ("./a", ".", "a", false, true),
+            ("x/./", "x", ".", true, false),
+        ] {
+            let start = Start::relative(source.as_bytes()).unwrap();
+            assert_eq!(start.base, Path::new(base), "{source}");
+            assert_eq!(start.name, name.as_bytes(), "{source}");
+            assert_eq!(
+                (start.content, start.with_dot),
+                (content, with_dot),
+                "{source}"
+            );
+        }
+        assert!(Start::relative(b"a/../b").is_err());
+    }
+}
