@@ -174,6 +174,8 @@ impl<O: Write, E: Write> Printer<O, E> {
                 }
             }
             Event::Message(notice) => self.message(notice, now),
+            // The run's result says it.
+            Event::Failed(_) => {}
             Event::Peer { severity, text } => {
                 let text = text.strip_suffix(b"\n").unwrap_or(text);
                 match severity {

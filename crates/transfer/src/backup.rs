@@ -5,13 +5,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tree::{Kind, Meta, Mounts, Root, Which};
+use tree::{Kind, Meta, Mounts, Policy, Root, Which};
 use wire::MAX_PATH;
 
 use crate::Error;
 use crate::destination::Destination;
 use crate::event::{Class, Event, Role};
 use crate::flist::parent;
+use crate::module::Module;
 use crate::options::Options;
 use crate::report::{Reporter, absolute, sentence};
 use crate::scan::rel;
@@ -32,6 +33,7 @@ struct BackupDir {
     given: PathBuf,
     path: PathBuf,
     opened: OnceLock<Root>,
+    module: Option<Module>,
 }
 
 impl Backups {
@@ -48,8 +50,8 @@ impl Backups {
         };
         let dir = match &backup.dir {
             Some(dir) => {
-                let path = absolute(&destination.shown.join(dir));
-                if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
+                let path = absolute(&destination.shown.real().join(dir));
+                if options.is_dir(&path).is_ok_and(|is_dir| !is_dir) {
                     let text = format!("The backup-dir is not a directory: {}", dir.display());
                     return Err(Error::fatal(1, Role::ReceivingSide, text, None));
                 }
@@ -57,6 +59,7 @@ impl Backups {
                     given: dir.clone(),
                     path,
                     opened: OnceLock::new(),
+                    module: options.module.clone(),
                 })
             }
             None => None,
@@ -174,16 +177,17 @@ impl Backups {
 
 impl BackupDir {
     fn make(&self) -> Result<Root, tree::Error> {
+        let module = self.module.as_ref();
         let missing: Vec<&Path> = self
             .path
             .ancestors()
-            .take_while(|dir| std::fs::metadata(dir).is_err())
+            .take_while(|dir| Module::is_dir(module, dir).is_err())
             .collect();
         missing
             .iter()
             .rev()
-            .try_for_each(|dir| Root::create(dir).map(drop))?;
-        Root::open(&self.path)
+            .try_for_each(|dir| Module::create(module, dir).map(drop))?;
+        Module::open(module, &self.path, Policy::default())
     }
 }
 

@@ -396,9 +396,7 @@ impl<'a> Deleter<'a> {
         scope.is_some_and(|scope| scope.check(path, is_dir).is_excluded())
             || self
                 .options
-                .module_rules
-                .check(path, is_dir, Side::Receiver)
-                .is_excluded()
+                .hides(&self.destination.shown, path, is_dir, Side::Receiver)
     }
 
     /// The rules for the content of `dir`.
@@ -420,7 +418,7 @@ impl<'a> Deleter<'a> {
         let (from, mut scope) = match known {
             Some((path, scope)) => (Some(path), scope),
             None => {
-                let shown = self.destination.shown.as_os_str().as_bytes();
+                let shown = self.destination.shown.real().as_os_str().as_bytes();
                 (
                     None,
                     Scope::new(Arc::clone(&self.rules), Side::Receiver, shown),

@@ -10,7 +10,7 @@ use tree::{Links, Policy, Root};
 use crate::Error;
 use crate::event::{Event, Role};
 use crate::options::Options;
-use crate::report::{Reporter, absolute, quoted, sentence};
+use crate::report::{Reporter, Shown, quoted, sentence};
 
 /// The destination of a transfer.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Destination {
     /// Absent in a dry run that would create it.
     root: Option<Root>,
     /// The directory in messages.
-    pub(crate) shown: PathBuf,
+    pub(crate) shown: Shown,
     /// The name of the only entry, if the destination names that entry rather than a directory.
     single: Option<Vec<u8>>,
     /// We created it.
@@ -51,12 +51,12 @@ impl Destination {
         let has_slash = bytes.ends_with(b"/");
         let several = arriving.entries > 1;
         let is_single_dir = arriving.entries == 1 && arriving.first_is_dir;
-        let mut existing = follow(path);
+        let mut existing = options.is_dir(path);
         if options.mkpath && is_missing(&existing) && (several || bytes.contains(&b'/')) {
             Self::make_parents(path, several || is_single_dir, has_slash, options, report)?;
-            existing = follow(path);
+            existing = options.is_dir(path);
         }
-        let shown = quoted(&absolute(path), b".");
+        let shown = options.quoted(path);
         match existing {
             Ok(true) => return Self::open(path, options, false),
             Ok(false) if several => {
@@ -85,7 +85,7 @@ impl Destination {
     pub(crate) fn none() -> Self {
         Self {
             root: None,
-            shown: PathBuf::new(),
+            shown: Shown::default(),
             single: None,
             is_new: true,
         }
@@ -103,13 +103,13 @@ impl Destination {
             hold_dirs: true,
             ..Policy::default()
         };
-        let root = Root::open_with(path, policy).map_err(|error| {
-            let text = sentence(&[b"change_dir#1 ", &quoted(&absolute(path), b"."), b" failed"]);
+        let root = options.open_dir(path, policy).map_err(|error| {
+            let text = sentence(&[b"change_dir#1 ", &options.quoted(path), b" failed"]);
             Error::fatal(3, Role::ReceivingSide, text, Some(error.into_cause()))
         })?;
         Ok(Self {
             root: Some(root),
-            shown: absolute(path),
+            shown: options.shown(path),
             single: None,
             is_new,
         })
@@ -138,7 +138,7 @@ impl Destination {
     fn create(path: &Path, options: &Options, report: &Reporter<'_>) -> Result<Self, Error> {
         let trimmed = trimmed(path);
         if !options.dry_run {
-            make_directory(&trimmed)?;
+            make_directory(&trimmed, options)?;
         }
         report.event(Event::CreatedDestination {
             path: &trimmed,
@@ -147,7 +147,7 @@ impl Destination {
         if options.dry_run {
             return Ok(Self {
                 root: None,
-                shown: absolute(path),
+                shown: options.shown(path),
                 single: None,
                 is_new: true,
             });
@@ -168,14 +168,14 @@ impl Destination {
             }),
             Err(_) if options.dry_run && options.mkpath => Ok(Self {
                 root: None,
-                shown: absolute(dir),
+                shown: options.shown(dir),
                 single: name,
                 is_new: true,
             }),
             Err(Error::Fatal {
                 code, role, cause, ..
             }) => {
-                let text = sentence(&[b"change_dir#3 ", &quoted(&absolute(dir), b"."), b" failed"]);
+                let text = sentence(&[b"change_dir#3 ", &options.quoted(dir), b" failed"]);
                 Err(Error::fatal(code, role, text, cause))
             }
             Err(error) => Err(error),
@@ -200,7 +200,7 @@ impl Destination {
             .ancestors()
             .filter(|ancestor| !ancestor.as_os_str().is_empty())
         {
-            if !is_missing(&follow(ancestor)) {
+            if !is_missing(&options.is_dir(ancestor)) {
                 break;
             }
             missing.push(ancestor);
@@ -215,7 +215,7 @@ impl Destination {
             missing
                 .iter()
                 .rev()
-                .try_for_each(|dir| make_directory(dir))?;
+                .try_for_each(|dir| make_directory(dir, options))?;
         }
         report.event(Event::CreatedDestination {
             path: &target,
@@ -225,20 +225,15 @@ impl Destination {
     }
 }
 
-/// Whether something is a directory, through links: the operator's own path may lead through them.
-fn follow(path: &Path) -> io::Result<bool> {
-    std::fs::metadata(path).map(|metadata| metadata.is_dir())
-}
-
 fn is_missing(existing: &io::Result<bool>) -> bool {
     existing
         .as_ref()
         .is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
 
-fn make_directory(path: &Path) -> Result<(), Error> {
-    Root::create(path).map(drop).map_err(|error| {
-        let text = sentence(&[b"mkdir ", &quoted(&absolute(path), b"."), b" failed"]);
+fn make_directory(path: &Path, options: &Options) -> Result<(), Error> {
+    options.create_dir(path).map(drop).map_err(|error| {
+        let text = sentence(&[b"mkdir ", &options.quoted(path), b" failed"]);
         Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
     })
 }

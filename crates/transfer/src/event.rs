@@ -5,6 +5,8 @@ use std::path::Path;
 
 use wire::{DeleteStatistics, IoErrors, ItemFlags, Severity};
 
+use crate::Error;
+
 /// Who hears the events. Generator, receiver and sender are threads of their own: calls come from all of them, one
 /// at a time from each.
 pub trait Events: Sync {
@@ -88,6 +90,9 @@ pub enum Event<'a> {
         /// The text, usually with its line end.
         text: &'a [u8],
     },
+    /// A server's run has come to an end before its end. What its [`Speaker`](crate::Speaker) is told now still reaches
+    /// the client.
+    Failed(&'a Error),
 }
 
 /// An entry, as far as it is shown.

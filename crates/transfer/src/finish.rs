@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tree::{Dir, Meta, Root, TempFile, Time};
+use tree::{Dir, Meta, Policy, Root, TempFile, Time};
 
 use crate::Error;
 use crate::attributes::{Attributes, failure_text};
@@ -13,7 +13,7 @@ use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, parent};
 use crate::generator::partial_place;
 use crate::options::Options;
-use crate::report::{Reporter, absolute, quoted, sentence};
+use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 
 /// Puts files in place.
@@ -50,8 +50,15 @@ impl<'a> Finisher<'a> {
         report: &'a Reporter<'a>,
     ) -> Result<Self, Error> {
         let temp_dir = match &options.temp_dir {
-            Some(dir) => Some(TempDir::open(dir, destination)?),
-            None => None,
+            Some(dir) => Some(TempDir::open(dir, options, destination)?),
+            None => match options
+                .module
+                .as_ref()
+                .and_then(|module| module.temp_dir.as_ref())
+            {
+                Some(root) => Some(TempDir::new(root, destination)?),
+                None => None,
+            },
         };
         Ok(Self {
             options,
@@ -163,9 +170,10 @@ impl<'a> Finisher<'a> {
         }
         if let Some(dir) = &self.options.partial_dir {
             let kept = match dir.is_absolute() {
-                true => {
-                    Root::create(dir).and_then(|root| temp.keep_as(&root, rel(basename(place))))
-                }
+                true => self
+                    .options
+                    .create_dir(dir)
+                    .and_then(|root| temp.keep_as(&root, rel(basename(place)))),
                 false => self
                     .parking(root, place)
                     .and_then(|parked| temp.keep_as(root, rel(&parked))),
@@ -200,7 +208,7 @@ impl<'a> Finisher<'a> {
             return;
         }
         if dir.is_absolute() {
-            if let Ok(root) = Root::open(dir) {
+            if let Ok(root) = self.options.open_dir(dir, Policy::default()) {
                 let _ = root.remove_file(rel(basename(place)));
             }
             return;
@@ -329,10 +337,10 @@ impl<'a> Finisher<'a> {
 }
 
 impl TempDir {
-    fn open(dir: &Path, destination: &Destination) -> Result<Self, Error> {
-        let path = destination.shown.join(dir);
+    fn open(dir: &Path, options: &Options, destination: &Destination) -> Result<Self, Error> {
+        let path = destination.shown.real().join(dir);
         let usage = |text: String| Error::fatal(1, Role::ReceivingSide, text, None);
-        match std::fs::metadata(&path) {
+        match options.is_dir(&path) {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 return Err(usage(format!(
                     "The temp-dir does not exist: {}",
@@ -343,7 +351,7 @@ impl TempDir {
                 let text = format!("Failed to stat temp-dir {}", dir.display());
                 return Err(Error::fatal(11, Role::ReceivingSide, text, Some(cause)));
             }
-            Ok(metadata) if !metadata.is_dir() => {
+            Ok(false) => {
                 return Err(usage(format!(
                     "The temp-dir is not a directory: {}",
                     dir.display()
@@ -351,10 +359,16 @@ impl TempDir {
             }
             Ok(_) => {}
         }
-        let root = Root::open(&path).map_err(|error| {
-            let text = sentence(&[b"change_dir ", &quoted(&absolute(&path), b"."), b" failed"]);
-            Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
-        })?;
+        let root = options
+            .open_dir(&path, Policy::default())
+            .map_err(|error| {
+                let text = sentence(&[b"change_dir ", &options.quoted(&path), b" failed"]);
+                Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
+            })?;
+        Self::new(&root, destination)
+    }
+
+    fn new(root: &Root, destination: &Destination) -> Result<Self, Error> {
         let own = destination.root().map(Root::identity).transpose()?;
         let is_elsewhere =
             own.is_some_and(|own| root.identity().is_ok_and(|other| other.dev != own.dev));

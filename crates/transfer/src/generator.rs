@@ -282,11 +282,10 @@ impl<'a, P: Peer> Generator<'a, P> {
     }
 
     fn is_refused(&self, entry: &Entry) -> bool {
-        let rules = &self.options.module_rules;
-        !rules.is_empty()
-            && rules
-                .check(entry.path(), entry.is_dir(), filter::Side::Receiver)
-                .is_excluded()
+        let dir = &self.destination.shown;
+        let place = self.destination.place(entry.path());
+        self.options
+            .hides(dir, place, entry.is_dir(), filter::Side::Receiver)
     }
 
     fn refuse(&mut self, at: At<'_>) -> Result<(), Error> {

@@ -36,6 +36,7 @@ mod ids;
 mod incoming;
 mod link;
 mod local;
+mod module;
 mod options;
 mod outgoing;
 mod owners;
@@ -69,6 +70,7 @@ pub use event::{
 };
 pub use link::{Cancel, Link};
 pub use local::LocalReplica;
+pub use module::Module;
 pub use options::{
     AlternateUse, Alternates, Append, Backup, Charsets, Compress, DeleteWhen, FilesFrom,
     MissingArgs, Options, Privilege, Recording, RemoveSource, Report,

@@ -102,6 +102,17 @@ impl Link {
         Ok(Self::new(stream.into(), None, true, cancel))
     }
 
+    /// A link over a connected socket of any kind.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub fn over_socket(socket: OwnedFd, cancel: Cancel) -> Result<Self, Error> {
+        // Not every socket is TCP's; on those this fails and nothing is lost.
+        let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+        rustix::io::ioctl_fionbio(&socket, true).map_err(|cause| Error::Socket(cause.into()))?;
+        Ok(Self::new(socket, None, true, cancel))
+    }
+
     /// A link over two descriptors, such as the pipes of a remote shell.
     ///
     /// # Errors

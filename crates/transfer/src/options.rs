@@ -11,6 +11,7 @@ use wire::{Checksum, ChecksumChoice, Compression, Offer, Protocol, Side};
 
 use crate::Cancel;
 use crate::chmod::Chmod;
+use crate::module::Module;
 
 /// What was asked of a transfer.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Options {
     pub one_file_system: u8,
     /// Filter rules of the command line; a server adds those that its client sends.
     pub rules: filter::Rules,
+    /// The daemon's module that everything is to be found in.
+    pub module: Option<Module>,
     /// Rules of a daemon's module, which hide files from any client.
     pub module_rules: filter::Rules,
     /// The names to transfer, in place of everything below the source (`--files-from`).
@@ -371,6 +374,7 @@ impl Options {
             implied_dirs: true,
             one_file_system: 0,
             rules: filter::Rules::default(),
+            module: None,
             module_rules: filter::Rules::default(),
             files_from: None,
             missing_args: MissingArgs::Error,

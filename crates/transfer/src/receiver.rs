@@ -357,7 +357,9 @@ impl Receiver<'_> {
             BasisType::PartialDir => {
                 let dir = self.options.partial_dir.as_deref();
                 dir.and_then(|dir| match dir.is_absolute() {
-                    true => tree::Root::open(dir)
+                    true => self
+                        .options
+                        .open_dir(dir, tree::Policy::default())
                         .ok()?
                         .open_regular(rel(basename(place)))
                         .ok(),

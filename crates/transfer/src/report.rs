@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use wire::IoErrors;
 
 use crate::event::{Class, Event, Events, Notice, Role};
+use crate::module::Module;
 
 /// Passes events on, and keeps the tally of what went wrong.
 pub(crate) struct Reporter<'e> {
@@ -92,13 +93,75 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     clean
 }
 
-/// A name in messages: whole, and in quotes (behaviour.md 3.3).
-pub(crate) fn quoted(dir: &Path, path: &[u8]) -> Vec<u8> {
-    let whole = match path {
-        b"" | b"." => dir.to_owned(),
-        path => dir.join(OsStr::from_bytes(path)),
-    };
-    [b"\"", whole.as_os_str().as_bytes(), b"\""].concat()
+/// A directory as messages show the names in it: whole (behaviour.md 3.3), or a module's as its clients know them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    real: PathBuf,
+    /// Its path in a daemon's module, and how messages end that speak of it.
+    module: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl Shown {
+    pub(crate) fn whole(real: PathBuf) -> Self {
+        Self { real, module: None }
+    }
+
+    pub(crate) fn in_module(real: PathBuf, inside: PathBuf, module: &Module) -> Self {
+        Self {
+            real,
+            module: Some((inside, place_words(module))),
+        }
+    }
+
+    /// A path as a daemon's client has given it, in quotes.
+    pub(crate) fn as_given(path: &Path, module: &Module) -> Vec<u8> {
+        let path = path.as_os_str().as_bytes();
+        [b"\"", path, b"\"", &place_words(module)[..]].concat()
+    }
+
+    /// Its true path.
+    pub(crate) fn real(&self) -> &Path {
+        &self.real
+    }
+
+    /// Its path in a daemon's module; the module itself is empty, as is anything elsewhere.
+    pub(crate) fn inside(&self) -> &[u8] {
+        match &self.module {
+            None => b"",
+            Some((inside, _)) => inside.as_os_str().as_bytes(),
+        }
+    }
+
+    /// A name in it, in quotes.
+    pub(crate) fn quoted(&self, path: &[u8]) -> Vec<u8> {
+        let Some((inside, words)) = &self.module else {
+            let whole = match path {
+                b"" | b"." => self.real.clone(),
+                path => self.real.join(OsStr::from_bytes(path)),
+            };
+            return [b"\"", whole.as_os_str().as_bytes(), b"\""].concat();
+        };
+        // In the module's own directory names stand as they are, unless that is also the process' own root.
+        let inside = inside.as_os_str().as_bytes();
+        let dir = match inside {
+            b"" if self.real != Path::new("/") => b"".to_vec(),
+            inside => [b"/", inside].concat(),
+        };
+        let whole = match path {
+            b"" | b"." => dir,
+            path => crate::flist::join(&dir, path),
+        };
+        [b"\"", &whole[..], b"\"", words].concat()
+    }
+}
+
+fn place_words(module: &Module) -> Vec<u8> {
+    [b" (in ", &module.name[..], b")"].concat()
+}
+
+/// A name in messages, in quotes.
+pub(crate) fn quoted(dir: &Shown, path: &[u8]) -> Vec<u8> {
+    dir.quoted(path)
 }
 
 /// `BEFORE "NAME" AFTER`, for messages.

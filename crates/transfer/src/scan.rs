@@ -13,7 +13,7 @@ use crate::Error;
 use crate::event::{Class, Event, Role, Skip};
 use crate::flist::{Entry, join};
 use crate::options::{FilesFrom, Options};
-use crate::report::{Reporter, absolute, quoted, sentence};
+use crate::report::{Reporter, Shown, quoted, sentence};
 use crate::symlink::{MUNGED, is_unsafe};
 
 mod rules;
@@ -28,7 +28,7 @@ use start::Start;
 pub(crate) struct Base {
     pub(crate) root: Root,
     /// For messages.
-    pub(crate) shown: PathBuf,
+    pub(crate) shown: Shown,
     /// As the user named it, for what is shown of a source.
     pub(crate) given: PathBuf,
 }
@@ -131,6 +131,12 @@ impl<'a> Scanner<'a> {
             let whole = join(start.base.as_os_str().as_bytes(), path);
             return self.missing_argument(&whole, start, found);
         };
+        let shown = &self.bases[usize::from(base)].shown;
+        let side = filter::Side::Sender;
+        if self.options.hides_way(shown, path, meta.is_dir(), side) {
+            let whole = join(start.base.as_os_str().as_bytes(), path);
+            return self.missing_argument(&whole, start, found);
+        }
         if start.relative {
             self.implied_parents(start, base, found)?;
         }
@@ -147,7 +153,7 @@ impl<'a> Scanner<'a> {
             true => self.inside_parents(base, path, inside)?,
             false => inside,
         };
-        if path != b"." && self.is_hidden(&above, path, meta.is_dir()) {
+        if path != b"." && self.is_hidden(base, &above, path, meta.is_dir()) {
             return Ok(());
         }
         let Some((mut entry, meta)) = self.entry(base, path, meta, true) else {
@@ -200,7 +206,8 @@ impl<'a> Scanner<'a> {
             let path = join(dir_path, name.as_bytes());
             // What the listing tells saves the stat of what is hidden anyway.
             if kind.is_some_and(|kind| {
-                kind != Kind::Symlink && self.is_hidden(&inside, &path, kind == Kind::Dir)
+                kind != Kind::Symlink
+                    && self.is_hidden(pending.base, &inside, &path, kind == Kind::Dir)
             }) {
                 continue;
             }
@@ -226,7 +233,7 @@ impl<'a> Scanner<'a> {
             };
             let was_asked = kind
                 .is_some_and(|kind| kind != Kind::Symlink && (kind == Kind::Dir) == entry.is_dir());
-            if !was_asked && self.is_hidden(&inside, &path, entry.is_dir()) {
+            if !was_asked && self.is_hidden(pending.base, &inside, &path, entry.is_dir()) {
                 continue;
             }
             found.extend(self.below(entry, &meta, pending, &inside));
@@ -447,12 +454,12 @@ impl<'a> Scanner<'a> {
         } else {
             path
         };
-        let root = match Root::open_with(opened, policy) {
+        let root = match self.options.open_dir(opened, policy) {
             Ok(root) => root,
             Err(error) if error.vanished() => return Ok(None),
             Err(error) => {
                 self.general_error();
-                let text = sentence(&[b"change_dir ", &quoted(&absolute(path), b"."), b" failed"]);
+                let text = sentence(&[b"change_dir ", &self.options.quoted(path), b" failed"]);
                 self.report.failed(Role::Sender, text, error.cause());
                 return Ok(None);
             }
@@ -461,7 +468,7 @@ impl<'a> Scanner<'a> {
         let number = number.map_err(|_| Error::Usage("too many source directories".to_owned()))?;
         self.bases.push(Base {
             root,
-            shown: absolute(opened),
+            shown: self.options.shown(opened),
             given: path.to_owned(),
         });
         Ok(Some(number))

@@ -115,6 +115,9 @@ impl Server {
             is_client: false,
         };
         let outcome = receiving.run(hearing, &outgoing);
+        if let Err(error) = &outcome {
+            events.event(Event::Failed(error));
+        }
         let flushed = outgoing.flush();
         let outcome = outcome?;
         flushed?;
@@ -151,11 +154,27 @@ impl Server {
             is_client: false,
         };
         let sent = sending.run(&mut stream, sources);
+        if let Err(error) = &sent {
+            events.event(Event::Failed(error));
+        }
         // What was to be said before the end must not be lost with it.
         let flushed = stream.flush();
         let outcome = sent?;
         flushed?;
         Ok(outcome)
+    }
+
+    /// Tells the client why there is no session, and leaves with `code`. `lines` are errors in rsync's words.
+    ///
+    /// # Errors
+    /// Those of a broken connection.
+    pub fn refuse(mut self, lines: &[Vec<u8>], code: u8) -> Result<(), Error> {
+        let speaker = self.speaker();
+        for line in lines {
+            speaker.say(wire::Severity::Error, &[line, &b"\n"[..]].concat());
+        }
+        speaker.leave(code);
+        self.stream.flush()
     }
 
     fn agree(

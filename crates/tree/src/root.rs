@@ -42,6 +42,14 @@ pub struct Root {
     top: Arc<Dir>,
     policy: Policy,
     recent: Recent,
+    above: Option<Above>,
+}
+
+/// The directory that a root lies beneath and never leaves, and the way down from there.
+#[derive(Debug)]
+struct Above {
+    top: Arc<Dir>,
+    way: PathBuf,
 }
 
 impl Root {
@@ -75,6 +83,22 @@ impl Root {
             Ok(()) | Err(Errno::EXIST) => Self::open_with(path, policy),
             Err(error) => Err(error).at("mkdir", path),
         }
+    }
+
+    /// Opens a directory beneath this root as a root of its own. Links on the way to it, and to its names as far as
+    /// `policy` permits links at all, may lead anywhere beneath this root; one that leads out is `ELOOP`.
+    pub fn beneath(&self, rel: &Path, policy: Policy) -> Result<Self> {
+        check_relative(rel).at("open", rel)?;
+        let fd = resolve::open_beneath(self.top.fd(), rel, DIRECTORY, Links::Beneath);
+        let fd = fd.map_err(as_loop).at("open", rel)?;
+        let above = Above {
+            top: Arc::clone(&self.top),
+            way: rel.to_owned(),
+        };
+        Ok(Self {
+            above: Some(above),
+            ..Self::new(&self.path.join(rel), fd, policy)
+        })
     }
 
     /// The path it was opened by.
@@ -120,8 +144,7 @@ impl Root {
     /// allows; `None` if it leads nowhere.
     pub fn stat(&self, rel: &Path) -> Result<Option<Meta>> {
         check_relative(rel).at("stat", rel)?;
-        let found = resolve::open_beneath(self.top.fd(), rel, OFlags::PATH, self.policy.links)
-            .and_then(Meta::of);
+        let found = self.resolve(rel, OFlags::PATH).and_then(Meta::of);
         match found {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -152,9 +175,7 @@ impl Root {
         check_relative(rel).at("open", rel)?;
         let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         flags.set(OFlags::NOATIME, self.policy.noatime);
-        resolve::open_beneath(self.top.fd(), rel, flags, self.policy.links)
-            .and_then(regular)
-            .at("open", rel)
+        self.resolve(rel, flags).and_then(regular).at("open", rel)
     }
 
     /// Opens a regular file for writing in place; see [`Dir::open_in_place`].
@@ -188,6 +209,18 @@ impl Root {
             top: Arc::new(Dir::new(fd, PathBuf::new(), policy.noatime)),
             policy,
             recent: Recent::default(),
+            above: None,
+        }
+    }
+
+    /// Opens what `rel` leads to, through the links that the policy permits.
+    fn resolve(&self, rel: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match &self.above {
+            Some(above) if self.policy.links != Links::Refuse => {
+                let way = above.way.join(rel);
+                resolve::open_beneath(above.top.fd(), &way, flags, Links::Beneath).map_err(as_loop)
+            }
+            _ => resolve::open_beneath(self.top.fd(), rel, flags, self.policy.links),
         }
     }
 
@@ -201,13 +234,20 @@ impl Root {
         {
             return Ok(dir);
         }
-        let fd = resolve::open_beneath(self.top.fd(), rel, DIRECTORY, self.policy.links)
-            .at("open", rel)?;
+        let fd = self.resolve(rel, DIRECTORY).at("open", rel)?;
         let dir = Arc::new(Dir::new(fd, rel.to_owned(), self.policy.noatime));
         if self.policy.hold_dirs {
             self.recent.add(Arc::clone(&dir));
         }
         Ok(dir)
+    }
+}
+
+/// What the kernel says of a link that leads out, in the words that rsync has for it.
+fn as_loop(errno: Errno) -> Errno {
+    match errno {
+        Errno::XDEV => Errno::LOOP,
+        errno => errno,
     }
 }
 

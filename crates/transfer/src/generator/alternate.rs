@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tree::{Meta, Root};
+use tree::{Meta, Policy, Root};
 use wire::{BasisType, ItemFlags};
 
 use super::file::Basis;
@@ -67,11 +67,11 @@ impl Alternates {
             AlternateUse::Link => "--link-dest",
         };
         let open = |dir: &PathBuf| {
-            let path = absolute(&destination.shown.join(dir));
-            let failure = match std::fs::metadata(&path) {
+            let path = absolute(&destination.shown.real().join(dir));
+            let failure = match options.is_dir(&path) {
                 Err(_) => "arg does not exist",
-                Ok(metadata) if !metadata.is_dir() => "arg is not a dir",
-                Ok(_) => return Root::open(&path).ok(),
+                Ok(false) => "arg is not a dir",
+                Ok(true) => return options.open_dir(&path, Policy::default()).ok(),
             };
             let text = format!("{name} {failure}: {}", path.display());
             report.say(Class::Warning, Role::ReceivingSide, text);
@@ -226,7 +226,9 @@ impl<P: Peer> Generator<'_, P> {
     pub(super) fn partial_basis(&self, place: &[u8]) -> Option<Basis> {
         let dir = self.options.partial_dir.as_deref()?;
         let (file, meta) = match dir.is_absolute() {
-            true => Root::open(dir)
+            true => self
+                .options
+                .open_dir(dir, Policy::default())
                 .ok()?
                 .open_regular(rel(basename(place)))
                 .ok()?,
@@ -250,7 +252,7 @@ impl<P: Peer> Generator<'_, P> {
             return;
         };
         if dir.is_absolute() {
-            if let Ok(root) = Root::open(dir) {
+            if let Ok(root) = self.options.open_dir(dir, Policy::default()) {
                 let _ = root.remove_file(rel(basename(place)));
             }
             return;
@@ -435,7 +437,7 @@ impl<P: Peer> Generator<'_, P> {
                     temp.commit_unseen(&wanted, which)
                 });
             if let Err(error) = copied {
-                let from = crate::report::quoted(root.path(), at.entry.path());
+                let from = self.options.shown(root.path()).quoted(at.entry.path());
                 let text = sentence(&[b"copy_file ", &from, b" => ", place]);
                 self.report.failed(Role::Generator, text, error.cause());
                 return Ok(());

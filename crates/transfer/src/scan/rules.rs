@@ -27,7 +27,11 @@ impl Scanner<'_> {
                 device: None,
             });
         }
-        let shown = self.bases[usize::from(base)].shown.as_os_str().as_bytes();
+        let shown = self.bases[usize::from(base)]
+            .shown
+            .real()
+            .as_os_str()
+            .as_bytes();
         let scope = Scope::new(Arc::clone(&self.rules), filter::Side::Sender, shown);
         Ok(Inside {
             scope: Some(scope),
@@ -65,16 +69,17 @@ impl Scanner<'_> {
         Ok(entered)
     }
 
-    pub(super) fn is_hidden(&self, inside: &Inside, path: &[u8], is_dir: bool) -> bool {
+    pub(super) fn is_hidden(&self, base: u16, inside: &Inside, path: &[u8], is_dir: bool) -> bool {
         let Some(scope) = &inside.scope else {
             return false;
         };
         scope.check(path, is_dir).is_excluded()
-            || self
-                .options
-                .module_rules
-                .check(path, is_dir, filter::Side::Sender)
-                .is_excluded()
+            || self.options.hides(
+                &self.bases[usize::from(base)].shown,
+                path,
+                is_dir,
+                filter::Side::Sender,
+            )
     }
 }
 

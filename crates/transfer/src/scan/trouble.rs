@@ -12,7 +12,7 @@ use crate::Error;
 use crate::event::{Class, Role};
 use crate::flist::Entry;
 use crate::options::MissingArgs;
-use crate::report::{absolute, quoted, sentence};
+use crate::report::{quoted, sentence};
 
 impl Scanner<'_> {
     pub(super) fn missing_argument(
@@ -34,8 +34,8 @@ impl Scanner<'_> {
                 });
             }
             MissingArgs::Error => {
-                let shown = absolute(Path::new(OsStr::from_bytes(whole)));
-                let text = sentence(&[b"link_stat ", &quoted(&shown, b"."), b" failed"]);
+                let shown = self.options.quoted(Path::new(OsStr::from_bytes(whole)));
+                let text = sentence(&[b"link_stat ", &shown, b" failed"]);
                 self.report.failed(
                     Role::Sender,
                     text,

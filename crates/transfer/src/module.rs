@@ -1,0 +1,167 @@
+//! Where the paths of a run lead: anywhere, or beneath the module of a daemon (behaviour.md 8.9 and 9.3).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use filter::Side;
+use tree::{Links, Policy, Root};
+
+use crate::flist::join;
+use crate::options::Options;
+use crate::report::{Shown, absolute};
+
+/// A daemon's module, as the process that serves it sees it.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Its name, for messages.
+    pub name: Vec<u8>,
+    /// Its path in the process' own view: `/` in a chroot of its own.
+    pub path: PathBuf,
+    /// Its open directory, which no path leaves, not by a symbolic link either. `None` leaves that to the kernel, as in
+    /// a chroot, or to nobody (`insecure links`).
+    pub root: Option<Arc<Root>>,
+    /// Where temporary files go unless the client says something else: the operator's choice, wherever it is.
+    pub temp_dir: Option<Arc<Root>>,
+}
+
+/// Directories that one of the ends has named. Without a module the path is the operator's own.
+impl Module {
+    /// Opens a directory.
+    pub(crate) fn open(this: Option<&Self>, path: &Path, policy: Policy) -> tree::Result<Root> {
+        match this.and_then(|module| module.beneath(path)) {
+            Some((root, rel)) => {
+                let links = match policy.links {
+                    Links::Anywhere => Links::Beneath,
+                    links => links,
+                };
+                root.beneath(&rel, Policy { links, ..policy })
+            }
+            None => Root::open_with(path, policy),
+        }
+    }
+
+    /// Opens a directory, and makes it if only itself is missing.
+    pub(crate) fn create(this: Option<&Self>, path: &Path) -> tree::Result<Root> {
+        let Some((root, rel)) = this.and_then(|module| module.beneath(path)) else {
+            return Root::create(path);
+        };
+        match root.beneath(&rel, Policy::default()) {
+            Err(error) if error.vanished() => {}
+            opened => return opened,
+        }
+        // The parent is found as the directory itself would be: through links that stay in the module.
+        let (parent, name) = match (rel.parent(), rel.file_name()) {
+            (Some(parent), Some(name)) => (parent, Path::new(name)),
+            _ => (Path::new(""), rel.as_path()),
+        };
+        let parent = root.beneath(parent, Policy::default())?;
+        parent.mkdir(name, 0o777)?;
+        root.beneath(&rel, Policy::default())
+    }
+
+    /// Whether a path leads to a directory.
+    ///
+    /// # Errors
+    /// The system's, also if it leads to nothing.
+    pub(crate) fn is_dir(this: Option<&Self>, path: &Path) -> io::Result<bool> {
+        let Some((root, rel)) = this.and_then(|module| module.beneath(path)) else {
+            return std::fs::metadata(path).map(|metadata| metadata.is_dir());
+        };
+        let policy = Policy {
+            links: Links::Beneath,
+            ..Policy::default()
+        };
+        let whole = root.beneath(Path::new(""), policy);
+        match whole.and_then(|whole| whole.stat(&rel)) {
+            Ok(Some(meta)) => Ok(meta.is_dir()),
+            // Why there is nothing, only opening it tells.
+            Ok(None) => Err(root
+                .beneath(&rel, policy)
+                .map_or_else(tree::Error::into_cause, |_| io::ErrorKind::NotFound.into())),
+            Err(error) => Err(error.into_cause()),
+        }
+    }
+
+    /// The open directory, and the way of `path` from there. By names alone, as messages are: what `..` leaves is not
+    /// looked at.
+    fn beneath(&self, path: &Path) -> Option<(&Arc<Root>, PathBuf)> {
+        let root = self.root.as_ref()?;
+        let whole = absolute(path);
+        // Nothing outside is named but by our own mistake; the module itself is what is looked at then.
+        let rel = whole.strip_prefix(&self.path).unwrap_or(Path::new(""));
+        Some((root, rel.to_owned()))
+    }
+}
+
+impl Options {
+    /// Opens a directory that one of the ends has named.
+    pub(crate) fn open_dir(&self, path: &Path, policy: Policy) -> tree::Result<Root> {
+        Module::open(self.module.as_ref(), path, policy)
+    }
+
+    /// Opens a directory that one of the ends has named, and makes it if only itself is missing.
+    pub(crate) fn create_dir(&self, path: &Path) -> tree::Result<Root> {
+        Module::create(self.module.as_ref(), path)
+    }
+
+    /// Whether a path that one of the ends has named leads to a directory.
+    ///
+    /// # Errors
+    /// The system's, also if it leads to nothing.
+    pub(crate) fn is_dir(&self, path: &Path) -> io::Result<bool> {
+        Module::is_dir(self.module.as_ref(), path)
+    }
+
+    /// A directory as messages show it.
+    pub(crate) fn shown(&self, path: &Path) -> Shown {
+        let real = absolute(path);
+        match &self.module {
+            None => Shown::whole(real),
+            Some(module) => {
+                let inside = real.strip_prefix(&module.path).unwrap_or(&real).to_owned();
+                Shown::in_module(real, inside, module)
+            }
+        }
+    }
+
+    /// A path as it was given, in quotes, for messages.
+    pub(crate) fn quoted(&self, path: &Path) -> Vec<u8> {
+        match &self.module {
+            None => Shown::whole(absolute(path)).quoted(b"."),
+            Some(module) => Shown::as_given(path, module),
+        }
+    }
+
+    /// Whether the module's own rules hide `path`, which is relative to `dir`.
+    pub(crate) fn hides(&self, dir: &Shown, path: &[u8], is_dir: bool, side: Side) -> bool {
+        !self.module_rules.is_empty()
+            && self
+                .module_rules
+                .check(&in_module(dir, path), is_dir, side)
+                .is_excluded()
+    }
+
+    /// Whether the module's own rules hide `path`, or a directory that it is in.
+    pub(crate) fn hides_way(&self, dir: &Shown, path: &[u8], is_dir: bool, side: Side) -> bool {
+        if self.module_rules.is_empty() {
+            return false;
+        }
+        let whole = in_module(dir, path);
+        let mut parents = whole.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
+        let is_hidden = |path: &[u8], is_dir| {
+            path != b"." && self.module_rules.check(path, is_dir, side).is_excluded()
+        };
+        parents.any(|(at, _)| at > 0 && is_hidden(&whole[..at], true)) || is_hidden(&whole, is_dir)
+    }
+}
+
+fn in_module(dir: &Shown, path: &[u8]) -> Vec<u8> {
+    match path {
+        b"" | b"." => match dir.inside() {
+            b"" => b".".to_vec(),
+            inside => inside.to_vec(),
+        },
+        path => join(dir.inside(), path),
+    }
+}
