@@ -52,6 +52,7 @@ mod sender;
 mod sending;
 mod server;
 mod session;
+mod source;
 mod stream;
 mod sums;
 mod symlink;

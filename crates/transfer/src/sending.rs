@@ -11,7 +11,6 @@ use wire::{
 };
 
 use crate::Error;
-use crate::copier::{open_source, remove_source};
 use crate::destination::Destination;
 use crate::event::{Class, Direction, Event, Itemized, Outcome, Progress, Role, Stats};
 use crate::flist::{Entry, List};
@@ -21,6 +20,7 @@ use crate::report::{Reporter, quoted, sentence};
 use crate::scan::{Found, Pending, Scanner, rel};
 use crate::sender::{Catalogue, Opened, Sender, Sent};
 use crate::session::Session;
+use crate::source::{open_source, remove_source};
 use crate::stream::Stream;
 use crate::sums;
 use crate::write::Pace;

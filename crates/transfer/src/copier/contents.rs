@@ -1,0 +1,262 @@
+//! The content of one file: by the kernel, or through memory where the bytes have to be seen or paced.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use tree::{CopyError, Meta, TempFile};
+use wire::IoErrors;
+
+use super::Copier;
+use crate::Error;
+use crate::event::{Class, Role};
+use crate::flist::Entry;
+use crate::generator::{At, Fate, Wanted};
+use crate::options::Append;
+use crate::report::{quoted, sentence};
+use crate::scan::rel;
+use crate::write::{Output, preallocate};
+
+impl Copier<'_> {
+    /// Copies one file, with all its reports.
+    pub(super) fn copy(&mut self, at: At<'_>, wanted: &Wanted) -> Result<Fate, Error> {
+        let entry = at.entry;
+        let base = &self.bases[usize::from(entry.base)];
+        let flags = wanted.item.flags;
+        if self.options.dry_run {
+            self.note_new(entry, flags);
+            self.note_transfer(entry);
+            self.itemize(entry, flags, None, 0);
+            return Ok(Fate::Done);
+        }
+        let (source, opened) = match self.open(entry) {
+            Ok(opened) => opened,
+            Err(error) if error.vanished() => {
+                self.report.io_error(IoErrors::VANISHED);
+                let text = sentence(&[b"file has vanished: ", &quoted(&base.shown, entry.path())]);
+                self.report.say(Class::Warning, Role::Sender, text);
+                return Ok(Fate::Failed);
+            }
+            Err(error) => {
+                self.report.io_error(IoErrors::GENERAL);
+                let text = sentence(&[
+                    b"send_files failed to open ",
+                    &quoted(&base.shown, entry.path()),
+                ]);
+                self.report.failed(Role::Sender, text, error.cause());
+                return Ok(Fate::Failed);
+            }
+        };
+        self.note_new(entry, flags);
+        self.note_transfer(entry);
+        if !self.options.report.after_transfer {
+            self.itemize(entry, flags, None, 0);
+        }
+        let place = self.destination.place(entry.path());
+        let existing = wanted.existing.as_ref();
+        let literal = self.stats.literal;
+        let done = match self.options.inplace || self.options.append.is_some() {
+            true => self.in_place(&source, &opened, at, place, existing)?,
+            false => self.anew(&source, &opened, at, place, existing)?,
+        };
+        if self.options.report.after_transfer {
+            self.itemize(entry, flags, None, self.stats.literal - literal);
+        }
+        if !done {
+            return Ok(Fate::Failed);
+        }
+        self.finisher.drop_partial(place);
+        self.total_done += entry.size;
+        self.progress(at, entry.size, true);
+        // A delayed file is not there yet.
+        Ok(if self.options.delay_updates {
+            Fate::Parked
+        } else {
+            Fate::Done
+        })
+    }
+
+    /// Writes a new file and puts it in place.
+    fn anew(
+        &mut self,
+        source: &File,
+        opened: &Meta,
+        at: At<'_>,
+        place: &[u8],
+        existing: Option<&Meta>,
+    ) -> Result<bool, Error> {
+        let Some(mut temp) = self.finisher.temp_file(place) else {
+            return Ok(false);
+        };
+        if self.options.preallocate
+            && let Err(cause) = preallocate(temp.file(), opened.size)
+        {
+            let text = sentence(&[b"do_fallocate ", &self.destination.quoted(place)]);
+            self.report.say(
+                Class::Warning,
+                Role::Receiver,
+                sentence(&[&text, b": ", cause.to_string().as_bytes()]),
+            );
+        }
+        let copied = match self.options.sparse || self.pace.is_some() {
+            true => {
+                // What was allocated in advance stays allocated.
+                let sparse = self.options.sparse && !self.options.preallocate;
+                let preallocated = self.options.preallocate;
+                let mut output = Output::new(temp.file(), sparse, preallocated);
+                let copied = self.stream(source, &mut output, at);
+                copied.and_then(|count| output.finish().map(|_| count).map_err(CopyError::Write))
+            }
+            false => self.by_kernel(source, &mut temp, opened, at),
+        };
+        match copied {
+            Ok(count) => self.stats.literal += count,
+            Err(error) => return self.broken(error, temp, at.entry, place),
+        }
+        self.finisher
+            .commit(temp, at.number, at.entry, place, existing)
+    }
+
+    /// Writes into the file that is there.
+    fn in_place(
+        &mut self,
+        source: &File,
+        opened: &Meta,
+        at: At<'_>,
+        place: &[u8],
+        existing: Option<&Meta>,
+    ) -> Result<bool, Error> {
+        let Some(root) = self.destination.root() else {
+            return Ok(false);
+        };
+        let mut file = match root.open_in_place(rel(place), true) {
+            Ok((file, _)) => file,
+            Err(error) => {
+                let text = sentence(&[b"open ", &self.destination.quoted(place), b" failed"]);
+                self.report.failed(Role::Receiver, text, error.cause());
+                return Ok(false);
+            }
+        };
+        let kept = match self.options.append {
+            Some(Append::Blindly | Append::Verified) => {
+                existing.map_or(0, |existing| existing.size)
+            }
+            None => 0,
+        };
+        let mut input = source;
+        if kept > opened.size || input.seek(SeekFrom::Start(kept)).is_err() {
+            return Ok(false);
+        }
+        let mut output = Output::new(&mut file, self.options.sparse, true);
+        output.skip(kept);
+        let copied = self.stream(source, &mut output, at);
+        match copied.and_then(|count| output.finish().map(|_| count).map_err(CopyError::Write)) {
+            Ok(count) => self.stats.literal += count,
+            Err(CopyError::Cancelled) => return Err(Error::Cancelled),
+            Err(CopyError::Read(cause)) => {
+                self.unreadable(at.entry, &cause);
+                return Ok(false);
+            }
+            Err(CopyError::Write(cause)) => return Err(self.unwritable(place, cause)),
+        }
+        self.finisher.finish_in_place(at.entry, place, existing);
+        Ok(true)
+    }
+
+    fn by_kernel(
+        &mut self,
+        source: &File,
+        temp: &mut TempFile,
+        opened: &Meta,
+        at: At<'_>,
+    ) -> Result<u64, CopyError> {
+        let cancel = &self.options.cancel;
+        let shows = self.options.report.progress;
+        let this = &*self;
+        tree::copy_contents(
+            source,
+            temp.file(),
+            opened.size,
+            &|| cancel.is_cancelled(),
+            &mut |so_far| {
+                if shows {
+                    this.progress(at, so_far, false);
+                }
+            },
+        )
+    }
+
+    /// Copies through memory, where the bytes have to be seen or paced.
+    fn stream(
+        &mut self,
+        mut source: &File,
+        output: &mut Output<'_>,
+        at: At<'_>,
+    ) -> Result<u64, CopyError> {
+        let size = self
+            .pace
+            .as_ref()
+            .map_or(BUFFER, |pace| pace.chunk().min(BUFFER));
+        let mut buffer = vec![0; size];
+        let mut copied = 0;
+        loop {
+            if self.options.cancel.is_cancelled() {
+                return Err(CopyError::Cancelled);
+            }
+            let count = match source.read(&mut buffer) {
+                Ok(0) => return Ok(copied),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(CopyError::Read(error)),
+            };
+            output.write(&buffer[..count]).map_err(CopyError::Write)?;
+            copied += count as u64;
+            if let Some(pace) = &mut self.pace {
+                pace.wait(count as u64);
+            }
+            if self.options.report.progress {
+                self.progress(at, output.position(), false);
+            }
+        }
+    }
+
+    fn broken(
+        &self,
+        error: CopyError,
+        temp: TempFile,
+        entry: &Entry,
+        place: &[u8],
+    ) -> Result<bool, Error> {
+        match error {
+            CopyError::Cancelled => {
+                self.finisher.keep_partial(temp, entry, place);
+                Err(Error::Cancelled)
+            }
+            CopyError::Write(cause) => {
+                self.finisher.keep_partial(temp, entry, place);
+                Err(self.unwritable(place, cause))
+            }
+            CopyError::Read(cause) => {
+                self.unreadable(entry, &cause);
+                Ok(false)
+            }
+        }
+    }
+
+    fn unwritable(&self, place: &[u8], cause: io::Error) -> Error {
+        let text = sentence(&[b"write failed on ", &self.destination.quoted(place)]);
+        Error::fatal(11, Role::Receiver, text, Some(cause))
+    }
+
+    fn unreadable(&self, entry: &Entry, cause: &io::Error) {
+        self.report.io_error(IoErrors::GENERAL);
+        let shown = quoted(&self.bases[usize::from(entry.base)].shown, entry.path());
+        self.report.failed(
+            Role::Sender,
+            sentence(&[b"read errors mapping ", &shown]),
+            cause,
+        );
+    }
+}
+
+/// What is copied through memory at a time, in bytes.
+const BUFFER: usize = 256 << 10;
