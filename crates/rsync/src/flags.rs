@@ -256,6 +256,15 @@ impl Levels {
         }
     }
 
+    /// Lowers every word to what `verbosity` counts of `-v` turn on.
+    pub(crate) fn cap(&mut self, verbosity: u32) {
+        for (said, word) in self.said.iter_mut().zip(self.words.words) {
+            let turned_on = word.verbosity.iter().filter(|&&from| from <= verbosity);
+            let level = u8::try_from(turned_on.count()).unwrap_or(HIGHEST);
+            *said = said.map(|said| said.min(level));
+        }
+    }
+
     /// Raises one word as an option like `--stats` does: it gives way to an explicit level.
     pub(crate) fn imply(&mut self, name: &str, level: u8) {
         if let Some(at) = self.words.position(name.as_bytes()) {

@@ -40,7 +40,7 @@ pub(crate) fn read(meant: &Meant) -> Result<Option<FilesFrom>, Stop> {
     }
 }
 
-fn names(text: &[u8], nul: bool, has_comments: bool) -> Vec<Vec<u8>> {
+pub(crate) fn names(text: &[u8], nul: bool, has_comments: bool) -> Vec<Vec<u8>> {
     let ends: &[u8] = if nul { b"\0" } else { b"\n\r\0" };
     text.split(|byte| ends.contains(byte))
         .filter(|name| !name.is_empty())

@@ -22,9 +22,11 @@ use transfer::{Class, Event, Itemized, Notice, Outcome, Role, Skip, Stats};
 use wire::{ItemFlags, Severity};
 
 pub(crate) use escape::Passes;
+pub use format::Visitor;
 pub(crate) use format::{Facts, Format};
 use format::{Subject, is_dir, with_slash};
 pub(crate) use listing::Columns;
+pub use log_file::Log;
 pub(crate) use log_file::LogFile;
 pub(crate) use number::Human;
 use progress::ProgressLine;
@@ -45,8 +47,8 @@ pub(crate) struct Settings {
     pub(crate) format: Option<Format>,
     /// Show unchanged items too (`-ii`).
     pub(crate) all_items: bool,
-    /// The line of a changed item in the log file.
-    pub(crate) log_format: Format,
+    /// The line of a changed item in the log; `None` is no line.
+    pub(crate) log_format: Option<Format>,
     pub(crate) facts: Facts,
     pub(crate) columns: Columns,
     pub(crate) human: Human,
@@ -85,7 +87,7 @@ pub(crate) struct Printer<O, E> {
     out: O,
     err: E,
     settings: Settings,
-    log: Option<LogFile>,
+    log: Option<Box<dyn Log>>,
     progress: Option<ProgressLine>,
     /// Standard output stands in the middle of a line.
     is_mid_line: bool,
@@ -97,7 +99,7 @@ pub(crate) struct Printer<O, E> {
 }
 
 impl<O: Write, E: Write> Printer<O, E> {
-    pub(crate) fn new(out: O, err: E, settings: Settings, log: Option<LogFile>) -> Self {
+    pub(crate) fn new(out: O, err: E, settings: Settings, log: Option<Box<dyn Log>>) -> Self {
         let level = settings.info.level("PROGRESS");
         let progress =
             (level > 0 && !settings.quiet).then(|| ProgressLine::new(settings.human, level > 1));
@@ -257,7 +259,7 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     /// A line for standard error, and the log.
     pub(crate) fn error(&mut self, line: &[u8], now: Now) {
-        self.log(line, now);
+        self.log_as(line, true, now);
         self.flush();
         // What ends an open line goes where the next line goes.
         let mut text = if std::mem::take(&mut self.is_mid_line) {
@@ -355,12 +357,13 @@ impl<O: Write, E: Write> Printer<O, E> {
             || is_dir(item.entry.mode);
         let is_noted = is_significant && (shows_attributes || is_told);
         if is_noted {
-            let settings = &self.settings;
-            let line =
-                settings
-                    .log_format
-                    .render(Subject::Item(item), &settings.facts, now.timestamp);
-            self.log(&line, now);
+            let facts = &self.settings.facts;
+            let line = self
+                .settings
+                .log_format
+                .as_ref()
+                .map(|format| format.render(Subject::Item(item), facts, now.timestamp));
+            self.log(&line.unwrap_or_default(), now);
         }
         let wants_line = is_noted || (shows_attributes && (self.settings.all_items || names_all));
         if let Some(format) = self.settings.format.as_ref().filter(|_| wants_line) {
@@ -383,9 +386,9 @@ impl<O: Write, E: Write> Printer<O, E> {
             true => format.render(subject, &self.settings.facts, now.timestamp),
             false => plain.clone(),
         };
-        let logged = render(&self.settings.log_format);
+        let logged = self.settings.log_format.as_ref().map(render);
         let shown = self.settings.format.as_ref().map(render);
-        self.log(&logged, now);
+        self.log(&logged.unwrap_or_default(), now);
         match shown {
             Some(line) => self.say(&line),
             None if self.level("DEL") > 0 => self.say(&plain),
@@ -459,8 +462,13 @@ impl<O: Write, E: Write> Printer<O, E> {
     }
 
     fn log(&mut self, line: &[u8], now: Now) {
+        self.log_as(line, false, now);
+    }
+
+    /// A line for the log alone.
+    pub(crate) fn log_as(&mut self, line: &[u8], is_error: bool, now: Now) {
         if let Some(log) = self.log.as_mut().filter(|_| !line.is_empty()) {
-            log.line(line, now.timestamp);
+            log.line(line, is_error, now.timestamp);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::alias::Aliases;
 use crate::daemon_options::DaemonGiven;
+use crate::exit::Exit;
 use crate::given::Given;
 use crate::help;
 use crate::stop::{Stop, shown};
@@ -48,6 +49,25 @@ pub fn parse(arguments: &[Vec<u8>], aliases: &Aliases) -> Result<Invocation, Sto
     Ok(Invocation::Transfer(Box::new(reader.given)))
 }
 
+/// Whether a server refuses an option, by its row and the long name it was spelled with (that of the row for a letter).
+pub type Refuses<'a> = &'a dyn Fn(&Opt, &str) -> bool;
+
+/// Reads the words of a daemon's client into `given`, and tells what is wrong with one of them.
+pub(crate) fn of_client(
+    given: Given,
+    words: &[Vec<u8>],
+    refuses: Refuses<'_>,
+) -> (Given, Option<Stop>) {
+    let mut reader = Reader::new(words, Aliases::default(), given);
+    reader.refuses = Some(refuses);
+    let fault = match reader.run() {
+        Ok(_) if reader.is_daemon => Some(Stop::option("Attempt to hack rsync thwarted!")),
+        Ok(_) => None,
+        Err(stop) => Some(stop),
+    };
+    (reader.given, fault)
+}
+
 /// Adds the options of `--remote-option` to what was given.
 ///
 /// # Errors
@@ -73,13 +93,14 @@ enum Mode {
 }
 
 /// A walk through the arguments.
-struct Reader {
+struct Reader<'a> {
     left: VecDeque<Word>,
     aliases: Aliases,
     /// The user's own word that is being dealt with, as messages show it.
     current: Vec<u8>,
     given: Given,
     is_daemon: bool,
+    refuses: Option<Refuses<'a>>,
 }
 
 /// A word that is still to be read.
@@ -89,7 +110,7 @@ struct Word {
     by_alias: bool,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn new(arguments: &[Vec<u8>], aliases: Aliases, given: Given) -> Self {
         let left = arguments
             .iter()
@@ -104,6 +125,7 @@ impl Reader {
             current: Vec::new(),
             given,
             is_daemon: false,
+            refuses: None,
         }
     }
 
@@ -161,6 +183,7 @@ impl Reader {
             return Ok(());
         }
         let (row, on) = table::find_long(name).ok_or_else(|| self.fault("unknown option"))?;
+        self.check_permitted(row, &shown(name))?;
         self.set(row, on, value)
     }
 
@@ -173,6 +196,7 @@ impl Reader {
                 return Ok(());
             }
             let row = table::find_short(letter).ok_or_else(|| self.fault("unknown option"))?;
+            self.check_permitted(row, row.long)?;
             if row.takes != Takes::Nothing {
                 let attached = rest.strip_prefix(b"=").unwrap_or(rest);
                 return self.set(row, true, (!rest.is_empty()).then_some(attached));
@@ -183,6 +207,18 @@ impl Reader {
             self.set(row, true, None)?;
         }
         Ok(())
+    }
+
+    fn check_permitted(&self, row: &Opt, name: &str) -> Result<(), Stop> {
+        if !self.refuses.is_some_and(|refuses| refuses(row, name)) {
+            return Ok(());
+        }
+        let option = match name == row.long {
+            true => row.shown(),
+            false => format!("--{name}"),
+        };
+        let text = format!("rsync: The server is configured to refuse {option}");
+        Err(Stop::Refuse(text, Exit::Unsupported))
     }
 
     /// Puts the words of an alias before what is left, followed by `last`.

@@ -20,7 +20,8 @@ use crate::given::{Buffering, Given, Stderr as Messages};
 use crate::host::Route;
 use crate::meant::Meant;
 use crate::output::{
-    Columns, Facts, Format, Human, LogFile, Now, Passes, Printer, Settings, role_name, strerror,
+    Columns, Facts, Format, Human, Log, LogFile, Now, Passes, Printer, Settings, role_name,
+    strerror,
 };
 use crate::parse::{self, Invocation, parse};
 use crate::stop::Stop;
@@ -36,6 +37,7 @@ macro_rules! place {
         }
     };
 }
+pub(crate) use place;
 
 /// Runs `rsync` with these arguments (without the program's name) in this environment, and tells its exit code.
 ///
@@ -288,7 +290,7 @@ impl<'a> Run<'a> {
             .map(|path| LogFile::open(path, pid, zone));
         let (log, failed) = match log {
             None => (None, None),
-            Some(Ok(log)) => (Some(log), None),
+            Some(Ok(log)) => (Some(Box::new(log) as Box<dyn Log>), None),
             Some(Err(cause)) => (None, Some(cause)),
         };
         let mut lines = Printer::new(out, io::stderr(), settings, log);
@@ -340,7 +342,7 @@ impl<'a> Run<'a> {
                 .filter(|_| !said.server)
                 .map(Format::parse),
             all_items: said.itemize > 1,
-            log_format: Format::parse(log_format),
+            log_format: Some(Format::parse(log_format)),
             facts: Facts {
                 sends: !self.we_receive(),
                 keeps_times: said.times,
@@ -350,6 +352,7 @@ impl<'a> Run<'a> {
                 checksum_width: checksum_width(meant),
                 pid: std::process::id(),
                 zone: zone.clone(),
+                visitor: None,
             },
             columns: Columns {
                 human,
@@ -435,7 +438,7 @@ fn checksum_width(meant: &Meant) -> usize {
 }
 
 /// The engine's error as lines; none if the final line says it all.
-fn told(error: &transfer::Error, role: &str) -> Vec<String> {
+pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
     let text = match error {
         transfer::Error::Cancelled => return Vec::new(),
         transfer::Error::PeerExit { words, .. } => return words.clone(),

@@ -60,10 +60,7 @@ impl Run<'_> {
     }
 
     fn server_printer(&self, speaker: Speaker) -> Lines {
-        self.printer_to(Box::new(Said {
-            speaker,
-            line: Vec::new(),
-        }))
+        self.printer_to(Box::new(Said::new(speaker)))
     }
 }
 
@@ -132,7 +129,7 @@ impl Events for Voice {
     }
 }
 
-fn severity(class: Class) -> Severity {
+pub(crate) fn severity(class: Class) -> Severity {
     match class {
         Class::Info => Severity::Info,
         Class::Warning => Severity::Warning,
@@ -142,9 +139,16 @@ fn severity(class: Class) -> Severity {
 }
 
 /// Standard output of a server: its lines are messages in the protocol.
-struct Said {
+pub(crate) struct Said {
     speaker: Speaker,
     line: Vec<u8>,
+}
+
+impl Said {
+    pub(crate) fn new(speaker: Speaker) -> Self {
+        let line = Vec::new();
+        Self { speaker, line }
+    }
 }
 
 impl Write for Said {

@@ -49,6 +49,25 @@ pub(crate) struct Facts {
     pub(crate) checksum_width: usize,
     pub(crate) pid: u32,
     pub(crate) zone: TimeZone,
+    /// Whom a daemon serves.
+    pub(crate) visitor: Option<Visitor>,
+}
+
+/// A daemon's client, and the module that it has come for.
+#[derive(Clone, Debug, Default)]
+pub struct Visitor {
+    /// The client's name (`%h`).
+    pub host: Vec<u8>,
+    /// Its address (`%a`).
+    pub address: Vec<u8>,
+    /// The user it has proved to be; empty if nobody asked (`%u`).
+    pub user: Vec<u8>,
+    /// The module (`%m`).
+    pub module: Vec<u8>,
+    /// The module's path (`%P`).
+    pub path: Vec<u8>,
+    /// The directory in the module that the client writes to, without slashes at its ends.
+    pub inside: Vec<u8>,
 }
 
 /// What a line is about.
@@ -180,6 +199,15 @@ fn value(
             .to_string()
             .into_bytes()
     };
+    let visitor = facts.visitor.as_ref();
+    match (letter, visitor) {
+        (b'h', Some(visitor)) => return Some(visitor.host.clone()),
+        (b'a', Some(visitor)) => return Some(visitor.address.clone()),
+        (b'u', Some(visitor)) => return Some(visitor.user.clone()),
+        (b'P', Some(visitor)) => return Some(visitor.path.clone()),
+        (b'm', Some(visitor)) => return Some(visitor.module.clone()),
+        _ => {}
+    }
     match letter {
         b'm' => return Some(Vec::new()),
         b'p' => return Some(facts.pid.to_string().into_bytes()),
@@ -199,7 +227,7 @@ fn value(
             Some(sum) => sum.iter().map(|byte| format!("{byte:02x}")).collect(),
             None => " ".repeat(facts.checksum_width),
         },
-        b'f' => return Some(full_path(entry)),
+        b'f' => return Some(full_path(entry, visitor)),
         b'G' if facts.keeps_groups => entry.gid.to_string(),
         b'G' => "DEFAULT".to_owned(),
         b'i' => itemize(item, facts.keeps_times, facts.has_flags),
@@ -253,12 +281,15 @@ pub(crate) fn with_slash(path: &[u8], is_dir: bool) -> Vec<u8> {
 }
 
 /// The name with the directory that the sender has it in, without a slash at the start.
-fn full_path(entry: &EntryView<'_>) -> Vec<u8> {
+fn full_path(entry: &EntryView<'_>, visitor: Option<&Visitor>) -> Vec<u8> {
     let whole = match entry.source {
         Some(source) if !source.as_os_str().is_empty() => {
             [source.as_os_str().as_bytes(), b"/", entry.path].concat()
         }
-        _ => entry.path.to_vec(),
+        _ => match visitor.filter(|visitor| !visitor.inside.is_empty()) {
+            Some(visitor) => [&visitor.inside, &b"/"[..], entry.path].concat(),
+            None => entry.path.to_vec(),
+        },
     };
     let start = whole.iter().take_while(|&&byte| byte == b'/').count();
     whole[start..].to_vec()
@@ -302,6 +333,7 @@ mod tests {
             checksum_width: 32,
             pid: 42,
             zone: TimeZone::UTC,
+            visitor: None,
         }
     }
 

@@ -10,6 +10,12 @@ use jiff::tz::TimeZone;
 
 use super::escape::Passes;
 
+/// What takes the lines of a log.
+pub trait Log: Send + std::fmt::Debug {
+    /// One line without its end, which may hold any bytes.
+    fn line(&mut self, text: &[u8], is_error: bool, at: Timestamp);
+}
+
 /// A log file that lines are appended to.
 #[derive(Debug)]
 pub(crate) struct LogFile<W = File> {
@@ -34,10 +40,10 @@ impl LogFile {
     }
 }
 
-impl<W: Write> LogFile<W> {
+impl<W: Write + Send + std::fmt::Debug> Log for LogFile<W> {
     /// One line, with the time and the process.
-    pub(crate) fn line(&mut self, text: &[u8], now: Timestamp) {
-        let time = now
+    fn line(&mut self, text: &[u8], _is_error: bool, at: Timestamp) {
+        let time = at
             .to_zoned(self.zone.clone())
             .strftime("%Y/%m/%d %H:%M:%S")
             .to_string();
@@ -62,6 +68,7 @@ mod tests {
         };
         log.line(
             b">f+++++++++ a\nb",
+            false,
             Timestamp::from_second(1_000_000_000).expect("in range"),
         );
         assert_eq!(log.file, b"2001/09/09 01:46:40 [7] >f+++++++++ a\\#012b\n");

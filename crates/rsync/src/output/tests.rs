@@ -25,7 +25,7 @@ fn printer(verbosity: u32, format: Option<&str>) -> Printer<Vec<u8>, Vec<u8>> {
         debug,
         format: format.map(|text| Format::parse(text.as_bytes())),
         all_items: false,
-        log_format: Format::parse(b"%i %n%L"),
+        log_format: Some(Format::parse(b"%i %n%L")),
         facts: Facts {
             sends: true,
             keeps_times: true,
@@ -35,6 +35,7 @@ fn printer(verbosity: u32, format: Option<&str>) -> Printer<Vec<u8>, Vec<u8>> {
             checksum_width: 32,
             pid: 1,
             zone: TimeZone::UTC,
+            visitor: None,
         },
         columns: Columns {
             human: Human(1),
