@@ -38,6 +38,11 @@ pub(crate) trait Destination: Send {
         false
     }
 
+    /// Whether the other end may go on with what it has been sent after a session broke.
+    fn outlives_a_session(&self) -> bool {
+        true
+    }
+
     /// Something about this replica that the operator should know, once.
     fn notice(&mut self) -> Option<String>;
 }

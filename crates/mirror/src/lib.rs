@@ -12,6 +12,7 @@
 //! compare with the ledger, bring the difference over, write the ledger. This crate never prints, never ends the
 //! process, and never touches a transferred path but through `tree`.
 
+mod aftermath;
 mod destination;
 mod dirty;
 mod error;

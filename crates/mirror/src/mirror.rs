@@ -10,6 +10,7 @@ use transfer::{Cancel, Terms};
 use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
 
+use crate::aftermath::Aftermath;
 use crate::destination::{DaemonReplica, Destination, DirectoryReplica};
 use crate::dirty::{DirtySet, Look, Pace};
 use crate::ledger::State;
@@ -118,6 +119,7 @@ impl Mirror {
                 destination,
                 ledger: state.ledger(&place.to_string())?,
                 queue: Arc::new(Queue::new(DirtySet::new(settings.settle, QUIET))),
+                aftermath: Aftermath::default(),
                 stop: cancel.clone(),
                 report: Arc::clone(&report),
                 mode,

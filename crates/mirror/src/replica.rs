@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use transfer::{Applied, Cancel, Progress};
 
+use crate::aftermath::Aftermath;
 use crate::destination::{Broken, Destination};
 use crate::dirty::{DirtySet, Look, Pace, Taken};
 use crate::ledger::{Confirmed, Held, Ledger};
@@ -62,8 +63,15 @@ impl Queue {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something will be due within `lead`, but not before `not_before`; false when asked to stop.
-    fn wait(&self, lead: Duration, not_before: Option<Instant>, stop: &Cancel) -> bool {
+    /// Waits until something, of this queue or at `alarm`, will be due within `lead`, but not before `not_before`;
+    /// false when asked to stop.
+    fn wait(
+        &self,
+        alarm: Option<Instant>,
+        lead: Duration,
+        not_before: Option<Instant>,
+        stop: &Cancel,
+    ) -> bool {
         let mut dirty = self.lock();
         loop {
             if stop.is_cancelled() {
@@ -71,6 +79,9 @@ impl Queue {
             }
             let wake_at = dirty
                 .next_due()
+                .into_iter()
+                .chain(alarm)
+                .min()
                 .map(|due| due.max(not_before.unwrap_or(due)) - lead);
             let now = Instant::now();
             match wake_at {
@@ -97,6 +108,7 @@ pub(crate) struct Replica {
     pub(crate) destination: Box<dyn Destination>,
     pub(crate) ledger: Ledger,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) aftermath: Aftermath,
     pub(crate) stop: Cancel,
     pub(crate) report: Arc<dyn Fn(Event) + Send + Sync>,
     pub(crate) mode: Mode,
@@ -141,8 +153,9 @@ impl Replica {
     /// Puts into the queue what has to be looked at after a start: everything, and by content what was under way when
     /// the last run ended.
     fn recall(&mut self) -> Result<(), Error> {
-        let in_flight = self.ledger.in_flight()?;
-        self.doubt(&in_flight.into_iter().collect())?;
+        let in_flight = self.ledger.in_flight()?.into_iter().collect();
+        self.doubt(&in_flight)?;
+        self.await_aftermath(&in_flight);
         self.queue
             .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
         Ok(())
@@ -150,7 +163,11 @@ impl Replica {
 
     /// Waits for something to do. The connection is made while changes settle.
     fn wait(&mut self, state: &State) -> bool {
-        if !self.queue.wait(PREPARE_AHEAD, state.not_before, &self.stop) {
+        let alarm = self.aftermath.next_due();
+        if !self
+            .queue
+            .wait(alarm, PREPARE_AHEAD, state.not_before, &self.stop)
+        {
             return false;
         }
         if state.failures == 0 && self.destination.prepare().is_err() {
@@ -158,11 +175,14 @@ impl Replica {
             self.destination.rest();
         }
         self.queue
-            .wait(Duration::ZERO, state.not_before, &self.stop)
+            .wait(alarm, Duration::ZERO, state.not_before, &self.stop)
     }
 
     /// One plan, carried out.
     fn round(&mut self, state: &mut State) -> Result<(), Failed> {
+        if let Some(directories) = self.aftermath.take_due(Instant::now()) {
+            self.doubt_directories(directories.iter().map(PathBuf::as_path), Pace::Now)?;
+        }
         let (mut taken, files) = {
             let mut dirty = self.queue.lock();
             (dirty.take_due(Instant::now()), dirty.take_files())
@@ -312,7 +332,8 @@ impl Replica {
                 let held = Held {
                     version: item.meta,
                     doubtful,
-                    whole: is_dir && note.whole && is_clean,
+                    // Not before the last look at it, so that a restart does not forget what may still happen.
+                    whole: is_dir && note.whole && is_clean && !self.aftermath.concerns(&item.path),
                 };
                 confirmed.held.push((item.path.clone(), held));
             }
@@ -377,8 +398,18 @@ impl Replica {
                 }
             }
             self.doubt_directories_of(&uncertain, Pace::Now)?;
+            uncertain.extend(touched.iter().cloned());
+            self.await_aftermath(&uncertain);
         }
         Ok(())
+    }
+
+    /// Has the directories of `paths` looked at later too, if the other end may go on without us.
+    fn await_aftermath(&mut self, paths: &HashSet<PathBuf>) {
+        if self.destination.outlives_a_session() {
+            self.aftermath
+                .expect(paths.iter().map(PathBuf::as_path), Instant::now());
+        }
     }
 
     /// Queues paths of which the replica may hold any version, and their directories whole.
@@ -400,7 +431,16 @@ impl Replica {
         pace: Pace,
     ) -> Result<(), rusqlite::Error> {
         let directories: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
-        self.ledger.doubt_directories(directories.iter().copied())?;
+        self.doubt_directories(directories.iter().copied(), pace)
+    }
+
+    /// Queues directories to be listed whole.
+    fn doubt_directories<'a>(
+        &mut self,
+        directories: impl Iterator<Item = &'a Path> + Clone,
+        pace: Pace,
+    ) -> Result<(), rusqlite::Error> {
+        self.ledger.doubt_directories(directories.clone())?;
         let now = Instant::now();
         self.queue.add(|dirty| {
             for directory in directories {
@@ -440,7 +480,7 @@ impl Replica {
         };
         state.failures = 0;
         state.not_before = None;
-        if waiting == 0 {
+        if waiting == 0 && !self.aftermath.is_fresh() {
             state.path_failures = 0;
             self.destination.rest();
             if !state.in_step_said {

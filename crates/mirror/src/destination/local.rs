@@ -82,6 +82,10 @@ impl Destination for DirectoryReplica {
 
     fn rest(&mut self) {}
 
+    fn outlives_a_session(&self) -> bool {
+        false
+    }
+
     fn notice(&mut self) -> Option<String> {
         None
     }
