@@ -25,6 +25,12 @@ impl Env {
             .map(|value| value.as_bytes())
     }
 
+    /// Sets a variable, as for a child or for `%VAR%` in a daemon's configuration.
+    pub fn put(&mut self, name: &str, value: &[u8]) {
+        self.variables
+            .insert(name.into(), OsString::from_vec(value.to_vec()));
+    }
+
     /// The value of a variable that counts only if it is not empty.
     pub(crate) fn set(&self, name: &str) -> Option<&[u8]> {
         self.get(name).filter(|value| !value.is_empty())

@@ -1,0 +1,17 @@
+//! The rsync daemon: `rsyncd.conf`, who may connect, and one process for each connection.
+//!
+//! In go a configuration file and connections. Out come sessions of crate `transfer`, each in a process of its own with
+//! no more rights than its module needs, and lines in a log.
+//!
+//! - [`Config`] is a configuration file as values: [`Globals`] and one [`Module`] with its [`Settings`] for each section.
+//!   [`parameters`] has one row for each parameter, from which the parser and the manual page follow.
+//!
+//! What this crate must never know: how files are compared and written, and what a client's options mean; crates
+//! `transfer` and `rsync` know.
+
+pub mod config;
+
+pub use config::{
+    Config, Facility, Failure, Fault, Globals, LogStyle, Module, Override, Place, Problem,
+    Settings, Text, UnknownParameter, parameters,
+};
