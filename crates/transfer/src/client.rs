@@ -8,7 +8,7 @@ use filter::{Dialect, Side};
 use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end};
 
 use crate::copier::refuse_unsupported;
-use crate::event::{Events, Outcome};
+use crate::event::{Direction, Events, Outcome};
 use crate::options::{Append, DeleteWhen, FilesFrom, Options};
 use crate::outgoing::Outgoing;
 use crate::receiving::Receiving;
@@ -134,6 +134,8 @@ impl Client {
             rules,
             report: &report,
             is_client: true,
+            direction: Direction::Sent,
+            own: None,
         };
         sending.run(&mut stream, sources)
     }

@@ -18,11 +18,11 @@ use crate::event::{Direction, Event, Events, Itemized, Outcome, Progress, Stats}
 use crate::finish::Finisher;
 use crate::flist::Entry;
 use crate::generator::{Alternates, At, Fate, Generator, Peer, Wanted};
+use crate::linked;
 use crate::options::{Options, RemoveSource};
 use crate::report::Reporter;
 use crate::scan::{Base, Scanner};
 use crate::source::{open_source, remove_source, same_content};
-use crate::write::Pace;
 
 mod contents;
 mod listing;
@@ -44,8 +44,11 @@ pub fn local_copy(
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
     refuse_unsupported(&options)?;
-    let report = Reporter::new(events);
     settle_defaults(&mut options, Protocol::LATEST);
+    if let Some(path) = destination.filter(|_| !options.list_only && linked::is_needed(&options)) {
+        return linked::copy(options, sources, path, events);
+    }
+    let report = Reporter::new(events);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let options = options;
     let mut stats = Stats::default();
@@ -85,7 +88,6 @@ pub fn local_copy(
         stats,
         fates: Vec::new(),
         total_done: 0,
-        pace: options.bandwidth.map(Pace::new),
     };
     let mut generator = Generator::new(
         &options,
@@ -157,7 +159,6 @@ struct Copier<'a> {
     stats: Stats,
     fates: Vec<(u32, Fate)>,
     total_done: u64,
-    pace: Option<Pace>,
 }
 
 impl Peer for Copier<'_> {

@@ -81,6 +81,14 @@ impl Destination {
         Self::single(path, options)
     }
 
+    /// A destination that a run has made use of already.
+    pub(crate) fn found(path: &Path, options: &Options) -> Result<Self, Error> {
+        match options.is_dir(path) {
+            Ok(true) => Self::open(path, options, false),
+            _ => Self::single(path, options),
+        }
+    }
+
     /// No destination: only a list is wanted.
     pub(crate) fn none() -> Self {
         Self {

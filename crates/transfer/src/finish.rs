@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tree::{Dir, Meta, Policy, Root, TempFile, Time};
+use tree::{Dir, Meta, Policy, Root, TempFile, Time, Which};
 
 use crate::Error;
 use crate::attributes::{Attributes, failure_text};
@@ -168,17 +168,19 @@ impl<'a> Finisher<'a> {
         if !self.options.partial {
             return;
         }
+        let (wanted, which) = self.attributes.of_new(entry, None);
         if let Some(dir) = &self.options.partial_dir {
+            let which = which - Which::MTIME;
             let kept = match dir.is_absolute() {
                 true => self
                     .options
                     .create_dir(dir)
-                    .and_then(|root| temp.keep_as(&root, rel(basename(place)))),
+                    .and_then(|root| temp.keep_as(&root, rel(basename(place)), &wanted, which)),
                 false => self
                     .parking(root, place)
-                    .and_then(|parked| temp.keep_as(root, rel(&parked))),
+                    .and_then(|parked| temp.keep_as(root, rel(&parked), &wanted, which)),
             };
-            if kept.is_err() {
+            if kept.is_err_and(|error| !error.is_attribute()) {
                 let text = sentence(&[
                     b"Unable to create partial-dir for ",
                     place,
@@ -188,10 +190,12 @@ impl<'a> Finisher<'a> {
             }
             return;
         }
-        let (wanted, which) = self.attributes.of_new(entry, None);
         // A time that no source has: the next run must not take the file for complete.
         let wanted = Meta {
-            mtime: Time::from_secs(0),
+            mtime: Time {
+                sec: 0,
+                nsec: entry.mtime_nsec,
+            },
             ..wanted
         };
         if let Err(error) = temp.commit_unseen(&wanted, which) {

@@ -35,6 +35,7 @@ mod heard;
 mod ids;
 mod incoming;
 mod link;
+mod linked;
 mod local;
 mod module;
 mod options;

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -123,6 +124,19 @@ impl Link {
                 .map_err(|cause| Error::Socket(cause.into()))?;
         }
         Ok(Self::new(reader, Some(writer), false, cancel))
+    }
+
+    /// Two links that lead to each other.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub(crate) fn pair(cancel: &Cancel) -> Result<(Self, Self), Error> {
+        let (ours, theirs) = UnixStream::pair().map_err(Error::Socket)?;
+        let link = |stream: UnixStream| -> Result<Self, Error> {
+            stream.set_nonblocking(true).map_err(Error::Socket)?;
+            Ok(Self::new(stream.into(), None, false, cancel.clone()))
+        };
+        Ok((link(ours)?, link(theirs)?))
     }
 
     fn new(reader: OwnedFd, writer: Option<OwnedFd>, is_tcp: bool, cancel: Cancel) -> Self {

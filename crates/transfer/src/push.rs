@@ -256,6 +256,10 @@ impl Catalogue for Batched<'_> {
 
     fn noted(&mut self, _: u32, _: &wire::Item) {}
 
+    fn piece(&self) -> Option<usize> {
+        None
+    }
+
     fn progress(&mut self, bytes: u64) {
         (self.progress)(Progress::Bytes(bytes));
     }

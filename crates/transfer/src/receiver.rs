@@ -28,7 +28,7 @@ use crate::options::{Append, Options};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 use crate::session::Session;
-use crate::write::{Output, preallocate};
+use crate::write::{Ahead, Output, preallocate};
 
 /// What the receiver tells the generator.
 pub(crate) enum Note {
@@ -87,10 +87,10 @@ impl Target for Place<'_> {
     }
 
     fn keep(&mut self, data: &[u8]) -> io::Result<()> {
-        if let Self::File(output) = self {
-            output.skip(data.len() as u64);
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::File(output) => output.keep(data),
         }
-        Ok(())
     }
 }
 
@@ -431,11 +431,11 @@ impl Receiver<'_> {
                 sentence(&[&text, b": ", cause.to_string().as_bytes()]),
             );
         }
-        let output = Output::new(
-            temp.file(),
-            self.options.sparse && !self.options.preallocate,
-            self.options.preallocate,
-        );
+        let ahead = match self.options.preallocate {
+            true => Ahead::Reserved,
+            false => Ahead::Nothing,
+        };
+        let output = Output::new(temp.file(), self.options.sparse, ahead);
         let sum = self.session.transfer_sum();
         let content = self.content(
             list,
@@ -523,8 +523,10 @@ impl Receiver<'_> {
         } else {
             head
         };
-        let mut output = Output::new(&mut file, self.options.sparse, true);
-        output.skip(kept);
+        let mut output = Output::new(&mut file, self.options.sparse, Ahead::OldData);
+        output
+            .skip(kept)
+            .map_err(|cause| self.unwritable(place, cause))?;
         let (received, failure) = self.content(
             list,
             number,
@@ -709,7 +711,7 @@ impl Receiver<'_> {
             .xname
             .as_deref()
             .filter(|name| !name.is_empty() && !is_transfer);
-        let listed = Some(entry.checksum()).filter(|checksum| !checksum.is_empty());
+        let checksum = self.session.written_sum(entry, digest);
         self.report.event(Event::Itemized(Itemized {
             entry: entry.view(),
             flags: item.flags,
@@ -718,7 +720,7 @@ impl Receiver<'_> {
             unchanged: (item.flags - silent).is_empty() && link.is_none(),
             bytes,
             sum_bytes: 0,
-            checksum: listed.or(digest),
+            checksum: checksum.as_deref(),
         }));
     }
 

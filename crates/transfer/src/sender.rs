@@ -35,6 +35,9 @@ pub(crate) trait Catalogue {
     /// The peer has told about an entry, or asked for content that a dry run does not send.
     fn noted(&mut self, number: u32, item: &Item);
 
+    /// The most bytes of content to send at a time, if the rate is limited.
+    fn piece(&self) -> Option<usize>;
+
     /// So many more bytes of content have been sent.
     fn progress(&mut self, bytes: u64);
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +33,10 @@ pub(crate) struct Sending<'a> {
     pub(crate) rules: Arc<filter::Rules>,
     pub(crate) report: &'a Reporter<'a>,
     pub(crate) is_client: bool,
+    /// Which way the user sees files go.
+    pub(crate) direction: Direction,
+    /// The destination, if it is on this machine.
+    pub(crate) own: Option<&'a Path>,
 }
 
 impl Sending<'_> {
@@ -63,6 +68,8 @@ impl Sending<'_> {
             all_listed: !session.is_incremental(),
             told_errors: IoErrors::empty(),
             is_client,
+            direction: self.direction,
+            own: self.own,
             stats: Stats::default(),
             total_done: 0,
             pace: options.bandwidth.map(Pace::new),
@@ -137,6 +144,8 @@ struct Forest<'a> {
     /// What the peer knows of our errors.
     told_errors: IoErrors,
     is_client: bool,
+    direction: Direction,
+    own: Option<&'a Path>,
     stats: Stats,
     total_done: u64,
     pace: Option<Pace>,
@@ -365,16 +374,16 @@ impl Forest<'_> {
             .bases
             .get(usize::from(entry.base))
             .map(|base| base.given.as_path());
-        let listed = Some(entry.checksum()).filter(|checksum| !checksum.is_empty());
+        let checksum = self.session.written_sum(entry, digest);
         self.report.event(Event::Itemized(Itemized {
             entry: view,
             flags: item.flags,
-            direction: Direction::Sent,
+            direction: self.direction,
             link,
             unchanged: (item.flags - silent).is_empty() && link.is_none(),
             bytes,
             sum_bytes: 0,
-            checksum: listed.or(digest),
+            checksum: checksum.as_deref(),
         }));
     }
 
@@ -478,6 +487,10 @@ impl Catalogue for Forest<'_> {
         }
     }
 
+    fn piece(&self) -> Option<usize> {
+        self.pace.as_ref().map(Pace::chunk)
+    }
+
     fn progress(&mut self, bytes: u64) {
         if let Some(pace) = &mut self.pace {
             pace.wait(bytes);
@@ -535,7 +548,11 @@ impl Catalogue for Forest<'_> {
                     return Err(Error::fatal(2, Role::Sender, text, None));
                 };
                 let base = &self.scanner.bases[usize::from(entry.base)];
-                remove_source(base, entry, &Destination::none(), self.report);
+                let destination = match self.own {
+                    Some(path) => Destination::found(path, self.options)?,
+                    None => Destination::none(),
+                };
+                remove_source(base, entry, &destination, self.report);
             }
             Message::IoError(errors) => self.report.io_error(errors),
             Message::Success(_)

@@ -9,7 +9,7 @@ use wire::{ClientInfo, Message, Protocol, RuleReader};
 
 use crate::client::{settle_defaults, tells_receiver_rules};
 use crate::copier::refuse_unsupported;
-use crate::event::{Event, Events, Outcome};
+use crate::event::{Direction, Event, Events, Outcome};
 use crate::options::{FilesFrom, Options};
 use crate::outgoing::{Outgoing, Speaker};
 use crate::receiving::Receiving;
@@ -152,6 +152,8 @@ impl Server {
             rules,
             report: &report,
             is_client: false,
+            direction: Direction::Sent,
+            own: None,
         };
         let sent = sending.run(&mut stream, sources);
         if let Err(error) = &sent {

@@ -6,6 +6,7 @@ use wire::{
 };
 
 use crate::Error;
+use crate::flist::Entry;
 use crate::options::{Compress, DeleteWhen, MissingArgs, Options, RemoveSource};
 use crate::stream::Stream;
 
@@ -143,6 +144,14 @@ impl Session {
             recursive: options.recursive,
             missing_args: options.missing_args == MissingArgs::Delete,
             ..EntryFormat::minimal(self.protocol)
+        }
+    }
+
+    /// The sum of an entry's content for people to read: that of the list, or else that of the transfer.
+    pub(crate) fn written_sum(&self, entry: &Entry, digest: Option<&[u8]>) -> Option<Vec<u8>> {
+        match entry.checksum() {
+            [] => digest.map(|digest| self.checksum.written(digest)),
+            listed => Some(self.file_checksum.written(listed)),
         }
     }
 

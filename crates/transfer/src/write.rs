@@ -11,70 +11,112 @@ use rustix::fs::FallocateFlags;
 pub(crate) struct Output<'f> {
     file: &'f mut File,
     sparse: bool,
-    /// What lies ahead may hold old data: holes must be punched, not skipped.
-    has_old_data: bool,
+    ahead: Ahead,
     position: u64,
     /// Where the file's own position is, if that is elsewhere.
     sought: u64,
+    /// Zeros just before `position` that have not been written. Content comes in pieces of any size, but only a run that is
+    /// punched as a whole gives back all of its blocks.
+    hole: u64,
+}
+
+/// What the file holds where nothing has been written yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// It ends.
+    Nothing,
+    /// Space that was allocated in advance. rsync gives back what lies between data, and keeps what lies after it.
+    Reserved,
+    /// Old data.
+    OldData,
 }
 
 impl<'f> Output<'f> {
-    pub(crate) fn new(file: &'f mut File, sparse: bool, has_old_data: bool) -> Self {
+    pub(crate) fn new(file: &'f mut File, sparse: bool, ahead: Ahead) -> Self {
         Self {
             file,
             sparse,
-            has_old_data,
+            ahead,
             position: 0,
             sought: 0,
+            hole: 0,
         }
-    }
-
-    /// How much of the content is there.
-    pub(crate) fn position(&self) -> u64 {
-        self.position
     }
 
     /// Leaves what is there as it is.
-    pub(crate) fn skip(&mut self, length: u64) {
+    pub(crate) fn skip(&mut self, length: u64) -> io::Result<()> {
+        self.dig()?;
         self.position += length;
+        Ok(())
     }
 
-    pub(crate) fn write(&mut self, mut data: &[u8]) -> io::Result<()> {
+    /// Leaves data as it is that is there already, but for zeros that may become holes.
+    pub(crate) fn keep(&mut self, data: &[u8]) -> io::Result<()> {
+        self.each_run(data, |output, run, is_zero| match is_zero {
+            true => output.leave_out(run),
+            false => output.skip(run.len() as u64),
+        })
+    }
+
+    pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.each_run(data, |output, run, is_zero| match is_zero {
+            true => output.leave_out(run),
+            false => output.write_data(run),
+        })
+    }
+
+    /// Gives the file its final length. Returns it.
+    pub(crate) fn finish(mut self) -> io::Result<u64> {
+        if self.ahead == Ahead::OldData {
+            self.dig()?;
+        }
+        if self.hole > 0 || self.ahead != Ahead::Nothing {
+            self.file.set_len(self.position)?;
+        }
+        Ok(self.position)
+    }
+
+    /// Splits data into runs that are worth a hole and runs that are not. They end at the same places of the file whatever
+    /// pieces the data comes in.
+    fn each_run(
+        &mut self,
+        mut data: &[u8],
+        mut each: impl FnMut(&mut Self, &[u8], bool) -> io::Result<()>,
+    ) -> io::Result<()> {
         if !self.sparse {
-            return self.write_data(data);
+            return each(self, data, false);
         }
         while !data.is_empty() {
-            let zeros = data
+            let to_boundary = HOLE - (self.position % HOLE as u64) as usize;
+            let (first, rest) = data.split_at(to_boundary.min(data.len()));
+            let is_zero = is_zero(first);
+            let more = rest
                 .chunks(HOLE)
-                .take_while(|chunk| chunk.iter().all(|&byte| byte == 0))
+                .take_while(|chunk| self::is_zero(chunk) == is_zero)
                 .count()
                 * HOLE;
-            let (hole, rest) = data.split_at(zeros.min(data.len()));
-            self.write_hole(hole.len() as u64)?;
-            let solid = rest
-                .chunks(HOLE)
-                .take_while(|chunk| chunk.iter().any(|&byte| byte != 0))
-                .count()
-                * HOLE;
-            let (solid, rest) = rest.split_at(solid.min(rest.len()));
-            self.write_data(solid)?;
+            let (run, rest) = data.split_at((first.len() + more).min(data.len()));
+            each(self, run, is_zero)?;
             data = rest;
         }
         Ok(())
     }
 
-    /// Gives the file its final length. Returns it.
-    pub(crate) fn finish(self) -> io::Result<u64> {
-        if self.sparse || self.has_old_data {
-            self.file.set_len(self.position)?;
-        }
-        Ok(self.position)
+    fn leave_out(&mut self, zeros: &[u8]) -> io::Result<()> {
+        self.hole += zeros.len() as u64;
+        self.position += zeros.len() as u64;
+        Ok(())
     }
 
     fn write_data(&mut self, data: &[u8]) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
+        self.dig()?;
+        self.write_at_position(data)
+    }
+
+    fn write_at_position(&mut self, data: &[u8]) -> io::Result<()> {
         if self.sought != self.position {
             self.file.seek(SeekFrom::Start(self.position))?;
         }
@@ -84,23 +126,29 @@ impl<'f> Output<'f> {
         Ok(())
     }
 
-    fn write_hole(&mut self, length: u64) -> io::Result<()> {
-        if length > 0 && self.has_old_data {
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            if rustix::fs::fallocate(&*self.file, flags, self.position, length).is_err() {
-                let zeros = vec![0; usize::try_from(length).unwrap_or(HOLE).min(HOLE)];
-                let mut left = length;
-                while left > 0 {
-                    let count = usize::try_from(left).unwrap_or(HOLE).min(zeros.len());
-                    self.write_data(&zeros[..count])?;
-                    left -= count as u64;
-                }
-                return Ok(());
-            }
+    /// Makes the zeros that were left out true: nothing of what the file held there may show.
+    fn dig(&mut self) -> io::Result<()> {
+        let mut left = std::mem::take(&mut self.hole);
+        if left == 0 || self.ahead == Ahead::Nothing {
+            return Ok(());
         }
-        self.position += length;
+        let start = self.position - left;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if rustix::fs::fallocate(&*self.file, flags, start, left).is_ok() {
+            return Ok(());
+        }
+        self.position = start;
+        while left > 0 {
+            let count = left.min(ZEROS.len() as u64);
+            self.write_at_position(&ZEROS[..count as usize])?;
+            left -= count;
+        }
         Ok(())
     }
+}
+
+fn is_zero(data: &[u8]) -> bool {
+    data.iter().all(|&byte| byte == 0)
 }
 
 /// Reserves space for a file that is about to be written.
@@ -151,8 +199,11 @@ impl Pace {
     }
 }
 
-/// The shortest run of zeros that becomes a hole.
+/// The shortest run of zeros that becomes a hole, in bytes.
 const HOLE: usize = 1024;
+
+/// What is written where holes cannot be punched.
+static ZEROS: [u8; 4096] = [0; 4096];
 
 #[cfg(test)]
 mod tests {
@@ -166,13 +217,15 @@ mod tests {
         data[5_000] = 1;
         data.extend_from_slice(b"end");
         data.extend_from_slice(&[0; 3000]);
-        for has_old_data in [false, true] {
+        for ahead in [Ahead::Nothing, Ahead::Reserved, Ahead::OldData] {
             let mut file = tempfile::tempfile().unwrap();
-            if has_old_data {
-                file.write_all(&[7; 20_000]).unwrap();
-                file.rewind().unwrap();
+            match ahead {
+                Ahead::Nothing => {}
+                Ahead::Reserved => preallocate(&file, 20_000).unwrap(),
+                Ahead::OldData => file.write_all(&[7; 20_000]).unwrap(),
             }
-            let mut output = Output::new(&mut file, true, has_old_data);
+            file.rewind().unwrap();
+            let mut output = Output::new(&mut file, true, ahead);
             for piece in data.chunks(777) {
                 output.write(piece).unwrap();
             }
@@ -180,7 +233,34 @@ mod tests {
             let mut read = Vec::new();
             file.rewind().unwrap();
             file.read_to_end(&mut read).unwrap();
-            assert!(read == data, "old data: {has_old_data}");
+            assert!(read == data, "{ahead:?}");
         }
+    }
+
+    #[test]
+    fn zeros_that_are_kept_become_holes() {
+        use std::os::unix::fs::MetadataExt;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[0; 64 << 10]).unwrap();
+        file.sync_all().unwrap();
+        let before = file.metadata().unwrap().blocks();
+        let mut output = Output::new(&mut file, true, Ahead::OldData);
+        for piece in [0; 64 << 10].chunks(700) {
+            output.keep(piece).unwrap();
+        }
+        output.finish().unwrap();
+        // Where the file system cannot punch holes, nothing is lost.
+        let after = file.metadata().unwrap();
+        assert_eq!(after.len(), 64 << 10);
+        assert!(
+            after.blocks() < before
+                || rustix::fs::fallocate(
+                    &file,
+                    FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+                    0,
+                    4096
+                )
+                .is_err()
+        );
     }
 }

@@ -82,10 +82,11 @@ impl TempFile {
         self.finish(want, which)
     }
 
-    /// Renames the file as it is to `rel` (`--partial`, `--partial-dir`, `--delay-updates`).
-    pub fn keep_as(mut self, root: &Root, rel: &Path) -> Result<()> {
+    /// Like [`commit_unseen`](Self::commit_unseen), under another name than was planned (`--partial-dir`).
+    pub fn keep_as(mut self, root: &Root, rel: &Path, want: &Meta, which: Which) -> Result<()> {
         let (dir, name) = root.at(rel)?;
-        self.move_to(&dir, name)
+        (self.final_dir, self.final_name) = (dir, name.to_owned());
+        self.finish(want, which)
     }
 
     fn create(

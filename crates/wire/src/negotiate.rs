@@ -74,6 +74,16 @@ impl Checksum {
         }
     }
 
+    /// A full sum as people write it. The XXH family's travel with the last byte first.
+    #[must_use]
+    pub fn written(self, sum: &[u8]) -> Vec<u8> {
+        let mut sum = sum.to_vec();
+        if matches!(self, Self::Xxh128 | Self::Xxh3 | Self::Xxh64) {
+            sum.reverse();
+        }
+        sum
+    }
+
     /// What is used where nothing is negotiated or chosen.
     #[must_use]
     pub fn default_for(protocol: Protocol) -> Self {

@@ -1,7 +1,7 @@
-//! The content of one file: by the kernel, or through memory where the bytes have to be seen or paced.
+//! The content of one file, by the kernel. Where the bytes have to be seen or paced, a session brings them (`linked`).
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 
 use tree::{CopyError, Meta, TempFile};
 use wire::IoErrors;
@@ -11,10 +11,9 @@ use crate::Error;
 use crate::event::{Class, Role};
 use crate::flist::Entry;
 use crate::generator::{At, Fate, Wanted};
-use crate::options::Append;
 use crate::report::{quoted, sentence};
 use crate::scan::rel;
-use crate::write::{Output, preallocate};
+use crate::write::preallocate;
 
 impl Copier<'_> {
     /// Copies one file, with all its reports.
@@ -48,19 +47,13 @@ impl Copier<'_> {
         };
         self.note_new(entry, flags);
         self.note_transfer(entry);
-        if !self.options.report.after_transfer {
-            self.itemize(entry, flags, None, 0);
-        }
+        self.itemize(entry, flags, None, 0);
         let place = self.destination.place(entry.path());
         let existing = wanted.existing.as_ref();
-        let literal = self.stats.literal;
-        let done = match self.options.inplace || self.options.append.is_some() {
+        let done = match self.options.inplace {
             true => self.in_place(&source, &opened, at, place, existing)?,
             false => self.anew(&source, &opened, at, place, existing)?,
         };
-        if self.options.report.after_transfer {
-            self.itemize(entry, flags, None, self.stats.literal - literal);
-        }
         if !done {
             return Ok(Fate::Failed);
         }
@@ -97,17 +90,7 @@ impl Copier<'_> {
                 sentence(&[&text, b": ", cause.to_string().as_bytes()]),
             );
         }
-        let copied = match self.options.sparse || self.pace.is_some() {
-            true => {
-                // What was allocated in advance stays allocated.
-                let sparse = self.options.sparse && !self.options.preallocate;
-                let preallocated = self.options.preallocate;
-                let mut output = Output::new(temp.file(), sparse, preallocated);
-                let copied = self.stream(source, &mut output, at);
-                copied.and_then(|count| output.finish().map(|_| count).map_err(CopyError::Write))
-            }
-            false => self.by_kernel(source, &mut temp, opened, at),
-        };
+        let copied = self.by_kernel(source, temp.file(), opened, at);
         match copied {
             Ok(count) => self.stats.literal += count,
             Err(error) => return self.broken(error, temp, at.entry, place),
@@ -136,20 +119,12 @@ impl Copier<'_> {
                 return Ok(false);
             }
         };
-        let kept = match self.options.append {
-            Some(Append::Blindly | Append::Verified) => {
-                existing.map_or(0, |existing| existing.size)
-            }
-            None => 0,
+        let copied = self.by_kernel(source, &mut file, opened, at);
+        let cut = |count| {
+            let cut = file.set_len(count);
+            cut.map(|()| count).map_err(CopyError::Write)
         };
-        let mut input = source;
-        if kept > opened.size || input.seek(SeekFrom::Start(kept)).is_err() {
-            return Ok(false);
-        }
-        let mut output = Output::new(&mut file, self.options.sparse, true);
-        output.skip(kept);
-        let copied = self.stream(source, &mut output, at);
-        match copied.and_then(|count| output.finish().map(|_| count).map_err(CopyError::Write)) {
+        match copied.and_then(cut) {
             Ok(count) => self.stats.literal += count,
             Err(CopyError::Cancelled) => return Err(Error::Cancelled),
             Err(CopyError::Read(cause)) => {
@@ -165,7 +140,7 @@ impl Copier<'_> {
     fn by_kernel(
         &mut self,
         source: &File,
-        temp: &mut TempFile,
+        target: &mut File,
         opened: &Meta,
         at: At<'_>,
     ) -> Result<u64, CopyError> {
@@ -174,7 +149,7 @@ impl Copier<'_> {
         let this = &*self;
         tree::copy_contents(
             source,
-            temp.file(),
+            target,
             opened.size,
             &|| cancel.is_cancelled(),
             &mut |so_far| {
@@ -183,40 +158,6 @@ impl Copier<'_> {
                 }
             },
         )
-    }
-
-    /// Copies through memory, where the bytes have to be seen or paced.
-    fn stream(
-        &mut self,
-        mut source: &File,
-        output: &mut Output<'_>,
-        at: At<'_>,
-    ) -> Result<u64, CopyError> {
-        let size = self
-            .pace
-            .as_ref()
-            .map_or(BUFFER, |pace| pace.chunk().min(BUFFER));
-        let mut buffer = vec![0; size];
-        let mut copied = 0;
-        loop {
-            if self.options.cancel.is_cancelled() {
-                return Err(CopyError::Cancelled);
-            }
-            let count = match source.read(&mut buffer) {
-                Ok(0) => return Ok(copied),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(CopyError::Read(error)),
-            };
-            output.write(&buffer[..count]).map_err(CopyError::Write)?;
-            copied += count as u64;
-            if let Some(pace) = &mut self.pace {
-                pace.wait(count as u64);
-            }
-            if self.options.report.progress {
-                self.progress(at, output.position(), false);
-            }
-        }
     }
 
     fn broken(
@@ -257,6 +198,3 @@ impl Copier<'_> {
         );
     }
 }
-
-/// What is copied through memory at a time, in bytes.
-const BUFFER: usize = 256 << 10;

@@ -92,7 +92,13 @@ impl<P: Peer> Generator<'_, P> {
             .look(at.entry, place)
             .unwrap_or_default()
             .filter(Meta::is_file);
-        self.request(at, ItemFlags::empty(), now, None, true)
+        let flags = match &now {
+            Some(now) => self
+                .attributes
+                .differences(at.entry, now, ItemFlags::TRANSFER),
+            None => ItemFlags::empty(),
+        };
+        self.request(at, flags, now, None, true)
     }
 
     fn reason_to_skip(&self, entry: &Entry, now: Option<&Meta>) -> Option<Skip<'static>> {

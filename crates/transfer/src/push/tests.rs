@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tree::Root;
+use tree::{Root, Which};
 use wire::{Code, Message, Ndx, NdxWriter, Protocol, put_int, put_shortint};
 
 use super::*;
@@ -47,11 +47,9 @@ impl Daemon {
         let began = Instant::now();
         let directory = tempfile::tempdir().unwrap();
         let source = Root::open(directory.path()).unwrap();
-        source
-            .temp_file(Path::new("file"))
-            .unwrap()
-            .keep_as(&source, Path::new("file"))
-            .unwrap();
+        let meta = source.lstat(Path::new(".")).unwrap().unwrap();
+        let file = source.temp_file(Path::new("file")).unwrap();
+        file.commit_unseen(&meta, Which::empty()).unwrap();
         let item = |path: &str| {
             let meta = source.lstat(Path::new(path)).unwrap().unwrap();
             Item {

@@ -36,11 +36,13 @@ impl<C: Catalogue> Sender<'_, C> {
             in_place,
         } = opened;
         let catalogue = &mut self.catalogue;
+        let piece = catalogue.piece();
         let mut answer = Answer {
             stream: self.stream,
             tokens: &mut self.tokens,
             sum: self.session.transfer_sum(),
             progress: &mut |bytes| catalogue.progress(bytes),
+            piece,
             literal: 0,
             matched: 0,
         };
@@ -84,6 +86,8 @@ struct Answer<'a> {
     tokens: &'a mut TokenEncoder,
     sum: FileSum,
     progress: &'a mut dyn FnMut(u64),
+    /// The most to send at a time, if the rate is limited: what is held back does not count as sent.
+    piece: Option<usize>,
     literal: u64,
     matched: u64,
 }
@@ -93,7 +97,8 @@ impl Answer<'_> {
     fn whole_file(&mut self, mut file: &File, length: u64) -> Result<Option<io::Error>, Error> {
         let mut left = length;
         while left > 0 {
-            let want = usize::try_from(left).unwrap_or(READ_SIZE).min(READ_SIZE);
+            let most = self.piece.unwrap_or(READ_SIZE).min(READ_SIZE);
+            let want = usize::try_from(left).unwrap_or(most).min(most);
             let read = match self.tokens {
                 TokenEncoder::Plain(_) => self.read_into_frame(&mut file, want),
                 _ => self.read_and_encode(&mut file, want),
@@ -103,7 +108,7 @@ impl Answer<'_> {
                 Ok(count) => left = left.saturating_sub(count as u64),
                 Err(error) => return Ok(Some(error)),
             }
-            self.stream.flush_if_large()?;
+            self.flush()?;
         }
         Ok(None)
     }
@@ -190,6 +195,13 @@ impl Answer<'_> {
         Ok(count)
     }
 
+    fn flush(&mut self) -> Result<(), Error> {
+        match self.piece {
+            Some(_) => self.stream.flush(),
+            None => self.stream.flush_if_large(),
+        }
+    }
+
     fn note_sent(&mut self, count: usize) {
         self.literal += count as u64;
         (self.progress)(count as u64);
@@ -203,7 +215,7 @@ impl Sink for Answer<'_> {
         self.sum.update(data);
         self.tokens.literal(data, self.stream.out());
         self.note_sent(data.len());
-        self.stream.flush_if_large()
+        self.flush()
     }
 
     fn matched(&mut self, block: u32, data: &[u8]) -> Result<(), Error> {

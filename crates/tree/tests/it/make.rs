@@ -133,7 +133,10 @@ fn a_partial_file_is_kept_where_told() {
     let root = &fixture.root;
     let mut temp = root.temp_file(Path::new("file")).unwrap();
     temp.file().write_all(b"half").unwrap();
-    temp.keep_as(root, Path::new("part/file")).unwrap();
+    let wanted = fixture.meta("part");
+    temp.keep_as(root, Path::new("part/file"), &wanted, Which::MTIME)
+        .unwrap();
+    assert_eq!(fixture.meta("part/file").mtime, wanted.mtime);
     assert_eq!(fixture.all(), ["part", "part/file"]);
 
     let part = root.dir(Path::new("part")).unwrap();
