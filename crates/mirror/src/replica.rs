@@ -619,6 +619,7 @@ impl Failed {
             Self::SourceGone
                 | Self::Transfer(
                     transfer::Error::Connect { .. }
+                        | transfer::Error::ConnectTimeout { .. }
                         | transfer::Error::Closed { .. }
                         | transfer::Error::Socket(_)
                 )

@@ -215,11 +215,7 @@ pub(crate) fn route(
     let last = rest.last();
     let destination = match last.map(|last| Spec::parse(last)) {
         // The same machine as nobody's: a local path after all.
-        Some(Spec::Remote { host, path })
-            if host.name.is_empty() && host.access == Access::Shell =>
-        {
-            Some(Spec::Local(path))
-        }
+        Some(Spec::Remote { host, path }) if host.name.is_empty() => Some(Spec::Local(path)),
         other => other,
     };
     match (Spec::parse(first), destination) {
@@ -248,7 +244,7 @@ pub(crate) fn route(
         (Spec::Local(_), Some(Spec::Remote { host, path })) => {
             check_host(&host, std::slice::from_ref(&path))?;
             let sources = local_sources(&operands[..operands.len() - 1])?;
-            let destination = shell_path(&host, path);
+            let destination = remote_path(&host, path);
             Ok(Route::Push {
                 host,
                 sources,
@@ -306,7 +302,7 @@ fn local_sources(operands: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Stop> {
 
 /// The paths of all sources, which must be on one machine. Later ones may leave its name out.
 fn remote_sources(host: &Host, path: Vec<u8>, more: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Stop> {
-    let mut sources = vec![shell_path(host, path)];
+    let mut sources = vec![remote_path(host, path)];
     for operand in more {
         let Spec::Remote { host: other, path } = Spec::parse(operand) else {
             let told = shown(operand);
@@ -334,17 +330,20 @@ fn remote_sources(host: &Host, path: Vec<u8>, more: &[Vec<u8>]) -> Result<Vec<Ve
                 ));
             }
         }
-        sources.push(shell_path(host, path));
+        sources.push(remote_path(host, path));
     }
     Ok(sources)
 }
 
-/// A remote shell starts in the home directory, which no path names.
-fn shell_path(host: &Host, path: Vec<u8>) -> Vec<u8> {
-    if path.is_empty() && host.access == Access::Shell {
-        b".".to_vec()
-    } else {
-        path
+/// A remote shell starts in the home directory, which no path names. A module's name alone means what is in it.
+fn remote_path(host: &Host, mut path: Vec<u8>) -> Vec<u8> {
+    match host.access {
+        Access::Shell if path.is_empty() => b".".to_vec(),
+        Access::Daemon { .. } if !path.is_empty() && !path.contains(&b'/') => {
+            path.push(b'/');
+            path
+        }
+        _ => path,
     }
 }
 

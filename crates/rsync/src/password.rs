@@ -35,7 +35,13 @@ pub(crate) fn read(file: &[u8], role: &str) -> Result<Vec<u8>, Stop> {
             ));
         }
     }
-    Ok(first_line(&read_file(file).map_err(unreadable)?))
+    match first_line(&read_file(file).map_err(unreadable)?) {
+        nothing if nothing.is_empty() => Err(Stop::syntax(format!(
+            "ERROR: failed to read a password from {}",
+            shown(file)
+        ))),
+        password => Ok(password),
+    }
 }
 
 /// Asks the user, on the terminal if there is one. What cannot be read is empty.
@@ -92,6 +98,14 @@ mod tests {
         file.write_all(b"secret\r\nmore\n").expect("written");
         let name = file.path().as_os_str().as_bytes();
         assert_eq!(read(name, "sender"), Ok(b"secret".to_vec()));
+        let empty = tempfile::NamedTempFile::new().expect("a file");
+        let shown = empty.path().display();
+        assert_eq!(
+            read(empty.path().as_os_str().as_bytes(), "sender"),
+            Err(Stop::syntax(format!(
+                "ERROR: failed to read a password from {shown}"
+            )))
+        );
         set_permissions(file.path(), Permissions::from_mode(0o604)).expect("ours");
         assert_eq!(
             read(name, "sender"),

@@ -470,21 +470,33 @@ pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
                 .chain([format!("rsync: {closed} [{role}]")])
                 .collect();
         }
-        transfer::Error::Connect {
-            host,
-            address,
-            cause,
-        } => {
-            let (address, cause) = (address.ip(), strerror(cause));
-            format!("rsync: [{role}] failed to connect to {host} ({address}): {cause}")
+        transfer::Error::Connect { host, attempts } => {
+            let told = attempts.iter().map(|(address, cause)| {
+                let (address, cause) = (address.ip(), strerror(cause));
+                format!("rsync: [{role}] failed to connect to {host} ({address}): {cause}")
+            });
+            return told.collect();
         }
-        transfer::Error::Resolve { host, cause } => format!("rsync: getaddrinfo: {host}: {cause}"),
+        // The final line says it all.
+        transfer::Error::ConnectTimeout { .. } => return Vec::new(),
+        transfer::Error::Bind { local, cause } => match cause.raw_os_error() {
+            Some(_) => {
+                let cause = strerror(cause);
+                format!("rsync: [{role}] cannot connect from {local}: {cause}")
+            }
+            None => format!("rsync: getaddrinfo {local}: {cause}"),
+        },
+        transfer::Error::Resolve { target, cause } => {
+            format!("rsync: getaddrinfo: {target}: {cause}")
+        }
         transfer::Error::Socket(cause) => {
             format!("rsync: [{role}] write error: {}", strerror(cause))
         }
-        transfer::Error::Refused(_) | transfer::Error::Usage(_) | transfer::Error::Filter(_) => {
-            error.to_string()
-        }
+        transfer::Error::Refused(_)
+        | transfer::Error::Greeting(_)
+        | transfer::Error::Proxy(_)
+        | transfer::Error::Usage(_)
+        | transfer::Error::Filter(_) => error.to_string(),
         other => format!("rsync: {other}"),
     };
     text.lines().map(str::to_owned).collect()

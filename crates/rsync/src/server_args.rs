@@ -20,10 +20,12 @@ pub(crate) struct ServerArgs {
 const LAST_OPEN_PLACE: u8 = 1;
 
 impl ServerArgs {
-    /// The words for the server at the other end of `meant`'s route, which leads to another machine.
-    pub(crate) fn new(meant: &Meant) -> Self {
+    /// The words for the server at the other end of `meant`'s route, which leads to another machine. It speaks at most
+    /// `protocol`, as far as we know.
+    pub(crate) fn new(meant: &Meant, protocol: i32) -> Self {
         let out = Outgoing {
             meant,
+            protocol,
             server_sends: meant.route.is_pull(),
         };
         let mut words = Words {
@@ -107,6 +109,7 @@ impl Words {
 /// What a server is told, seen from the option table.
 pub struct Outgoing<'a> {
     pub(crate) meant: &'a Meant,
+    pub(crate) protocol: i32,
     /// The server is the sender: we pull.
     pub(crate) server_sends: bool,
 }
@@ -133,7 +136,7 @@ impl Outgoing<'_> {
         for (_, letter, times) in letters {
             cluster.extend((0..times).map(|_| letter));
         }
-        if self.meant.protocol >= 30 {
+        if self.protocol >= 30 {
             cluster.push(b'e');
             cluster.extend(capabilities(self.meant, self.server_sends));
         }
@@ -270,7 +273,8 @@ mod tests {
             panic!("{words:?}")
         };
         let now = jiff::Zoned::now();
-        ServerArgs::new(&Meant::new(*given, &Env::default(), &now).expect("legal"))
+        let meant = Meant::new(*given, &Env::default(), &now).expect("legal");
+        ServerArgs::new(&meant, meant.protocol)
     }
 
     /// Splits as a shell does, as far as the data need it.

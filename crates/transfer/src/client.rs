@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use filter::{Dialect, Side};
-use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end};
+use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end, put_secluded};
 
 use crate::copier::refuse_unsupported;
 use crate::event::{Direction, Events, Outcome};
@@ -44,13 +44,15 @@ impl Client {
         Self::agree(stream, protocol, options, info, sends)
     }
 
-    /// Agrees with the daemon of a [`Connection`], which gets these arguments first.
+    /// Agrees with the daemon of a [`Connection`], which gets these arguments first, and after them the `secluded` ones
+    /// that are not for everybody's eyes (wire-session.md 2.5).
     ///
     /// # Errors
     /// As [`Client::over_shell`].
     pub fn of_daemon(
         connection: Connection,
         arguments: &[Vec<u8>],
+        secluded: Option<&[Vec<u8>]>,
         options: &Options,
         info: &ClientInfo,
         sends: bool,
@@ -61,7 +63,7 @@ impl Client {
             protocol,
             ..
         } = connection;
-        put_arguments(stream.out(), protocol, arguments)
+        put_daemon_arguments(stream.out(), protocol, arguments, secluded)
             .map_err(|error| Error::NoCommon(error.to_string()))?;
         stream.flush()?;
         Self::agree(stream, protocol, options, info, sends)
@@ -176,6 +178,24 @@ impl Client {
         self.stream.out().push(0);
         self.stream.flush()
     }
+}
+
+fn put_daemon_arguments(
+    out: &mut Vec<u8>,
+    protocol: Protocol,
+    arguments: &[Vec<u8>],
+    secluded: Option<&[Vec<u8>]>,
+) -> Result<(), wire::Unsendable> {
+    let Some(secluded) = secluded else {
+        return put_arguments(out, protocol, arguments);
+    };
+    let mut open = arguments.to_vec();
+    // Old daemons read on until the end of the line-wise list, and pass over what follows this word.
+    if !protocol.has_compat_flags() {
+        open.extend([b"(null)".to_vec(), b".".to_vec()]);
+    }
+    put_arguments(out, protocol, &open)?;
+    put_secluded(out, secluded)
 }
 
 /// Whether a client that sends tells the receiver its filter rules (wire-session.md 6.1).

@@ -10,24 +10,41 @@ use crate::event::Role;
 /// Why a transfer ended before its end.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The host name means nothing.
-    #[error("cannot find host {host}: {cause}")]
+    /// The name of a host means nothing.
+    #[error("cannot find {target}: {cause}")]
     Resolve {
-        /// The name as given.
-        host: String,
+        /// The name as given, and the port if there is one.
+        target: String,
         /// The resolver's answer.
         cause: io::Error,
     },
-    /// Nothing answers at the address.
-    #[error("failed to connect to {host} ({address}): {cause}")]
+    /// Nothing answers.
+    #[error("{}", unreachable(.host, .attempts))]
     Connect {
         /// The name as given.
         host: String,
-        /// The last address tried.
+        /// Each address that was tried, and the kernel's answer.
+        attempts: Vec<(SocketAddr, io::Error)>,
+    },
+    /// The connection did not come about in the permitted time.
+    #[error("timeout waiting for a connection to {host} ({address})")]
+    ConnectTimeout {
+        /// The name as given.
+        host: String,
+        /// The address that was tried last.
         address: SocketAddr,
-        /// The kernel's answer.
+    },
+    /// Our own end of the connection cannot be where it was asked to be.
+    #[error("cannot connect from {local}: {cause}")]
+    Bind {
+        /// The name or address as given.
+        local: String,
+        /// The answer of the resolver, or of the kernel.
         cause: io::Error,
     },
+    /// The proxy does not connect us.
+    #[error("{0}")]
+    Proxy(String),
     /// The daemon said no before the session began, in its own words.
     #[error("{0}")]
     Refused(String),
@@ -105,7 +122,12 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Socket(_) => 10,
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Bind { .. }
+            | Self::Proxy(_)
+            | Self::Socket(_) => 10,
+            Self::ConnectTimeout { .. } => 35,
             Self::Refused(_) | Self::Greeting(_) => 5,
             Self::PasswordNeeded { .. } | Self::Usage(_) => 1,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
@@ -139,6 +161,9 @@ impl Error {
             Self::Greeting(_)
             | Self::Resolve { .. }
             | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Bind { .. }
+            | Self::Proxy(_)
             | Self::Closed { .. }
             | Self::Socket(_)
             | Self::Stalled
@@ -181,6 +206,14 @@ impl Error {
             other => other,
         }
     }
+}
+
+fn unreachable(host: &str, attempts: &[(SocketAddr, io::Error)]) -> String {
+    let attempts: Vec<String> = attempts
+        .iter()
+        .map(|(address, cause)| format!("failed to connect to {host} ({address}): {cause}"))
+        .collect();
+    attempts.join("; ")
 }
 
 fn with_words(words: &[String], otherwise: &str) -> String {

@@ -8,7 +8,8 @@
 //!   server, [`Client::send`] and [`Client::receive`] transfer.
 //! - [`Server`] is the other end: [`Server::over_shell`] agrees with the client, [`Server::speaker`] tells its user
 //!   something, [`Server::send`] and [`Server::receive`] transfer.
-//! - [`Connection`] finds a daemon's module; [`Connection::push`] and [`LocalReplica`] apply the [`Batch`]es of a mirror.
+//! - [`Dial`] reaches a daemon's port, [`Visit`] greets it and lists its modules or enters one. [`Connection`] is a module
+//!   that was entered; [`Connection::push`] and [`LocalReplica`] apply the [`Batch`]es of a mirror.
 //!
 //! The same generator decides and the same finisher writes, whoever brings the data: a peer, or the kernel.
 //!
@@ -25,6 +26,7 @@ mod connection;
 mod copier;
 mod delete;
 mod destination;
+mod dial;
 mod error;
 mod event;
 mod finish;
@@ -57,14 +59,16 @@ mod source;
 mod stream;
 mod sums;
 mod symlink;
+mod visit;
 mod write;
 
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
 pub use batch::{Applied, Batch, Item, Progress, Renamed, by_bytes};
 pub use chmod::{BadChmod, Chmod};
 pub use client::Client;
-pub use connection::{Connection, Credentials, Terms};
+pub use connection::{Connection, Credentials};
 pub use copier::local_copy;
+pub use dial::{BadProxy, BadSocketOption, Dial, Dialled, Family, Proxy, SocketOption};
 pub use error::Error;
 pub use event::{
     Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome,
@@ -81,3 +85,4 @@ pub use outgoing::Speaker;
 pub use push::{PushOptions, Pushed};
 pub use rights::Rights;
 pub use server::Server;
+pub use visit::{Request, Terms, Visit, Visitor};

@@ -5,7 +5,7 @@
 //! (wire-session.md 4.3). Both directions give up at a deadline and when the transfer is cancelled.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ const HELD_INPUT: usize = 4 << 20;
 const READ_SIZE: usize = 64 << 10;
 
 /// How long a wait may last before the cancellation is looked at.
-const CANCEL_LATENCY: Duration = Duration::from_millis(200);
+pub(crate) const CANCEL_LATENCY: Duration = Duration::from_millis(200);
 
 /// A request to stop, shared by everything that takes part in a transfer.
 #[derive(Debug, Clone, Default)]
@@ -62,36 +62,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to the first address of `host` that answers within `patience`.
-    ///
-    /// # Errors
-    /// [`Error::Resolve`] and [`Error::Connect`].
-    pub fn connect(
-        host: &str,
-        port: u16,
-        patience: Duration,
-        cancel: Cancel,
-    ) -> Result<Self, Error> {
-        let resolve = |cause| Error::Resolve {
-            host: host.to_owned(),
-            cause,
-        };
-        let mut last = None;
-        for address in (host, port).to_socket_addrs().map_err(resolve)? {
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => return Self::over_tcp(stream, cancel),
-                Err(cause) => {
-                    last = Some(Error::Connect {
-                        host: host.to_owned(),
-                        address,
-                        cause,
-                    });
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| resolve(io::Error::other("the name has no address"))))
-    }
-
     /// A link over a connected TCP stream.
     ///
     /// # Errors
@@ -228,6 +198,24 @@ impl Link {
                 return Ok(count);
             }
             self.wait(false, deadline)?;
+        }
+    }
+
+    /// The next byte, and nothing behind it; `None` at the end of the stream.
+    pub(crate) fn byte(&mut self, deadline: Option<Instant>) -> Result<Option<u8>, Error> {
+        let mut byte = [0];
+        loop {
+            match rustix::io::read(&self.reader, &mut byte) {
+                Ok(count) => {
+                    self.received += count as u64;
+                    return Ok((count > 0).then_some(byte[0]));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    self.wait(false, deadline)?;
+                }
+                Err(cause) => return Err(Error::Socket(cause.into())),
+            }
         }
     }
 

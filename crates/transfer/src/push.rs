@@ -161,11 +161,11 @@ impl Connection {
         }
         words.push(b".".to_vec());
         // The slash makes the last component a directory to enter; a daemon does not take what follows for options.
-        words.push(
-            format!("{}/{}/", self.address.module, self.address.path)
-                .replace("//", "/")
-                .into_bytes(),
-        );
+        let mut location = self.location.clone();
+        if !location.ends_with(b"/") {
+            location.push(b'/');
+        }
+        words.push(location);
         words
     }
 

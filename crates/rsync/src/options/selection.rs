@@ -105,7 +105,7 @@ pub(super) const ROWS: &[Opt] = &[
             to: Peer::Any,
             write: |out, words| {
                 // An older receiver would take the option for one of its own sending.
-                let is_known = out.server_sends || out.meant.protocol >= 30;
+                let is_known = out.server_sends || out.protocol >= 30;
                 if out.meant.relative && !out.said().implied_dirs && is_known {
                     words.word("--no-implied-dirs");
                 }
