@@ -3,4 +3,6 @@
 //! `driftless` is one binary with several faces; each is a module here that takes its arguments and returns its exit
 //! code, so that `main` is the only place that ends the process.
 
+pub mod control_command;
 pub mod mirror_command;
+mod state;

@@ -18,6 +18,10 @@ Usage: driftless COMMAND [ARGUMENT...]
 
 Commands:
   mirror SRC DEST...   mirror a directory in real time to local paths and rsync daemons
+  status [NAME]        how running mirrors are
+  approve NAME         release a replica that waits for approval
+  pause, resume, rescan, flush [NAME]
+                       other commands to running mirrors
   rsync                copy files as rsync does (a preview)
   inotifywait          wait for file system events, as inotify-tools does
   inotifywatch         count file system events, as inotify-tools does
@@ -51,6 +55,9 @@ fn run(command: &OsStr, mut arguments: std::env::ArgsOs) -> ExitCode {
     }
     match command.to_str() {
         Some("mirror") => driftless::mirror_command::main(arguments.collect()),
+        Some(command @ ("status" | "approve" | "pause" | "resume" | "rescan" | "flush")) => {
+            driftless::control_command::main(command, arguments.collect())
+        }
         Some("--help" | "-h" | "help") => {
             print!("{USAGE}");
             ExitCode::SUCCESS

@@ -11,6 +11,8 @@
 
 #[path = "it/bench.rs"]
 mod bench;
+#[path = "it/brakes.rs"]
+mod brakes;
 #[path = "it/bursts.rs"]
 mod bursts;
 #[path = "it/changes.rs"]

@@ -2,16 +2,53 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use transfer::{Applied, Batch, Progress};
+use transfer::{Applied, Batch, Cancel, Progress, Terms};
 
+use crate::Error;
 use crate::planner::Abilities;
+use crate::settings::{Place, ReplicaSettings};
+use crate::source::Source;
 
 mod daemon;
 mod local;
 
-pub(crate) use daemon::DaemonReplica;
-pub(crate) use local::DirectoryReplica;
+use daemon::DaemonReplica;
+use local::DirectoryReplica;
+
+/// Opens the place of a replica. A directory is made if it is missing; a peer is not asked before there is something to
+/// do.
+///
+/// # Errors
+/// [`Error::Directory`].
+pub(crate) fn open(
+    settings: &ReplicaSettings,
+    source: &Arc<Source>,
+    cancel: &Cancel,
+) -> Result<Box<dyn Destination>, Error> {
+    let source = Arc::clone(source);
+    match &settings.place {
+        Place::Directory(path) => {
+            let opened = DirectoryReplica::open(source, path, settings.deletes, cancel.clone());
+            Ok(Box::new(opened.map_err(|error| Error::Directory {
+                path: path.clone(),
+                cause: error.into_cause(),
+            })?))
+        }
+        Place::Daemon(address) => Ok(Box::new(DaemonReplica::new(
+            source,
+            address.clone(),
+            settings.credentials.clone(),
+            Terms {
+                patience: Some(settings.timeout).filter(|timeout| !timeout.is_zero()),
+                newest: settings.protocol,
+                cancel: cancel.clone(),
+            },
+            settings.deletes,
+        ))),
+    }
+}
 
 /// A place that holds a replica.
 pub(crate) trait Destination: Send {
@@ -28,6 +65,13 @@ pub(crate) trait Destination: Send {
 
     /// Whether the replica holds nothing that the filters do not exclude.
     fn is_empty(&mut self) -> Result<bool, transfer::Error>;
+
+    /// How many names of the replica a batch would remove, directories included; counting may end at `enough`. Nothing
+    /// is changed.
+    fn count_removals(&mut self, batch: &Batch, enough: u64) -> Result<u64, transfer::Error>;
+
+    /// Whether it removes anything at all.
+    fn deletes(&self) -> bool;
 
     /// Lets go of what [`Destination::prepare`] made ready: nothing is to be done for now.
     fn rest(&mut self);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::brake::Brake;
+
 /// Why a mirror did not start, or ended.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -40,16 +42,24 @@ pub enum Error {
         "per-directory merge files (dir-merge, :) are not available in a mirror; give the rules themselves"
     )]
     DirMerge,
-    /// The source is empty and the replica is not.
-    #[error(
-        "source {} is empty but replica {replica} is not: is it mounted? Nothing was deleted; --allow-empty-source mirrors it all the same",
-        .path.display()
-    )]
-    EmptySource {
-        /// The source.
-        path: PathBuf,
+    /// A filter rule means nothing, or merges a file that cannot be read.
+    #[error(transparent)]
+    Filter(#[from] filter::Error),
+    /// A single run was asked for, and it would have to wait for approval.
+    #[error("replica {replica}: {brake}")]
+    Braked {
         /// The replica's name.
         replica: String,
+        /// Why.
+        brake: Brake,
+    },
+    /// The control socket cannot be made.
+    #[error("control socket {}: {cause}", .path.display())]
+    Control {
+        /// Where it was to be.
+        path: PathBuf,
+        /// The kernel's answer.
+        cause: io::Error,
     },
     /// The state file cannot be used.
     #[error("state file {}: {cause}", .path.display())]
@@ -94,11 +104,14 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Overlap { .. } | Self::Twice(_) | Self::DirMerge | Self::EmptySource { .. } => 1,
+            Self::Overlap { .. } | Self::Twice(_) | Self::DirMerge | Self::Filter(_) => 1,
+            // As rsync ends when --max-delete stopped it.
+            Self::Braked { .. } => 25,
             Self::Source { .. } | Self::Directory { .. } => 3,
             Self::State { .. }
             | Self::StateInUse(_)
             | Self::Ledger(_)
+            | Self::Control { .. }
             | Self::Watch(_)
             | Self::Thread(_) => 11,
             Self::Replica { error, .. } => error.exit_code(),

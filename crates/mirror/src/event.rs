@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use transfer::Progress;
 
+use crate::brake::Brake;
+
 /// Something that the operator may want to know.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -29,6 +31,18 @@ pub enum Event {
         replica: String,
         /// How long it was behind.
         after: Duration,
+    },
+    /// A replica waits for approval.
+    Braked {
+        /// The replica's name.
+        replica: String,
+        /// Why.
+        brake: Brake,
+    },
+    /// A brake was released, by approval or because its reason is gone.
+    Released {
+        /// The replica's name.
+        replica: String,
     },
     /// Something is brought over.
     Progress {

@@ -217,6 +217,34 @@ impl Ledger {
         )
     }
 
+    /// How many files (whatever is no directory) the replica holds.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn files(&self) -> rusqlite::Result<u64> {
+        self.connection.query_row(
+            "SELECT COUNT(*) FROM entry WHERE replica = ?1 AND kind <> ?2",
+            params![self.replica, DIRECTORY],
+            |row| row.get(0).map(i64::cast_unsigned),
+        )
+    }
+
+    /// How many of them are below the directory `dir`, which is not the root.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn files_below(&self, dir: &Path) -> rusqlite::Result<u64> {
+        let dir = dir.as_os_str().as_bytes();
+        let (from, to) = below(dir);
+        let mut count = self.connection.prepare_cached(
+            "SELECT (SELECT COUNT(*) FROM entry WHERE replica = ?1 AND kind <> ?2 AND parent = ?3) + \
+             (SELECT COUNT(*) FROM entry WHERE replica = ?1 AND kind <> ?2 AND parent >= ?4 AND parent < ?5)",
+        )?;
+        count.query_row(params![self.replica, DIRECTORY, dir, from, to], |row| {
+            row.get(0).map(i64::cast_unsigned)
+        })
+    }
+
     /// What the replica holds under `path`.
     ///
     /// # Errors
@@ -392,6 +420,9 @@ impl StateLock {
         }
     }
 }
+
+/// The `kind` of directories.
+const DIRECTORY: u32 = Kind::Dir.type_bits() >> 12;
 
 const INSERT: &str = "INSERT OR REPLACE INTO entry VALUES \
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
@@ -682,6 +713,20 @@ mod tests {
         for kept in ["d-e", "d-e/f", "d0", "d0/g"] {
             assert!(ledger.held(Path::new(kept)).unwrap().is_some(), "{kept}");
         }
+    }
+
+    #[test]
+    fn files_are_counted_below_a_directory_and_in_all() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let mut dir = file(2, 0);
+        dir.version.kind = Kind::Dir;
+        let rows = [("", &dir), ("d", &dir), ("d/e", &dir)].map(|(path, row)| (path, row.clone()));
+        confirm(&mut ledger, &rows, &[]);
+        let rows = ["d/a", "d/e/b", "d/e/c", "d-e", "top"].map(|path| (path, file(1, 1)));
+        confirm(&mut ledger, &rows, &[]);
+        assert_eq!(ledger.files().unwrap(), 5);
+        assert_eq!(ledger.files_below(Path::new("d")).unwrap(), 3);
+        assert_eq!(ledger.files_below(Path::new("d/e")).unwrap(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The real-time mirror: a reconciler that keeps replicas of a directory tree identical to it.
 //!
-//! In go a source, replicas and rules ([`Settings`]); out come [`Event`]s. The tree is the truth, events of the
+//! In go a source, replicas and rules ([`Settings`]); out come [`Event`]s, and a [`Handle`] that tells how it is and takes
+//! commands. The tree is the truth, events of the
 //! watcher are hints, and the ledger says what each replica holds:
 //!
 //! ```text
@@ -13,6 +14,8 @@
 //! process, and never touches a transferred path but through `tree`.
 
 mod aftermath;
+mod brake;
+pub mod control;
 mod destination;
 mod dirty;
 mod error;
@@ -20,12 +23,16 @@ mod event;
 mod ledger;
 mod mirror;
 mod planner;
+mod queue;
 mod replica;
 mod settings;
 mod source;
+mod status;
 
+pub use brake::{Brake, BrakeLimits};
 pub use error::Error;
 pub use event::Event;
-pub use mirror::{Mirror, Report, Stopper};
-pub use settings::{Place, Settings};
+pub use mirror::{Handle, Mirror, Report, Stopper};
+pub use settings::{FilterRule, Place, ReplicaSettings, Settings};
+pub use status::{Failure, MirrorStatus, ReplicaState, ReplicaStatus, Totals};
 pub use wire::Protocol;

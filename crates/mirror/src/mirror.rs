@@ -6,17 +6,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
-use transfer::{Cancel, Terms};
+use transfer::Cancel;
 use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
 
 use crate::aftermath::Aftermath;
-use crate::destination::{DaemonReplica, Destination, DirectoryReplica};
+use crate::control::ControlSocket;
+use crate::destination;
 use crate::dirty::{DirtySet, Look, Pace};
 use crate::ledger::State;
-use crate::replica::{Mode, Queue, Replica};
-use crate::settings::{Place, Settings};
+use crate::queue::{Orders, Queue};
+use crate::replica::{Mode, Replica};
+use crate::settings::{self, Place, ReplicaSettings, Settings};
 use crate::source::Source;
+use crate::status::{Board, MirrorStatus, ReplicaState, ReplicaStatus};
 use crate::{Error, Event};
 
 /// How long a file that somebody has open for writing must be left alone before it is brought over as it is.
@@ -28,14 +31,37 @@ const SOURCE_CHECK: Duration = Duration::from_secs(1);
 /// How often directories without a watch are looked at.
 const POLL_EVERY: Duration = Duration::from_secs(2);
 
+/// How long the kernel's events may take to become hints.
+const HINT_LATENCY: Duration = Duration::from_millis(50);
+
+/// How long a flush may last at most, whatever was asked for.
+const FLUSH_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Where events go.
 pub type Report = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// A running mirror.
 pub struct Mirror {
-    stopper: Stopper,
+    handle: Handle,
     replicas: Vec<JoinHandle<Result<(), Error>>>,
     hints: Option<JoinHandle<()>>,
+    _control: Option<ControlSocket>,
+}
+
+/// A mirror as others see it: how it is, what it may be told, and the end. Clones are the same mirror.
+#[derive(Clone)]
+pub struct Handle {
+    name: String,
+    source: Arc<Source>,
+    replicas: Vec<Observed>,
+    stopper: Stopper,
+}
+
+/// A replica as others see it.
+#[derive(Clone)]
+struct Observed {
+    queue: Arc<Queue>,
+    board: Arc<Board>,
 }
 
 /// Ends a mirror from another thread.
@@ -65,61 +91,34 @@ impl Mirror {
     ///
     /// # Errors
     /// Whatever is wrong with the settings, before anything is touched.
-    pub fn start(settings: Settings, report: Report) -> Result<Self, Error> {
-        check_places(&settings)?;
-        if settings.rules.has_dir_merges() {
-            return Err(Error::DirMerge);
-        }
+    pub fn start(settings: &Settings, report: Report) -> Result<Self, Error> {
+        check_places(settings)?;
+        let rules = settings::rules(&settings.rules)?;
         let state = match &settings.state {
             Some(path) => State::open(path)?,
             None => State::in_memory(),
         };
-        let source = Arc::new(Source::open(
-            &settings.source,
-            settings.rules,
-            &state.files(),
-        )?);
+        let mut own = state.files();
+        own.extend(settings.control.clone());
+        let source = Arc::new(Source::open(&settings.source, rules, &own)?);
         let cancel = Cancel::default();
         let mode = Mode {
             once: settings.once,
             is_only_one: settings.replicas.len() == 1,
             allow_empty_source: settings.allow_empty_source,
-        };
-        let terms = Terms {
-            patience: Some(settings.timeout).filter(|timeout| !timeout.is_zero()),
-            newest: settings.protocol,
-            cancel: cancel.clone(),
+            brake: settings.brake,
         };
         let mut replicas = Vec::new();
-        for place in &settings.replicas {
-            let destination: Box<dyn Destination> = match place {
-                Place::Directory(path) => {
-                    let opened = DirectoryReplica::open(
-                        Arc::clone(&source),
-                        path,
-                        settings.deletes,
-                        cancel.clone(),
-                    );
-                    Box::new(opened.map_err(|error| Error::Directory {
-                        path: path.clone(),
-                        cause: error.into_cause(),
-                    })?)
-                }
-                Place::Daemon(address) => Box::new(DaemonReplica::new(
-                    Arc::clone(&source),
-                    address.clone(),
-                    settings.credentials.clone(),
-                    terms.clone(),
-                    settings.deletes,
-                )),
-            };
+        for one in &settings.replicas {
+            let place = one.place.to_string();
             replicas.push(Replica {
-                name: place.to_string(),
+                name: one.name.clone(),
                 source: Arc::clone(&source),
-                destination,
-                ledger: state.ledger(&place.to_string())?,
+                destination: destination::open(one, &source, &cancel)?,
+                ledger: state.ledger(&place)?,
                 queue: Arc::new(Queue::new(DirtySet::new(settings.settle, QUIET))),
                 aftermath: Aftermath::default(),
+                board: Arc::new(Board::new(one.name.clone(), place)),
                 stop: cancel.clone(),
                 report: Arc::clone(&report),
                 mode,
@@ -135,22 +134,37 @@ impl Mirror {
                 text,
             });
         }
-        let (stop_hints, stop) = bounded(1);
-        let queues = replicas
+        let observed: Vec<Observed> = replicas
             .iter()
-            .map(|replica| Arc::clone(&replica.queue))
+            .map(|replica| Observed {
+                queue: Arc::clone(&replica.queue),
+                board: Arc::clone(&replica.board),
+            })
             .collect();
-        let stopper = Stopper {
-            cancel,
-            queues,
-            hints: stop_hints,
+        let (stop_hints, stop) = bounded(1);
+        let handle = Handle {
+            name: settings.name.clone(),
+            source: Arc::clone(&source),
+            stopper: Stopper {
+                cancel,
+                queues: observed
+                    .iter()
+                    .map(|replica| Arc::clone(&replica.queue))
+                    .collect(),
+                hints: stop_hints,
+            },
+            replicas: observed,
+        };
+        let control = match &settings.control {
+            Some(path) => Some(ControlSocket::listen(path.clone(), handle.clone())?),
+            None => None,
         };
         let hints = match settings.once {
             true => None,
             false => {
                 let hints = Hints {
                     source: Arc::clone(&source),
-                    queues: stopper.queues.clone(),
+                    queues: handle.stopper.queues.clone(),
                     stop,
                     report,
                     max_watches: settings.max_watches,
@@ -164,16 +178,23 @@ impl Mirror {
             .map(|replica| spawn("replica", move || replica.run()))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            stopper,
+            handle,
             replicas,
             hints,
+            _control: control,
         })
     }
 
-    /// A handle that ends this mirror.
+    /// What others may know of this mirror, and tell it.
     #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        self.stopper.clone()
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Whether every replica has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.replicas.iter().all(JoinHandle::is_finished)
     }
 
     /// Waits until every replica has ended.
@@ -188,13 +209,165 @@ impl Mirror {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             result = result.and(ended);
         }
-        self.stopper.stop();
+        self.handle.stopper.stop();
         if let Some(hints) = self.hints {
             hints
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
         result
+    }
+}
+
+impl Handle {
+    /// Something that ends the mirror.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// How everything is.
+    #[must_use]
+    pub fn status(&self) -> MirrorStatus {
+        MirrorStatus {
+            name: self.name.clone(),
+            source: self.source.root().path().display().to_string(),
+            replicas: self.replicas.iter().map(Observed::status).collect(),
+        }
+    }
+
+    /// Releases the brake of a replica, or of all if the tree is named: whatever its reason is, what it holds back is
+    /// done, and a source that was replaced is accepted.
+    ///
+    /// # Errors
+    /// There is no such replica, or no source.
+    pub fn approve(&self, name: &str) -> Result<(), String> {
+        let named = self.named(Some(name))?;
+        if self.source.is_replaced() {
+            self.source.reopen().map_err(|error| error.to_string())?;
+        }
+        for replica in named {
+            replica.queue.order(|orders| orders.is_approved = true);
+            replica.look_at_everything();
+        }
+        Ok(())
+    }
+
+    /// Brings nothing over until [`Handle::resume`]; what is under way is completed.
+    ///
+    /// # Errors
+    /// There is no such replica.
+    pub fn pause(&self, name: Option<&str>) -> Result<(), String> {
+        self.order(name, |orders| orders.is_paused = true)
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// There is no such replica.
+    pub fn resume(&self, name: Option<&str>) -> Result<(), String> {
+        self.order(name, |orders| orders.is_paused = false)
+    }
+
+    /// Compares the whole tree with what replicas are known to hold.
+    ///
+    /// # Errors
+    /// There is no such replica.
+    pub fn rescan(&self, name: Option<&str>) -> Result<(), String> {
+        for replica in self.named(name)? {
+            replica.look_at_everything();
+        }
+        Ok(())
+    }
+
+    /// Waits until everything seen so far has been brought over.
+    ///
+    /// # Errors
+    /// There is no such replica; one of them waits for approval or has been paused; or the time is over.
+    pub fn flush(&self, name: Option<&str>, timeout: Duration) -> Result<(), String> {
+        let named = self.named(name)?;
+        let deadline = Instant::now() + timeout.min(FLUSH_LONGEST);
+        // What the kernel has told the watcher by now is a hint by then.
+        std::thread::sleep(HINT_LATENCY);
+        let now = Instant::now();
+        for replica in named {
+            let gives_up = || {
+                let is_paused = replica.queue.lock().orders.is_paused;
+                is_paused
+                    || replica.board.read().brake.is_some()
+                    || self.stopper.cancel.is_cancelled()
+            };
+            if !replica.queue.wait_until_held(now, deadline, gives_up)
+                || replica.board.read().brake.is_some()
+            {
+                let status = replica.status();
+                return Err(match (status.brake, status.failure) {
+                    (Some(brake), _) => format!("{}: {brake}", status.name),
+                    _ if status.state == ReplicaState::Paused => format!("{}: paused", status.name),
+                    (None, Some(failure)) => format!("{}: {}", status.name, failure.reason),
+                    (None, None) => format!("{}: {} paths still wait", status.name, status.waiting),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&self, name: Option<&str>, order: impl Fn(&mut Orders)) -> Result<(), String> {
+        for replica in self.named(name)? {
+            replica.queue.order(&order);
+        }
+        Ok(())
+    }
+
+    /// The replicas of this name; all of them under the tree's name or none.
+    fn named(&self, name: Option<&str>) -> Result<Vec<&Observed>, String> {
+        let Some(name) = name.filter(|name| *name != self.name) else {
+            return Ok(self.replicas.iter().collect());
+        };
+        let is_it = |replica: &&Observed| {
+            let status = replica.board.read();
+            status.name == name || status.place == name
+        };
+        let named: Vec<&Observed> = self.replicas.iter().filter(is_it).collect();
+        if named.is_empty() {
+            let known: Vec<String> = self
+                .replicas
+                .iter()
+                .map(|replica| replica.board.read().name)
+                .collect();
+            return Err(format!(
+                "there is no replica {name} here; there is {}",
+                known.join(", ")
+            ));
+        }
+        Ok(named)
+    }
+}
+
+impl Observed {
+    fn status(&self) -> ReplicaStatus {
+        let mut status = self.board.read();
+        let waiting = self.queue.lock();
+        status.waiting = waiting.len();
+        status.brake_reason = status.brake.as_ref().map(ToString::to_string);
+        status.lag = waiting
+            .oldest()
+            .map_or(0.0, |oldest| oldest.elapsed().as_secs_f64());
+        status.state = match status.state {
+            ReplicaState::Ended => ReplicaState::Ended,
+            _ if status.brake.is_some() => ReplicaState::Braked,
+            _ if waiting.orders.is_paused => ReplicaState::Paused,
+            ReplicaState::InStep if status.waiting > 0 || waiting.under_way.is_some() => {
+                ReplicaState::Busy
+            }
+            state => state,
+        };
+        status
+    }
+
+    fn look_at_everything(&self) {
+        self.queue
+            .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
     }
 }
 
@@ -236,7 +409,13 @@ impl Hints {
     fn run(self, watching: Watching) {
         let mut watching = Some(watching);
         let mut is_in_place = true;
+        let mut watched = self.source.identity();
         loop {
+            if watched != self.source.identity() {
+                // Another directory has been accepted as the source.
+                watched = self.source.identity();
+                watching = None;
+            }
             match &watching {
                 Some((_, changes)) => select! {
                     recv(self.stop) -> _ => return,
@@ -349,7 +528,7 @@ fn check_places(settings: &Settings) -> Result<(), Error> {
     };
     let source = settings.source.canonicalize().map_err(unusable)?;
     let mut seen: Vec<String> = Vec::new();
-    for place in &settings.replicas {
+    for ReplicaSettings { place, .. } in &settings.replicas {
         let mut name = place.to_string();
         if let Place::Directory(path) = place {
             let replica = canonical_as_far_as_it_exists(path);

@@ -65,6 +65,40 @@ pub struct Plan {
     pub forgotten: Vec<PathBuf>,
     /// Paths that could not be read, with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// What the plan removes, as far as the ledger knows of it.
+    pub deletions: Deletions,
+}
+
+/// What a plan removes from the replica.
+#[derive(Debug, Default)]
+pub struct Deletions {
+    /// Names that are no directories.
+    pub leaves: u64,
+    /// Directories, with everything below them.
+    pub dirs: Vec<PathBuf>,
+    /// Directories are listed whole of which nobody knows what the replica has in them: that goes too.
+    pub unknown: bool,
+}
+
+impl Deletions {
+    /// Whether the plan removes nothing, for certain.
+    pub fn is_none(&self) -> bool {
+        self.leaves == 0 && self.dirs.is_empty() && !self.unknown
+    }
+}
+
+impl Plan {
+    /// Leaves everything that removes something out of the plan. The rows of it stay, and with them the difference.
+    pub fn withhold_deletions(&mut self) {
+        self.forgotten.clear();
+        for Errand { batch, notes } in [&mut self.quick, &mut self.exact] {
+            batch.gone.clear();
+            for (item, note) in batch.items.iter().zip(notes) {
+                note.whole &= !batch.whole.contains(&item.path);
+            }
+            batch.whole.clear();
+        }
+    }
 }
 
 /// One session's batch, and what it means for the ledger.
@@ -167,6 +201,7 @@ struct Done {
     gone: BTreeSet<PathBuf>,
     forgotten: Vec<PathBuf>,
     unreadable: Vec<(PathBuf, String)>,
+    deletions: Deletions,
     /// Inodes with several names whose names have been gathered.
     grouped: HashSet<Identity>,
     /// Inodes that have lost a name, and whose other names are looked at for that.
@@ -236,7 +271,7 @@ impl Draft<'_> {
                 }));
                 Ok(())
             }
-            (None, Some(_)) => self.removed(path, taken.since, stack),
+            (None, Some(held)) => self.removed(path, held.version.kind, taken.since, stack),
             (Some(meta), held) if self.source.leaves_out(path, meta.kind == Kind::Dir) => {
                 if held.is_some() {
                     self.done.forgotten.push(path.clone());
@@ -278,6 +313,7 @@ impl Draft<'_> {
     fn removed(
         &mut self,
         path: &Path,
+        kind: Kind,
         since: Instant,
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
@@ -289,13 +325,22 @@ impl Draft<'_> {
             if !topmost
                 .ancestors()
                 .any(|above| self.done.gone.contains(above))
+                && self.done.gone.insert(topmost.to_owned())
             {
-                self.done.gone.insert(topmost.to_owned());
+                let kind = if topmost == path { kind } else { Kind::Dir };
+                self.note_deletion(topmost, kind);
             }
         } else {
             self.list_whole(parent, since, false, stack)?;
         }
         Ok(())
+    }
+
+    fn note_deletion(&mut self, path: &Path, kind: Kind) {
+        match kind {
+            Kind::Dir => self.done.deletions.dirs.push(path.to_owned()),
+            _ => self.done.deletions.leaves += 1,
+        }
     }
 
     /// The first missing name on the way to a missing path, and whether what is above it is no directory any more: then
@@ -384,6 +429,7 @@ impl Draft<'_> {
             }
         };
         self.done.whole.insert(dir.to_owned());
+        self.done.deletions.unknown |= !self.ledger.held(dir)?.is_some_and(|held| held.whole);
         let unreadable = self.done.unreadable.len();
         let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
         let mut below = Vec::new();
@@ -431,10 +477,14 @@ impl Draft<'_> {
                 listed.note.whole = false;
             }
         } else {
-            let gone = missing
-                .into_keys()
-                .map(|name| dir.join(OsString::from_vec(name)));
-            self.done.forgotten.extend(gone);
+            for (name, held) in missing {
+                let path = dir.join(OsString::from_vec(name));
+                let kind = held.version.kind;
+                if !self.source.leaves_out(&path, kind == Kind::Dir) {
+                    self.note_deletion(&path, kind);
+                }
+                self.done.forgotten.push(path);
+            }
         }
         stack.extend(below.into_iter().rev());
         Ok(())
@@ -469,11 +519,11 @@ impl Draft<'_> {
                 self.leaf(&path, meta, held.as_ref(), false)?;
             }
         }
-        for name in missing.into_keys() {
+        for (name, held) in missing {
             let path = dir.join(OsString::from_vec(name));
             // It may have come into being, or be left out, since the directory was read.
             match self.source.lstat(&path)? {
-                None => self.removed(&path, taken.since, stack)?,
+                None => self.removed(&path, held.version.kind, taken.since, stack)?,
                 Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => {
                     self.done.forgotten.push(path);
                 }
@@ -641,6 +691,7 @@ impl Draft<'_> {
             postponed,
             forgotten: std::mem::take(&mut self.done.forgotten),
             unreadable: std::mem::take(&mut self.done.unreadable),
+            deletions: std::mem::take(&mut self.done.deletions),
             ..Plan::default()
         };
         let gone = std::mem::take(&mut self.done.gone);

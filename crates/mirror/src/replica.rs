@@ -2,17 +2,21 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use transfer::{Applied, Cancel, Progress};
+use tree::{Identity, Meta};
 
 use crate::aftermath::Aftermath;
+use crate::brake::{Brake, BrakeLimits};
 use crate::destination::{Broken, Destination};
-use crate::dirty::{DirtySet, Look, Pace, Taken};
+use crate::dirty::{Look, Pace, Taken};
 use crate::ledger::{Confirmed, Held, Ledger};
 use crate::planner::{self, Errand, Plan, PlanError};
+use crate::queue::Queue;
 use crate::source::Source;
+use crate::status::{Board, Failure, ReplicaState, unix_time};
 use crate::{Error, Event};
 
 /// A replica that has been behind for so long says so, even when nothing fails.
@@ -31,76 +35,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const FIRST_PATH_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PATH_PAUSE: Duration = Duration::from_secs(300);
 
-/// The looks that wait for one replica, shared between those who hint and the one who looks.
-#[derive(Debug)]
-pub(crate) struct Queue {
-    dirty: Mutex<DirtySet>,
-    changed: Condvar,
-}
-
-impl Queue {
-    pub(crate) fn new(dirty: DirtySet) -> Self {
-        Self {
-            dirty: Mutex::new(dirty),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// Adds looks, and wakes the replica.
-    pub(crate) fn add(&self, add: impl FnOnce(&mut DirtySet)) {
-        add(&mut self.lock());
-        self.changed.notify_all();
-    }
-
-    /// Wakes the replica to see that it should stop.
-    pub(crate) fn wake(&self) {
-        // Taking the lock orders this after a wait that is just about to begin.
-        drop(self.lock());
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, DirtySet> {
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until something, of this queue or at `alarm`, will be due within `lead`, but not before `not_before`;
-    /// false when asked to stop.
-    fn wait(
-        &self,
-        alarm: Option<Instant>,
-        lead: Duration,
-        not_before: Option<Instant>,
-        stop: &Cancel,
-    ) -> bool {
-        let mut dirty = self.lock();
-        loop {
-            if stop.is_cancelled() {
-                return false;
-            }
-            let wake_at = dirty
-                .next_due()
-                .into_iter()
-                .chain(alarm)
-                .min()
-                .map(|due| due.max(not_before.unwrap_or(due)) - lead);
-            let now = Instant::now();
-            match wake_at {
-                Some(at) if at <= now => return true,
-                Some(at) => {
-                    let waited = self.changed.wait_timeout(dirty, at - now);
-                    dirty = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                None => {
-                    dirty = self
-                        .changed
-                        .wait(dirty)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
-    }
-}
-
 /// One replica.
 pub(crate) struct Replica {
     pub(crate) name: String,
@@ -109,6 +43,7 @@ pub(crate) struct Replica {
     pub(crate) ledger: Ledger,
     pub(crate) queue: Arc<Queue>,
     pub(crate) aftermath: Aftermath,
+    pub(crate) board: Arc<Board>,
     pub(crate) stop: Cancel,
     pub(crate) report: Arc<dyn Fn(Event) + Send + Sync>,
     pub(crate) mode: Mode,
@@ -123,6 +58,8 @@ pub(crate) struct Mode {
     pub(crate) is_only_one: bool,
     /// An empty source may empty the replica.
     pub(crate) allow_empty_source: bool,
+    /// How much a batch may delete unasked.
+    pub(crate) brake: BrakeLimits,
 }
 
 impl Replica {
@@ -131,6 +68,12 @@ impl Replica {
     /// # Errors
     /// What cannot pass, before the first success; any failure with [`Mode::once`].
     pub(crate) fn run(mut self) -> Result<(), Error> {
+        let result = self.live();
+        self.board.note(|status| status.state = ReplicaState::Ended);
+        result
+    }
+
+    fn live(&mut self) -> Result<(), Error> {
         let mut state = State::default();
         self.recall()?;
         while self.wait(&state) {
@@ -184,8 +127,11 @@ impl Replica {
             self.doubt_directories(directories.iter().map(PathBuf::as_path), Pace::Now)?;
         }
         let (mut taken, files) = {
-            let mut dirty = self.queue.lock();
-            (dirty.take_due(Instant::now()), dirty.take_files())
+            let mut waiting = self.queue.lock();
+            state.is_approved = waiting.orders.is_approved;
+            let taken = waiting.dirty.take_due(Instant::now());
+            waiting.under_way = taken.iter().map(|taken| taken.since).min();
+            (taken, waiting.dirty.take_files())
         };
         for file in files {
             for (path, _) in self.ledger.names_of(file.dev, file.ino)? {
@@ -196,7 +142,7 @@ impl Replica {
                 });
             }
         }
-        match self.try_round(state, &taken) {
+        let result = match self.try_round(state, &taken) {
             Ok(()) => Ok(()),
             // What failed waits for its own pause, and the rest is done.
             Err(failed @ Failed::Paths(_)) => Err(failed),
@@ -208,19 +154,24 @@ impl Replica {
                     Err(failed)
                 }
             }
-        }
+        };
+        self.queue.lock().under_way = None;
+        result
     }
 
     fn try_round(&mut self, state: &mut State, taken: &[Taken]) -> Result<(), Failed> {
-        if !self.source.is_in_place() {
-            return Err(Failed::SourceGone);
-        }
+        self.check_place(state)?;
+        let is_complete_look = taken
+            .iter()
+            .any(|taken| taken.path.as_os_str().is_empty() && taken.look.recursive);
+        // What was not seen to be removed, one by one, may as well have been unmounted.
+        state.source_is_plausible &= !is_complete_look;
         let abilities = self.destination.prepare()?;
+        self.guard_against_another_source(state)?;
         self.guard_against_an_empty_source(state)?;
         let mut plan = planner::plan(&self.source, &self.ledger, abilities, taken.to_vec())?;
-        if !self.source.is_in_place() {
-            return Err(Failed::SourceGone);
-        }
+        self.check_place(state)?;
+        self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
         let failures = self.carry_out(&mut plan, state.path_pause())?;
         let is_last = plan.postponed.is_empty();
         self.put_back(&plan.postponed);
@@ -268,6 +219,12 @@ impl Replica {
             match self.destination.apply(&errand.batch, &mut progress) {
                 Ok(applied) => {
                     self.confirm(errand, &applied, &mut forgotten, pause)?;
+                    self.board.note(|status| {
+                        status.totals.sessions += 1;
+                        status.totals.updates += errand.updates().count() as u64;
+                        status.totals.removals += applied.removed.len() as u64;
+                        status.totals.bytes += applied.bytes;
+                    });
                     self.say(Event::Session {
                         replica: self.name.clone(),
                         updates: errand.updates().count(),
@@ -459,30 +416,179 @@ impl Replica {
         });
     }
 
-    /// An empty source where there was something is more likely an unmounted one: refused at a start.
+    fn check_place(&self, state: &mut State) -> Result<(), Failed> {
+        if self.source.is_in_place() {
+            return Ok(());
+        }
+        state.source_is_plausible = false;
+        Err(Failed::SourceGone)
+    }
+
+    /// Another directory in the source's place is more likely a mistake than the same data: a restored copy, or what
+    /// is below a mount point.
+    fn guard_against_another_source(&mut self, state: &mut State) -> Result<(), Failed> {
+        let identity = self.source.identity();
+        if state.known_source == Some(identity) {
+            return Ok(());
+        }
+        let root = Path::new("");
+        if let Some(held) = self.ledger.held(root)?
+            && let Some(meta) = self.source.lstat(root).map_err(transfer::Error::from)?
+            && !is_same_root(&held.version, &meta)
+            && self.ledger.holds_anything()?
+        {
+            if !state.is_approved {
+                return Err(Failed::Braked(Brake::SourceReplaced));
+            }
+            let held = Held {
+                version: meta,
+                doubtful: false,
+                whole: false,
+            };
+            self.ledger.confirm(&Confirmed {
+                held: vec![(root.to_owned(), held)],
+                ..Confirmed::default()
+            })?;
+        }
+        state.known_source = Some(identity);
+        Ok(())
+    }
+
+    /// An empty source where there was something is more likely an unmounted one.
     fn guard_against_an_empty_source(&mut self, state: &mut State) -> Result<(), Failed> {
-        if state.source_is_plausible || self.mode.allow_empty_source {
+        if state.source_is_plausible || self.mode.allow_empty_source || state.is_approved {
             return Ok(());
         }
         let is_empty = self.source.is_empty().map_err(transfer::Error::from)?;
-        if is_empty && (self.ledger.holds_anything()? || !self.destination.is_empty()?) {
-            return Err(Failed::EmptySource);
+        if is_empty
+            && self.destination.deletes()
+            && (self.ledger.holds_anything()? || !self.destination.is_empty()?)
+        {
+            return Err(Failed::Braked(Brake::SourceEmpty));
         }
         state.source_is_plausible = true;
         Ok(())
     }
 
+    /// Takes the deletions out of a plan that has too many of them, and of all that follow until they are approved or a
+    /// look at everything finds fewer.
+    fn guard_against_many_deletions(
+        &mut self,
+        state: &mut State,
+        plan: &mut Plan,
+        is_complete_look: bool,
+    ) -> Result<(), Failed> {
+        if state.is_approved || !self.destination.deletes() || self.mode.allow_empty_source {
+            self.release(state);
+            return Ok(());
+        }
+        if let Some(brake) = self.judge(state, plan)? {
+            plan.withhold_deletions();
+            if self.mode.once {
+                return Err(Failed::Braked(brake));
+            }
+            let is_news = state.brake.is_none();
+            state.brake = Some(brake.clone());
+            self.board.note(|status| status.brake = Some(brake.clone()));
+            if is_news {
+                self.say(Event::Braked {
+                    replica: self.name.clone(),
+                    brake,
+                });
+            }
+        } else if is_complete_look && plan.postponed.is_empty() {
+            self.release(state);
+        } else if matches!(state.brake, Some(Brake::ManyDeletions { .. })) {
+            plan.withhold_deletions();
+        } else {
+            // Whatever the reason was, it is gone: the plan was made.
+            self.release(state);
+        }
+        Ok(())
+    }
+
+    /// Whether a plan removes more than it may.
+    fn judge(&mut self, state: &mut State, plan: &Plan) -> Result<Option<Brake>, Failed> {
+        let limits = self.mode.brake;
+        if plan.deletions.is_none() || limits.percent >= 100 {
+            return Ok(None);
+        }
+        let mut deletions = plan.deletions.leaves;
+        for dir in &plan.deletions.dirs {
+            deletions += self.ledger.files_below(dir)?;
+        }
+        // A renamed file is there under another name.
+        deletions = deletions.saturating_sub(plan.quick.batch.renamed.len() as u64);
+        if plan.deletions.unknown && !self.began_empty(state)? {
+            let batch = &plan.quick.batch;
+            match self.destination.count_removals(batch, u64::MAX) {
+                Ok(removals) => deletions = deletions.max(removals),
+                Err(error) if error.can_pass() => return Err(error.into()),
+                // The session itself will meet it, and deal with it.
+                Err(_) => {}
+            }
+        }
+        if deletions < limits.files {
+            return Ok(None);
+        }
+        let is_file = |item: &&transfer::Item| !item.meta.is_dir();
+        let in_batch = plan.quick.batch.items.iter().filter(is_file).count() as u64;
+        // Of a replica that the ledger does not know yet, what stays is at most what the source has.
+        let held = match plan.deletions.unknown {
+            true => self.ledger.files()?.max(in_batch) + deletions,
+            false => self.ledger.files()?,
+        };
+        let is_exceeded = limits.are_exceeded_by(deletions, held);
+        Ok(is_exceeded.then_some(Brake::ManyDeletions { deletions, held }))
+    }
+
+    /// Whether the replica had nothing in it when it was met for the first time: then all it has is from the source.
+    fn began_empty(&mut self, state: &mut State) -> Result<bool, Failed> {
+        if let Some(began_empty) = state.began_empty {
+            return Ok(began_empty);
+        }
+        let began_empty = match self.ledger.holds_anything()? {
+            true => false,
+            false => match self.destination.is_empty() {
+                Ok(is_empty) => is_empty,
+                Err(error) if error.can_pass() => return Err(error.into()),
+                Err(_) => true,
+            },
+        };
+        state.began_empty = Some(began_empty);
+        Ok(began_empty)
+    }
+
+    fn release(&mut self, state: &mut State) {
+        if state.brake.take().is_some() {
+            self.board.note(|status| status.brake = None);
+            self.say(Event::Released {
+                replica: self.name.clone(),
+            });
+        }
+    }
+
     /// After a round without failures: says what has been reached. True if the replica's work is done.
     fn take_stock(&mut self, state: &mut State) -> Result<bool, Error> {
         let (waiting, oldest) = {
-            let dirty = self.queue.lock();
-            (dirty.len(), dirty.oldest())
+            let mut waiting = self.queue.lock();
+            if waiting.len() == 0 {
+                waiting.orders.is_approved = false;
+            }
+            (waiting.len(), waiting.oldest())
         };
         state.failures = 0;
         state.not_before = None;
         if waiting == 0 && !self.aftermath.is_fresh() {
             state.path_failures = 0;
             self.destination.rest();
+            if state.brake.is_some() {
+                return Ok(self.mode.once);
+            }
+            self.board.note(|status| {
+                status.state = ReplicaState::InStep;
+                status.failure = None;
+            });
             if !state.in_step_said {
                 let is_first_copy = !self.ledger.is_complete()?;
                 self.ledger.set_complete()?;
@@ -520,10 +626,29 @@ impl Replica {
         let is_unreachable = failed.is_unreachable();
         let lasting = !failed.can_pass() && !state.has_succeeded && self.mode.is_only_one;
         if self.mode.once || lasting || matches!(failed, Failed::Ledger(_)) {
-            return Err(failed.into_error(&self.name, self.source.root().path()));
+            return Err(failed.into_error(&self.name));
         }
         let waiting = self.queue.lock().len();
         let reason = failed.to_string();
+        self.board.note(|status| {
+            status.state = ReplicaState::Behind;
+            status.failure = Some(Failure {
+                reason: reason.clone(),
+                at: unix_time(),
+            });
+        });
+        if let Failed::Braked(brake) = failed {
+            if state.brake.as_ref() != Some(&brake) {
+                state.brake = Some(brake.clone());
+                self.board.note(|status| status.brake = Some(brake.clone()));
+                self.say(Event::Braked {
+                    replica: self.name.clone(),
+                    brake,
+                });
+            }
+            state.not_before = Some(Instant::now() + LONGEST_PAUSE_UNREACHABLE);
+            return Ok(());
+        }
         if state.behind_since.is_none() || state.last_reason != reason {
             state.behind_since.get_or_insert_with(Instant::now);
             state.last_reason.clone_from(&reason);
@@ -562,6 +687,14 @@ struct State {
     in_step_said: bool,
     has_succeeded: bool,
     source_is_plausible: bool,
+    /// The source that the ledger is known to be about.
+    known_source: Option<Identity>,
+    /// Whether the replica had nothing in it when it was met first.
+    began_empty: Option<bool>,
+    /// Why nothing is deleted.
+    brake: Option<Brake>,
+    /// Whether the operator has released the brake.
+    is_approved: bool,
     behind_since: Option<Instant>,
     last_reason: String,
     failures: u32,
@@ -585,8 +718,8 @@ enum Failed {
         "the source is not where it was: it was unmounted, moved or replaced; nothing is brought over until it is back"
     )]
     SourceGone,
-    #[error("the source is empty and the replica is not")]
-    EmptySource,
+    #[error("{0}")]
+    Braked(Brake),
     #[error("{}", summary(.0))]
     Paths(Vec<String>),
     #[error(transparent)]
@@ -607,8 +740,8 @@ impl From<PlanError> for Failed {
 impl Failed {
     fn can_pass(&self) -> bool {
         match self {
-            Self::SourceGone | Self::Paths(_) => true,
-            Self::EmptySource | Self::Ledger(_) => false,
+            Self::SourceGone | Self::Paths(_) | Self::Braked(_) => true,
+            Self::Ledger(_) => false,
             Self::Transfer(error) => error.can_pass(),
         }
     }
@@ -626,13 +759,10 @@ impl Failed {
         )
     }
 
-    fn into_error(self, replica: &str, source: &Path) -> Error {
+    fn into_error(self, replica: &str) -> Error {
         let replica = replica.to_owned();
         match self {
-            Self::EmptySource => Error::EmptySource {
-                path: source.to_owned(),
-                replica,
-            },
+            Self::Braked(brake) => Error::Braked { replica, brake },
             Self::Ledger(error) => Error::Ledger(error),
             Self::Transfer(error) => Error::Replica { replica, error },
             Self::SourceGone | Self::Paths(_) => Error::Incomplete {
@@ -641,6 +771,15 @@ impl Failed {
             },
         }
     }
+}
+
+/// Whether a root is the one that was known: device numbers may change with a reboot, an inode and its birth do not.
+fn is_same_root(held: &Meta, now: &Meta) -> bool {
+    let same_birth = match (held.btime, now.btime) {
+        (Some(held), Some(now)) => held == now,
+        _ => held.dev == now.dev,
+    };
+    held.ino == now.ino && same_birth
 }
 
 fn summary(failures: &[String]) -> String {

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tree::{Identity, Kind, Meta, Root};
 
@@ -9,11 +10,16 @@ use crate::Error;
 
 /// The source of a mirror.
 pub struct Source {
-    root: Root,
-    identity: Identity,
+    opened: RwLock<Opened>,
     rules: filter::Rules,
     /// Our own state files, where they lie in the tree: writing them must not cause more writing.
     own: Vec<PathBuf>,
+}
+
+/// The directory that is open.
+struct Opened {
+    root: Arc<Root>,
+    identity: Identity,
 }
 
 /// One name in a directory of the source.
@@ -35,8 +41,7 @@ impl Source {
             path: path.to_owned(),
             cause: cause.into_cause(),
         };
-        let root = Root::open(path).map_err(unusable)?;
-        let identity = root.identity().map_err(unusable)?;
+        let opened = Opened::at(path).map_err(unusable)?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let own = state_files
             .iter()
@@ -49,8 +54,7 @@ impl Source {
             })
             .collect();
         Ok(Self {
-            root,
-            identity,
+            opened: RwLock::new(opened),
             rules,
             own,
         })
@@ -58,8 +62,28 @@ impl Source {
 
     /// The open directory.
     #[must_use]
-    pub fn root(&self) -> &Root {
-        &self.root
+    pub fn root(&self) -> Arc<Root> {
+        Arc::clone(&self.opened().root)
+    }
+
+    /// Opens what the path leads to now: another directory is accepted as the source.
+    ///
+    /// # Errors
+    /// There is no directory.
+    pub fn reopen(&self) -> Result<(), tree::Error> {
+        let opened = Opened::at(self.root().path())?;
+        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened;
+        Ok(())
+    }
+
+    /// Which directory is open.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.opened().identity
+    }
+
+    fn opened(&self) -> RwLockReadGuard<'_, Opened> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The filter rules, which the replica must know too.
@@ -73,7 +97,19 @@ impl Source {
     /// anything for the replicas.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        matches!(self.root.current_identity(), Ok(Some(identity)) if identity == self.identity)
+        self.is_in_place_or_other() == Some(true)
+    }
+
+    /// Whether another directory is where the source was.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.is_in_place_or_other() == Some(false)
+    }
+
+    fn is_in_place_or_other(&self) -> Option<bool> {
+        let opened = self.opened();
+        let now = opened.root.current_identity().ok().flatten()?;
+        Some(now == opened.identity)
     }
 
     /// Whether `path` is left out of the mirror, by its own name or by that of a directory above it.
@@ -95,7 +131,7 @@ impl Source {
     /// # Errors
     /// It cannot be looked at.
     pub fn lstat(&self, path: &Path) -> Result<Option<Meta>, tree::Error> {
-        match self.root.lstat(path) {
+        match self.root().lstat(path) {
             Err(error) if error.is_confined() => Ok(None),
             found => found,
         }
@@ -108,7 +144,7 @@ impl Source {
     /// The directory cannot be read: what is in it is unknown, which is not to say that it is empty.
     pub fn children(&self, dir: &Path) -> Result<Vec<Child>, tree::Error> {
         let mut children = Vec::new();
-        let handle = self.root.dir(dir)?;
+        let handle = self.root().dir(dir)?;
         for entry in handle.read_dir()? {
             let path = dir.join(&entry.name);
             if let Some(meta) = handle.lstat(&entry.name)?
@@ -126,6 +162,17 @@ impl Source {
     /// # Errors
     /// The root cannot be read.
     pub fn is_empty(&self) -> Result<bool, tree::Error> {
-        Ok(self.root.read_dir(Path::new(""))?.is_empty())
+        Ok(self.root().read_dir(Path::new(""))?.is_empty())
+    }
+}
+
+impl Opened {
+    fn at(path: &Path) -> Result<Self, tree::Error> {
+        let root = Root::open(path)?;
+        let identity = root.identity()?;
+        Ok(Self {
+            root: Arc::new(root),
+            identity,
+        })
     }
 }

@@ -10,7 +10,7 @@ use crate::visit::{Quietly, Request, Terms, Visit};
 use crate::{DaemonAddress, Error};
 
 /// How we prove who we are.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The user, unless the address names one.
     pub user: String,

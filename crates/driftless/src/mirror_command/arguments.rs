@@ -2,16 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use filter::{MergeFile, Rules};
 use lexopt::{Arg, Parser, ValueExt};
-use mirror::{Place, Protocol, Settings};
+use mirror::control::socket_path;
+use mirror::{BrakeLimits, FilterRule, Place, Protocol, ReplicaSettings, Settings};
 use transfer::Credentials;
+
+use crate::state;
 
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
@@ -36,6 +38,9 @@ Options:
       --protocol N            speak no newer protocol with daemons (30 to 32)
       --max-watches N         watch so many directories at most, poll the others
       --allow-empty-source    mirror SRC even if it is empty and a replica is not
+      --max-delete-share P    more than P percent of a replica's files (and 1000) are deleted only
+                              after driftless approve (50; 100 never asks)
+      --control FILE          the socket for commands (beside the state file; none for no socket)
   -v, --verbose               print a line for each session
   -h, --help                  print this
 
@@ -60,20 +65,21 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Reads the arguments, and the files they name.
 pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let mut places: Vec<OsString> = Vec::new();
-    let mut rules = Rules::default();
+    let mut rules = Vec::new();
     let (mut deletes, mut once, mut allow_empty_source, mut verbose) = (true, false, false, false);
     let (mut settle, mut timeout, mut max_watches) = (DEFAULT_SETTLE, DEFAULT_TIMEOUT, None);
     let mut protocol = Protocol::LATEST;
     let mut password_file: Option<PathBuf> = None;
-    let mut state: Option<PathBuf> = None;
+    let (mut state, mut control): (Option<PathBuf>, Option<PathBuf>) = (None, None);
+    let mut brake = BrakeLimits::default();
     let mut parser = Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("once") => once = true,
-            Arg::Long("exclude") => rules.exclude(parser.value()?.as_bytes())?,
-            Arg::Long("include") => rules.include(parser.value()?.as_bytes())?,
+            Arg::Long("exclude") => rules.push(FilterRule::Exclude(parser.value()?.into_vec())),
+            Arg::Long("include") => rules.push(FilterRule::Include(parser.value()?.into_vec())),
             Arg::Long("filter") | Arg::Short('f') => {
-                rules.filter(parser.value()?.as_bytes(), &mut merge_file)?;
+                rules.push(FilterRule::Filter(parser.value()?.into_vec()));
             }
             Arg::Long("no-delete") => deletes = false,
             Arg::Long("password-file") => password_file = Some(parser.value()?.into()),
@@ -87,6 +93,14 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             }
             Arg::Long("max-watches") => max_watches = Some(number(&mut parser, "--max-watches")?),
             Arg::Long("allow-empty-source") => allow_empty_source = true,
+            Arg::Long("max-delete-share") => {
+                let percent = number(&mut parser, "--max-delete-share")?;
+                brake.percent = u8::try_from(percent)
+                    .ok()
+                    .filter(|percent| *percent <= 100)
+                    .with_context(|| format!("--max-delete-share takes 0 to 100, not {percent}"))?;
+            }
+            Arg::Long("control") => control = Some(parser.value()?.into()),
             Arg::Long("verbose") | Arg::Short('v') => verbose = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
             Arg::Value(place) => places.push(place),
@@ -104,20 +118,32 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let state = match state {
         Some(path) if path == Path::new(":memory:") => None,
         Some(path) => Some(path),
-        None => Some(super::default_state(&source, &replicas)?),
+        None => Some(state::default_file(&source, &replicas)?),
     };
-    let settings = Settings {
-        source,
-        replicas,
-        rules,
+    let control = match control {
+        Some(path) if path == Path::new("none") => None,
+        Some(path) => Some(path),
+        None => state.as_deref().map(socket_path),
+    };
+    let credentials = credentials(password_file.as_deref())?;
+    let replica = |place: Place| ReplicaSettings {
         deletes,
-        credentials: credentials(password_file.as_deref())?,
+        credentials: credentials.clone(),
         timeout,
         protocol,
+        ..ReplicaSettings::at(place)
+    };
+    let settings = Settings {
+        name: source.display().to_string(),
+        replicas: replicas.into_iter().map(replica).collect(),
+        source,
+        rules,
         settle,
         state,
+        control,
         once,
         allow_empty_source,
+        brake,
         max_watches,
     };
     Ok(Asked::Mirror(Box::new(MirrorArguments {
@@ -208,13 +234,4 @@ fn password_from(path: &Path) -> anyhow::Result<Vec<u8>> {
         bail!("failed to read a password from {}", path.display());
     }
     Ok(line.to_vec())
-}
-
-/// Brings a file that a rule merges. Those within the tree are refused later, as per-directory rules.
-fn merge_file(file: MergeFile<'_>) -> std::io::Result<Option<Vec<u8>>> {
-    match file {
-        MergeFile::Named(name) | MergeFile::InTree(name) | MergeFile::Above(name) => {
-            std::fs::read(OsStr::from_bytes(name)).map(Some)
-        }
-    }
 }

@@ -68,6 +68,12 @@ impl Display {
                     "{replica}: behind: {reason} ({waiting} paths waiting)"
                 ));
             }
+            Event::Braked { replica, brake } => {
+                self.complain(&format!(
+                    "{replica}: waits for approval: {brake} (driftless approve {replica})"
+                ));
+            }
+            Event::Released { replica } => self.say(&format!("{replica}: deletes again")),
             Event::Notice {
                 replica: Some(replica),
                 text,

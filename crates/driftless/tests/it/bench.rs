@@ -174,6 +174,30 @@ impl Bench {
             .map_err(|differences| format!("{differences}\nthe mirror said:\n{}", mirror.said()))
     }
 
+    /// Gives the running mirror a command. Returns whether it was done, and what was said.
+    pub(crate) fn command(&self, words: &[&str]) -> (bool, String) {
+        let mut command = driftless();
+        command.args(words).arg("--state").arg(self.path("state"));
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    /// The name of the replica.
+    pub(crate) fn replica_name(&self) -> String {
+        match &self.daemon {
+            Some(daemon) => daemon.url(""),
+            None => self.replica.root().display().to_string(),
+        }
+    }
+
+    /// Releases the replica's brake.
+    #[track_caller]
+    pub(crate) fn approve(&self) {
+        let (done, said) = self.command(&["approve", &self.replica_name()]);
+        assert!(done, "{said}");
+    }
+
     /// The replica's temporary files, of whoever writes there: `.NAME.XXXXXX`.
     pub(crate) fn temporary_files(&self) -> Vec<PathBuf> {
         let names = std::fs::read_dir(self.replica.root())

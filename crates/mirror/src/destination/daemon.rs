@@ -90,12 +90,12 @@ impl DaemonReplica {
             deletes: self.deletes,
             ..options.clone()
         };
-        let pushed = connection.push(self.source.root(), batch, &options, progress);
+        let pushed = connection.push(&self.source.root(), batch, &options, progress);
         match &pushed.result {
             // The daemon may have closed a connection that was made ahead (its `timeout`, a restart): that is no outage.
             Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => Ok(self
                 .connect()?
-                .push(self.source.root(), batch, &options, progress)),
+                .push(&self.source.root(), batch, &options, progress)),
             _ => Ok(pushed),
         }
     }
@@ -139,7 +139,7 @@ impl DaemonReplica {
             let connection = self.take_connection()?;
             let linking = batch.linking(pairs, exact);
             let pushed = connection.push(
-                self.source.root(),
+                &self.source.root(),
                 &linking,
                 &PushOptions::default(),
                 &mut |_| {},
@@ -256,12 +256,20 @@ impl Destination for DaemonReplica {
             whole: HashSet::from([PathBuf::new()]),
             ..Batch::default()
         };
+        Ok(self.count_removals(&batch, 1)? == 0)
+    }
+
+    fn count_removals(&mut self, batch: &Batch, _: u64) -> Result<u64, Error> {
         let options = PushOptions {
             dry_run: true,
             ..PushOptions::default()
         };
-        let pushed = self.push_as_permitted(&batch, &options, &mut |_| {})?;
-        pushed.result.map(|_| pushed.removals == 0)
+        let pushed = self.push_as_permitted(batch, &options, &mut |_| {})?;
+        pushed.result.map(|_| pushed.removals)
+    }
+
+    fn deletes(&self) -> bool {
+        self.deletes
     }
 
     fn rest(&mut self) {

@@ -1,7 +1,7 @@
 //! A replica in a directory of this machine.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use transfer::{Applied, Batch, Cancel, LocalReplica, Progress, Rights};
@@ -51,8 +51,9 @@ impl Destination for DirectoryReplica {
         batch: &Batch,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Applied, Broken> {
+        let source = self.source.root();
         let place = LocalReplica {
-            source: self.source.root(),
+            source: &source,
             replica: &self.replica,
             protects: &|path, is_dir| !self.deletes || self.source.leaves_out(path, is_dir),
             rights: &self.rights,
@@ -78,6 +79,41 @@ impl Destination for DirectoryReplica {
             }
         }
         Ok(true)
+    }
+
+    fn count_removals(&mut self, batch: &Batch, enough: u64) -> Result<u64, transfer::Error> {
+        let mut stack: Vec<PathBuf> = batch.gone.clone();
+        for dir in &batch.whole {
+            match self.replica.read_dir(dir) {
+                Ok(names) => {
+                    let paths = names.iter().map(|entry| dir.join(&entry.name));
+                    stack.extend(paths.filter(|path| batch.item(path).is_none()));
+                }
+                // What is not there yet has nothing in it.
+                Err(error) if error.vanished() || error.is_confined() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut removals = 0;
+        while let Some(path) = stack.pop().filter(|_| removals < enough) {
+            let is_dir = match self.replica.lstat(&path) {
+                Ok(Some(meta)) => meta.is_dir(),
+                _ => continue,
+            };
+            if self.source.leaves_out(&path, is_dir) {
+                continue;
+            }
+            removals += 1;
+            if is_dir {
+                let names = self.replica.read_dir(&path)?;
+                stack.extend(names.iter().map(|entry| path.join(&entry.name)));
+            }
+        }
+        Ok(removals)
+    }
+
+    fn deletes(&self) -> bool {
+        self.deletes
     }
 
     fn rest(&mut self) {}

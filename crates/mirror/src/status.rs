@@ -1,0 +1,125 @@
+//! What a mirror knows about itself, as values: whoever shows it (a socket, a page, a metric) takes them from here.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::brake::Brake;
+
+/// One tree and its replicas.
+#[derive(Debug, Clone, Serialize)]
+pub struct MirrorStatus {
+    /// The tree's name.
+    pub name: String,
+    /// The directory that is mirrored.
+    pub source: String,
+    /// Its replicas, in the order of the settings.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// One replica, as it is now.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReplicaStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub place: String,
+    /// What it is doing.
+    pub state: ReplicaState,
+    /// Paths that wait to be looked at or brought over.
+    pub waiting: usize,
+    /// How long the oldest of them has waited, in seconds.
+    pub lag: f64,
+    /// Why it does not delete, and waits for approval.
+    pub brake: Option<Brake>,
+    /// The same in words.
+    pub brake_reason: Option<String>,
+    /// What went wrong the last time something did, until the replica is in step again.
+    pub failure: Option<Failure>,
+    /// What has crossed since the start.
+    pub totals: Totals,
+}
+
+/// What a replica is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplicaState {
+    /// It has not yet held the whole tree since the start.
+    Comparing,
+    /// It holds everything that is known of the source.
+    InStep,
+    /// Changes are on their way.
+    Busy,
+    /// Something fails, and is tried again.
+    Behind,
+    /// It waits for the operator's approval.
+    Braked,
+    /// The operator has paused it.
+    Paused,
+    /// It has ended.
+    Ended,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// In the words of the peer or the kernel.
+    pub reason: String,
+    /// When, in seconds since 1970.
+    pub at: f64,
+}
+
+/// Sums since the start.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Totals {
+    /// Sessions that ended well.
+    pub sessions: u64,
+    /// Paths brought up to date.
+    pub updates: u64,
+    /// Names removed.
+    pub removals: u64,
+    /// Bytes of file content that travelled or were copied.
+    pub bytes: u64,
+}
+
+/// The status of one replica, shared between its thread and those who show it.
+#[derive(Debug)]
+pub(crate) struct Board(Mutex<ReplicaStatus>);
+
+impl Board {
+    pub(crate) fn new(name: String, place: String) -> Self {
+        Self(Mutex::new(ReplicaStatus {
+            name,
+            place,
+            state: ReplicaState::Comparing,
+            waiting: 0,
+            lag: 0.0,
+            brake: None,
+            brake_reason: None,
+            failure: None,
+            totals: Totals::default(),
+        }))
+    }
+
+    /// Changes what is shown.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut ReplicaStatus)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is shown now.
+    pub(crate) fn read(&self) -> ReplicaStatus {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Now, in seconds since 1970.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs_f64()
+}
