@@ -26,8 +26,10 @@ use crate::source::{open_source, remove_source, same_content};
 
 mod contents;
 mod listing;
+mod pool;
 
-use listing::scan;
+use listing::{Listed, Lists, Walk};
+use pool::{Pool, Worker};
 
 /// Copies `sources` to `destination` on this machine, with rsync's results, reports and order of reports.
 ///
@@ -51,56 +53,118 @@ pub fn local_copy(
     let report = Reporter::new(events);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let options = options;
-    let mut stats = Stats::default();
     let mut scanner = Scanner::new(&options, Arc::clone(&rules), &report);
-    let list = Arc::new(scan(&mut scanner, sources, &options, &report, &mut stats)?);
-    let bases = scanner.bases;
-    let Some(path) = destination.filter(|_| !options.list_only) else {
-        for (_, entry) in list.active() {
-            report.event(Event::Listed(entry.view()));
-        }
-        return Ok(outcome(stats, &report, 0));
+    report.event(Event::ListStarted {
+        incremental: listing::is_incremental(&options),
+        sending: true,
+    });
+    let mut walk = destination
+        .filter(|path| listing::goes_by_directory(&options, sources, path))
+        .map(|_| Walk::new(&options));
+    let first = match &mut walk {
+        Some(walk) => walk.first(&mut scanner, sources)?,
+        None => listing::whole(&mut scanner, sources, &options, &report)?,
     };
-    if list.entries.is_empty() {
-        return Ok(outcome(stats, &report, 0));
-    }
-    let arriving = Arriving {
-        entries: list.entries.len(),
-        first_is_dir: list.entries[0].is_dir(),
-    };
-    let destination = Destination::resolve(path, arriving, &options, &report)?;
-    let attributes = Attributes::new(&options);
-    let backups = Backups::prepare(&options, &destination)?;
-    let alternates = Alternates::open(&options, &destination, &report);
-    let finisher = Finisher::new(
-        &options,
-        &attributes,
-        &destination,
-        backups.as_ref(),
-        &report,
-    )?;
-    let copier = Copier {
+    let run = Run {
         options: &options,
-        report: &report,
-        bases: &bases,
-        destination: &destination,
-        finisher,
-        stats,
-        fates: Vec::new(),
-        total_done: 0,
-    };
-    let mut generator = Generator::new(
-        &options,
         rules,
-        &attributes,
-        &destination,
-        backups.as_ref(),
-        &alternates,
-        &report,
-        copier,
-    );
-    generator.expect(&list);
-    generator.list(&list, None)?;
+        report: &report,
+        bases: &scanner.bases,
+    };
+    std::thread::scope(|scope| {
+        let mut lists = Lists::start(first, walk, &scanner, scope);
+        lists.head()?;
+        report.event(Event::ListFinished {
+            entries: lists.known,
+        });
+        match destination.filter(|_| !options.list_only) {
+            Some(path) if lists.known > 0 => run.copy(lists, path),
+            Some(_) => Ok(outcome(lists.stats, &report, 0)),
+            None => run.show(lists),
+        }
+    })
+}
+
+/// What a run works with.
+struct Run<'a> {
+    options: &'a Options,
+    rules: Arc<filter::Rules>,
+    report: &'a Reporter<'a>,
+    bases: &'a [Base],
+}
+
+impl Run<'_> {
+    /// Shows what there is, where nothing is to be done.
+    fn show(&self, mut lists: Lists) -> Result<Outcome, Error> {
+        while let Some(Listed { list, .. }) = lists.next()? {
+            for (_, entry) in list.active() {
+                self.report.event(Event::Listed(entry.view()));
+            }
+        }
+        Ok(outcome(lists.stats, self.report, 0))
+    }
+
+    fn copy(self, lists: Lists, path: &Path) -> Result<Outcome, Error> {
+        let Self {
+            options, report, ..
+        } = self;
+        let arriving = Arriving {
+            entries: usize::try_from(lists.known).unwrap_or(usize::MAX),
+            first_is_dir: lists.first().is_some_and(|list| list.entries[0].is_dir()),
+        };
+        let destination = Destination::resolve(path, arriving, options, report)?;
+        let attributes = Attributes::new(options);
+        let backups = Backups::prepare(options, &destination)?;
+        let alternates = Alternates::open(options, &destination, report);
+        let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
+        let worker = Worker {
+            options,
+            destination: &destination,
+            finisher: &finisher,
+        };
+        std::thread::scope(|scope| {
+            let copier = Copier {
+                options,
+                report,
+                bases: self.bases,
+                destination: &destination,
+                finisher: &finisher,
+                lists,
+                passed: 0,
+                stats: Stats::default(),
+                fates: Vec::new(),
+                pool: pool::is_of_use(options).then(|| Pool::start(worker, scope)),
+                total_done: 0,
+            };
+            let generator = Generator::new(
+                options,
+                self.rules,
+                &attributes,
+                &destination,
+                backups.as_ref(),
+                &alternates,
+                report,
+                copier,
+            );
+            generate(generator, report)
+        })
+    }
+}
+
+/// Deals with one list after the other, and with what comes after the last one.
+fn generate(
+    mut generator: Generator<'_, Copier<'_>>,
+    report: &Reporter<'_>,
+) -> Result<Outcome, Error> {
+    while let Some(Listed { list, dir }) = generator.peer.lists.next()? {
+        generator.expect(&list);
+        generator.list(&list, dir.as_ref())?;
+        generator.peer.passed += list.entries.len() as u64;
+        if list.is_partial {
+            generator.settle(false)?;
+            while generator.release() {}
+        }
+    }
     generator.settle_all()?;
     let installed = generator.peer.finisher.install()?;
     generator.installed_all(&installed)?;
@@ -109,11 +173,14 @@ pub fn local_copy(
     let Deleter {
         counts, skipped, ..
     } = generator.deleter;
+    let Copier { lists, stats, .. } = generator.peer;
     let stats = Stats {
+        listed: lists.stats.listed,
+        total_size: lists.stats.total_size,
         deleted: counts,
-        ..generator.peer.stats
+        ..stats
     };
-    Ok(outcome(stats, &report, skipped))
+    Ok(outcome(stats, report, skipped))
 }
 
 fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outcome {
@@ -155,9 +222,15 @@ struct Copier<'a> {
     report: &'a Reporter<'a>,
     bases: &'a [Base],
     destination: &'a Destination,
-    finisher: Finisher<'a>,
+    finisher: &'a Finisher<'a>,
+    lists: Lists,
+    /// Entries in lists that are dealt with.
+    passed: u64,
+    /// But for what the lists tell.
     stats: Stats,
     fates: Vec<(u32, Fate)>,
+    /// Copies files beside each other, where that is of use.
+    pool: Option<Pool<'a>>,
     total_done: u64,
 }
 
@@ -169,9 +242,7 @@ impl Peer for Copier<'_> {
     }
 
     fn request(&mut self, at: At<'_>, wanted: Wanted) -> Result<(), Error> {
-        let fate = self.copy(at, &wanted)?;
-        self.fates.push((at.number, fate));
-        Ok(())
+        self.copy(at, &wanted)
     }
 
     fn confirm(&mut self, at: At<'_>) -> Result<(), Error> {
@@ -198,7 +269,12 @@ impl Peer for Copier<'_> {
         same_content(source, file).unwrap_or(false)
     }
 
-    fn fates(&mut self, _wait: bool) -> Result<Vec<(u32, Fate)>, Error> {
+    fn fates(&mut self, wait: bool) -> Result<Vec<(u32, Fate)>, Error> {
+        self.release()?;
+        while let Some(pool) = self.pool.as_mut().filter(|_| wait && self.fates.is_empty()) {
+            pool.help();
+            self.release()?;
+        }
         Ok(std::mem::take(&mut self.fates))
     }
 }
@@ -248,22 +324,23 @@ impl Copier<'_> {
         if !self.options.report.progress {
             return;
         }
-        let known = at.list.entries.len() as u64;
+        let known = self.lists.known;
+        let done_with = self.passed + u64::from(at.number - at.list.start) + 1;
         self.report.event(Event::Progress(Progress {
             path: &at.entry.name,
             done,
             size: at.entry.size,
             finished,
             transferred: self.stats.transferred,
-            left: known.saturating_sub(u64::from(at.number - at.list.start) + 1),
+            left: known.saturating_sub(done_with),
             known,
-            all_known: true,
+            all_known: self.lists.are_all_known(),
             total_done: if finished {
                 self.total_done
             } else {
                 self.total_done + done
             },
-            total_size: self.stats.total_size,
+            total_size: self.lists.stats.total_size,
         }));
     }
 }

@@ -1,7 +1,7 @@
 //! The last steps for a file whose content has been written: backup, attributes, rename (behaviour.md 7.2 to 7.5).
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tree::{Dir, Meta, Policy, Root, TempFile, Time, Which};
 
@@ -25,7 +25,7 @@ pub(crate) struct Finisher<'a> {
     report: &'a Reporter<'a>,
     temp_dir: Option<TempDir>,
     /// Files that wait beside their places for the end of the run.
-    delayed: Vec<Delayed>,
+    delayed: Mutex<Vec<Delayed>>,
 }
 
 struct TempDir {
@@ -67,7 +67,7 @@ impl<'a> Finisher<'a> {
             backups,
             report,
             temp_dir,
-            delayed: Vec::new(),
+            delayed: Mutex::default(),
         })
     }
 
@@ -98,7 +98,7 @@ impl<'a> Finisher<'a> {
 
     /// Gives a whole file its attributes and its name. False, with its message, if that fails.
     pub(crate) fn commit(
-        &mut self,
+        &self,
         mut temp: TempFile,
         number: u32,
         entry: &Entry,
@@ -115,13 +115,12 @@ impl<'a> Finisher<'a> {
             return Err(Error::fatal(11, Role::Receiver, text, Some(cause)));
         }
         let existing = existing.filter(|existing| existing.is_file());
-        let (wanted, which) = self.attributes.of_new(entry, existing);
         if self.options.delay_updates {
             let parked = partial_place(self.park(), place);
             let temp = self.bring_near(root, temp, &parked, entry.size)?;
-            return Ok(match temp.commit_unseen(&wanted, which) {
+            return Ok(match self.place(temp, entry, existing) {
                 Ok(()) => {
-                    self.delayed.push(Delayed {
+                    self.delayed().push(Delayed {
                         number,
                         place: place.to_vec(),
                         parked,
@@ -137,10 +136,23 @@ impl<'a> Finisher<'a> {
             self.back_up(backups, place, existing)?;
         }
         let temp = self.bring_near(root, temp, place, entry.size)?;
-        Ok(match temp.commit_unseen(&wanted, which) {
+        Ok(match self.place(temp, entry, existing) {
             Ok(()) => true,
             Err(error) => self.not_renamed(place, &error),
         })
+    }
+
+    /// Gives a file its attributes and its name without a word. An error that [`Finisher::not_renamed`] has the words for
+    /// may leave it in place.
+    pub(crate) fn place(
+        &self,
+        temp: TempFile,
+        entry: &Entry,
+        existing: Option<&Meta>,
+    ) -> Result<(), tree::Error> {
+        let existing = existing.filter(|existing| existing.is_file());
+        let (wanted, which) = self.attributes.of_new(entry, existing);
+        temp.commit_unseen(&wanted, which)
     }
 
     /// Gives a file that was written in place its attributes.
@@ -225,12 +237,12 @@ impl<'a> Finisher<'a> {
     }
 
     /// Puts delayed files in place (7.5). Returns the numbers of those that are.
-    pub(crate) fn install(&mut self) -> Result<Vec<u32>, Error> {
+    pub(crate) fn install(&self) -> Result<Vec<u32>, Error> {
         let Some(root) = self.destination.root() else {
             return Ok(Vec::new());
         };
         let mut installed = Vec::new();
-        let mut delayed = std::mem::take(&mut self.delayed);
+        let mut delayed = std::mem::take(&mut *self.delayed());
         delayed.sort_by_key(|delayed| delayed.number);
         for delayed in delayed {
             if let (Some(backups), Ok(Some(existing))) =
@@ -323,7 +335,12 @@ impl<'a> Finisher<'a> {
             .unwrap_or(Path::new(".~tmp~"))
     }
 
-    fn not_renamed(&self, place: &[u8], error: &tree::Error) -> bool {
+    fn delayed(&self) -> MutexGuard<'_, Vec<Delayed>> {
+        self.delayed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells why a file could not be placed. False.
+    pub(crate) fn not_renamed(&self, place: &[u8], error: &tree::Error) -> bool {
         let shown = self.destination.quoted(place);
         let text = match error.verb() {
             "rename" => sentence(&[

@@ -178,7 +178,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The content of one directory, in the order of the list: other entries, then directories.
-    pub(crate) fn content(&mut self, pending: &Pending) -> Result<Vec<Found>, Error> {
+    pub(crate) fn content(&self, pending: &Pending) -> Result<Vec<Found>, Error> {
         let dir_path = path_of(&pending.path);
         let base = &self.bases[usize::from(pending.base)];
         let inside = Inside {

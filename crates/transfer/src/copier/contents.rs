@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use tree::{CopyError, Meta, TempFile};
 use wire::IoErrors;
 
 use super::Copier;
+use super::pool::{Done, Job, Pool, Released};
 use crate::Error;
 use crate::event::{Class, Role};
 use crate::flist::Entry;
@@ -16,24 +18,105 @@ use crate::scan::rel;
 use crate::write::preallocate;
 
 impl Copier<'_> {
-    /// Copies one file, with all its reports.
-    pub(super) fn copy(&mut self, at: At<'_>, wanted: &Wanted) -> Result<Fate, Error> {
+    /// Copies one file, with all its reports, or leaves it to the pool.
+    pub(super) fn copy(&mut self, at: At<'_>, wanted: &Wanted) -> Result<(), Error> {
         let entry = at.entry;
-        let base = &self.bases[usize::from(entry.base)];
         let flags = wanted.item.flags;
-        if self.options.dry_run {
-            self.note_new(entry, flags);
-            self.note_transfer(entry);
-            self.itemize(entry, flags, None, 0);
-            return Ok(Fate::Done);
+        let opened = match self.options.dry_run {
+            true => None,
+            false => match self.open_or_tell(entry) {
+                Some(opened) => Some(opened),
+                None => {
+                    self.fates.push((at.number, Fate::Failed));
+                    return Ok(());
+                }
+            },
+        };
+        self.note_new(entry, flags);
+        self.note_transfer(entry);
+        self.itemize(entry, flags, None, 0);
+        let Some((source, opened)) = opened else {
+            self.fates.push((at.number, Fate::Done));
+            return Ok(());
+        };
+        if self.pool.is_some() {
+            return self.leave_to_pool(Job {
+                list: Arc::clone(at.list),
+                number: at.number,
+                source,
+                size: opened.size,
+                existing: wanted.existing,
+            });
         }
-        let (source, opened) = match self.open(entry) {
-            Ok(opened) => opened,
+        let fate = self.bring(at, &source, &opened, wanted.existing.as_ref())?;
+        self.fates.push((at.number, fate));
+        Ok(())
+    }
+
+    fn leave_to_pool(&mut self, job: Job) -> Result<(), Error> {
+        while let Some(pool) = self.pool.as_mut().filter(|pool| pool.is_full()) {
+            pool.help();
+            self.release()?;
+        }
+        if let Some(pool) = &mut self.pool {
+            pool.add(job);
+        }
+        self.release()
+    }
+
+    /// Takes results from the pool that have their turn.
+    pub(super) fn release(&mut self) -> Result<(), Error> {
+        while let Some(released) = self.pool.as_mut().and_then(Pool::next) {
+            let Released {
+                list,
+                number,
+                existing,
+                done,
+            } = released;
+            let Some(entry) = list.get(number) else {
+                continue;
+            };
+            let at = At {
+                list: &list,
+                number,
+                entry,
+            };
+            let fate = match done {
+                Done::Placed(count) => {
+                    self.stats.literal += count;
+                    Fate::Done
+                }
+                Done::Unplaced(count, error) => {
+                    self.stats.literal += count;
+                    let place = self.destination.place(entry.path());
+                    self.finisher.not_renamed(place, &error);
+                    Fate::Failed
+                }
+                Done::Failed if self.options.cancel.is_cancelled() => {
+                    return Err(Error::Cancelled);
+                }
+                Done::Failed => match self.open_or_tell(entry) {
+                    Some((source, opened)) => {
+                        self.bring(at, &source, &opened, existing.as_ref())?
+                    }
+                    None => Fate::Failed,
+                },
+            };
+            self.fates.push((number, fate));
+        }
+        Ok(())
+    }
+
+    /// Opens a source, or tells why not.
+    fn open_or_tell(&self, entry: &Entry) -> Option<(File, Meta)> {
+        let base = &self.bases[usize::from(entry.base)];
+        match self.open(entry) {
+            Ok(opened) => Some(opened),
             Err(error) if error.vanished() => {
                 self.report.io_error(IoErrors::VANISHED);
                 let text = sentence(&[b"file has vanished: ", &quoted(&base.shown, entry.path())]);
                 self.report.say(Class::Warning, Role::Sender, text);
-                return Ok(Fate::Failed);
+                None
             }
             Err(error) => {
                 self.report.io_error(IoErrors::GENERAL);
@@ -42,29 +125,34 @@ impl Copier<'_> {
                     &quoted(&base.shown, entry.path()),
                 ]);
                 self.report.failed(Role::Sender, text, error.cause());
-                return Ok(Fate::Failed);
+                None
             }
-        };
-        self.note_new(entry, flags);
-        self.note_transfer(entry);
-        self.itemize(entry, flags, None, 0);
-        let place = self.destination.place(entry.path());
-        let existing = wanted.existing.as_ref();
+        }
+    }
+
+    /// Brings the content of a file that is open.
+    fn bring(
+        &mut self,
+        at: At<'_>,
+        source: &File,
+        opened: &Meta,
+        existing: Option<&Meta>,
+    ) -> Result<Fate, Error> {
+        let place = self.destination.place(at.entry.path());
         let done = match self.options.inplace {
-            true => self.in_place(&source, &opened, at, place, existing)?,
-            false => self.anew(&source, &opened, at, place, existing)?,
+            true => self.in_place(source, opened, at, place, existing)?,
+            false => self.anew(source, opened, at, place, existing)?,
         };
         if !done {
             return Ok(Fate::Failed);
         }
         self.finisher.drop_partial(place);
-        self.total_done += entry.size;
-        self.progress(at, entry.size, true);
+        self.total_done += at.entry.size;
+        self.progress(at, at.entry.size, true);
         // A delayed file is not there yet.
-        Ok(if self.options.delay_updates {
-            Fate::Parked
-        } else {
-            Fate::Done
+        Ok(match self.options.delay_updates {
+            true => Fate::Parked,
+            false => Fate::Done,
         })
     }
 

@@ -1,0 +1,222 @@
+//! Several files copied beside each other.
+//!
+//! The generator's thread opens a source, says what is to be said about it, and leaves the rest to a pool: temporary
+//! file, content, attributes, rename. Results are released in the order of the requests, so that whatever follows from
+//! them (links, removed sources, statistics) happens as if one file had been copied after the other. A worker says
+//! nothing: what it cannot do is done again by the generator's thread, which has the words and the order for them.
+//!
+//! At most [`WINDOW`] files are open. When there are as many, or nothing else is left to do, the generator's thread takes
+//! a file itself rather than wait.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+use std::thread::Scope;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use tree::Meta;
+
+use crate::destination::Destination;
+use crate::finish::Finisher;
+use crate::flist::List;
+use crate::options::Options;
+use crate::scan::rel;
+
+/// What a copy of a file takes, whichever thread makes it.
+#[derive(Clone, Copy)]
+pub(super) struct Worker<'a> {
+    pub(super) options: &'a Options,
+    pub(super) destination: &'a Destination,
+    pub(super) finisher: &'a Finisher<'a>,
+}
+
+/// A file to be copied to a new file, which then takes its place.
+pub(super) struct Job {
+    pub(super) list: Arc<List>,
+    pub(super) number: u32,
+    pub(super) source: File,
+    /// Bytes that it had when it was opened.
+    pub(super) size: u64,
+    /// What the destination has under the name.
+    pub(super) existing: Option<Meta>,
+}
+
+/// What came of a job.
+pub(super) enum Done {
+    /// The file is in place, and so long.
+    Placed(u64),
+    /// It has been copied, but could not be given its attributes or its name.
+    Unplaced(u64, tree::Error),
+    /// It has not been copied; the reason is found by trying again.
+    Failed,
+}
+
+/// A job whose result has not been released.
+struct Slot {
+    list: Arc<List>,
+    number: u32,
+    existing: Option<Meta>,
+    done: Option<Done>,
+}
+
+/// A result in its turn.
+pub(super) struct Released {
+    pub(super) list: Arc<List>,
+    pub(super) number: u32,
+    pub(super) existing: Option<Meta>,
+    pub(super) done: Done,
+}
+
+/// Threads that copy, and the jobs that they have.
+pub(super) struct Pool<'a> {
+    worker: Worker<'a>,
+    jobs: Sender<(u64, Job)>,
+    untaken: Receiver<(u64, Job)>,
+    results: Receiver<(u64, Done)>,
+    /// In the order of the requests.
+    slots: VecDeque<Slot>,
+    /// The number of the first slot, counted from the first request.
+    first: u64,
+}
+
+impl<'a> Pool<'a> {
+    pub(super) fn start<'scope>(worker: Worker<'a>, scope: &'scope Scope<'scope, '_>) -> Self
+    where
+        'a: 'scope,
+    {
+        let (jobs, untaken) = bounded::<(u64, Job)>(WINDOW);
+        let (done, results) = unbounded();
+        for _ in 0..threads() {
+            let (untaken, done) = (untaken.clone(), done.clone());
+            scope.spawn(move || {
+                for (turn, job) in untaken {
+                    if done.send((turn, worker.copy(&job))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        Self {
+            worker,
+            jobs,
+            untaken,
+            results,
+            slots: VecDeque::with_capacity(WINDOW),
+            first: 0,
+        }
+    }
+
+    /// Whether one more job would be too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.slots.len() >= WINDOW
+    }
+
+    pub(super) fn add(&mut self, job: Job) {
+        self.slots.push_back(Slot {
+            list: Arc::clone(&job.list),
+            number: job.number,
+            existing: job.existing,
+            done: None,
+        });
+        let turn = self.first + self.slots.len() as u64 - 1;
+        if let Err(unsent) = self.jobs.send((turn, job)) {
+            let (turn, job) = unsent.into_inner();
+            self.note(turn, self.worker.copy(&job));
+        }
+    }
+
+    /// The next result, if it is there.
+    pub(super) fn next(&mut self) -> Option<Released> {
+        while let Ok((turn, done)) = self.results.try_recv() {
+            self.note(turn, done);
+        }
+        self.slots.front()?.done.as_ref()?;
+        self.first += 1;
+        let Slot {
+            list,
+            number,
+            existing,
+            done,
+        } = self.slots.pop_front()?;
+        done.map(|done| Released {
+            list,
+            number,
+            existing,
+            done,
+        })
+    }
+
+    /// Lends a hand, or waits until another job is done.
+    pub(super) fn help(&mut self) {
+        let (turn, done) = match self.untaken.try_recv() {
+            Ok((turn, job)) => (turn, self.worker.copy(&job)),
+            Err(_) => match self.results.recv() {
+                Ok(result) => result,
+                Err(_) => return,
+            },
+        };
+        self.note(turn, done);
+    }
+
+    fn note(&mut self, turn: u64, done: Done) {
+        let at = usize::try_from(turn - self.first).unwrap_or(usize::MAX);
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.done = Some(done);
+        }
+    }
+}
+
+impl Drop for Pool<'_> {
+    fn drop(&mut self) {
+        // After the end of a run nothing more is to be copied.
+        while self.untaken.try_recv().is_ok() {}
+    }
+}
+
+impl Worker<'_> {
+    fn copy(&self, job: &Job) -> Done {
+        let (Some(entry), Some(root)) = (job.list.get(job.number), self.destination.root()) else {
+            return Done::Failed;
+        };
+        let place = self.destination.place(entry.path());
+        let Ok(mut temp) = root.temp_file(rel(place)) else {
+            return Done::Failed;
+        };
+        let cancel = &self.options.cancel;
+        let copied = tree::copy_contents(
+            &job.source,
+            temp.file(),
+            job.size,
+            &|| cancel.is_cancelled(),
+            &mut |_| {},
+        );
+        let Ok(count) = copied else {
+            self.finisher.keep_partial(temp, entry, place);
+            return Done::Failed;
+        };
+        match self.finisher.place(temp, entry, job.existing.as_ref()) {
+            Ok(()) => Done::Placed(count),
+            Err(error) => Done::Unplaced(count, error),
+        }
+    }
+}
+
+/// Whether files may be copied beside each other: nothing of a copy shows, is kept or is paced before its end.
+pub(super) fn is_of_use(options: &Options) -> bool {
+    let shows = options.report.progress || options.dry_run;
+    let in_place = options.inplace || options.preallocate;
+    let elsewhere = options.temp_dir.is_some()
+        || options.module.is_some()
+        || options.partial_dir.is_some()
+        || options.delay_updates;
+    let keeps = options.backup.is_some() || options.fsync;
+    !(shows || in_place || elsewhere || keeps)
+}
+
+/// Creating files is the file system's work, of which few threads already get all there is.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
+}
+
+/// Files that are open at once, at most.
+const WINDOW: usize = 64;
