@@ -9,6 +9,8 @@
 //! What this crate must never know: how files are compared and written, and what a client's options mean; crates
 //! `transfer` and `rsync` know.
 
+pub mod access;
+pub mod auth;
 pub mod config;
 
 pub use config::{
