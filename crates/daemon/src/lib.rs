@@ -12,6 +12,7 @@
 pub mod access;
 pub mod auth;
 pub mod config;
+pub mod refuse;
 
 pub use config::{
     Config, Facility, Failure, Fault, Globals, LogStyle, Module, Override, Place, Problem,

@@ -49,8 +49,9 @@ pub fn parse(arguments: &[Vec<u8>], aliases: &Aliases) -> Result<Invocation, Sto
     Ok(Invocation::Transfer(Box::new(reader.given)))
 }
 
-/// Whether a server refuses an option, by its row and the long name it was spelled with (that of the row for a letter).
-pub type Refuses<'a> = &'a dyn Fn(&Opt, &str) -> bool;
+/// Which option a server refuses when it hears one, by its row and the long name it was spelled with (that of the row for a
+/// letter): as [`Opt::shown_as`], but perhaps another option that this one implies.
+pub type Refuses<'a> = &'a dyn Fn(&Opt, &str) -> Option<String>;
 
 /// Reads the words of a daemon's client into `given`, and tells what is wrong with one of them.
 pub(crate) fn of_client(
@@ -210,15 +211,13 @@ impl Reader<'_> {
     }
 
     fn check_permitted(&self, row: &Opt, name: &str) -> Result<(), Stop> {
-        if !self.refuses.is_some_and(|refuses| refuses(row, name)) {
-            return Ok(());
+        match self.refuses.and_then(|refuses| refuses(row, name)) {
+            None => Ok(()),
+            Some(option) => {
+                let text = format!("rsync: The server is configured to refuse {option}");
+                Err(Stop::Refuse(text, Exit::Unsupported))
+            }
         }
-        let option = match name == row.long {
-            true => row.shown(),
-            false => format!("--{name}"),
-        };
-        let text = format!("rsync: The server is configured to refuse {option}");
-        Err(Stop::Refuse(text, Exit::Unsupported))
     }
 
     /// Puts the words of an alias before what is left, followed by `last`.

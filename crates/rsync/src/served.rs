@@ -78,7 +78,8 @@ impl Request {
             ..Given::nothing()
         };
         let (given, fault) = parse::of_client(given, words, &|row, name| {
-            reads_files(row) || refuses(row, name)
+            let reads = reads_files(row).then(|| row.shown_as(name));
+            reads.or_else(|| refuses(row, name))
         });
         Self { given, fault }
     }
@@ -90,7 +91,8 @@ impl Request {
             return self;
         }
         let (given, fault) = parse::of_client(self.given, words, &|row, name| {
-            reads_files(row) || refuses(row, name)
+            let reads = reads_files(row).then(|| row.shown_as(name));
+            reads.or_else(|| refuses(row, name))
         });
         Self { given, fault }
     }

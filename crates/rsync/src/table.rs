@@ -190,6 +190,16 @@ impl Opt {
             (long, None) => format!("--{long}"),
         }
     }
+
+    /// The option as messages call it when it was spelled with this long name.
+    #[must_use]
+    pub fn shown_as(&self, name: &str) -> String {
+        if name == self.long {
+            self.shown()
+        } else {
+            format!("--{name}")
+        }
+    }
 }
 
 #[cfg(test)]
