@@ -9,6 +9,7 @@
 
 mod closing;
 mod packages;
+mod papers;
 mod test;
 
 use std::env;
@@ -49,6 +50,12 @@ const VERBS: &[Verb] = &[
         arguments: "[ARGUMENTS]",
         help: "install what the tests need, then run them all, or those that ARGUMENTS select",
         run: test::run,
+    },
+    Verb {
+        name: "papers",
+        arguments: "[--check]",
+        help: "write the manual pages and shell completions, or check that they are current",
+        run: papers::run,
     },
     Verb {
         name: "check",

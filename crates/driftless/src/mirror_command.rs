@@ -21,12 +21,18 @@ mod display;
 use arguments::{Asked, parse};
 use display::Display;
 
+/// What `--help` prints; the manual page and the shell completions are made from it.
+#[must_use]
+pub fn help() -> &'static str {
+    arguments::HELP
+}
+
 /// Runs the command with its arguments, without the program's and the command's name.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(Asked::Help) => {
-            print!("{}", arguments::HELP);
+            print!("{}", help());
             ExitCode::SUCCESS
         }
         Ok(Asked::Mirror(asked)) => match run(&asked) {

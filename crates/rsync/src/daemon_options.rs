@@ -89,7 +89,31 @@ const ROWS: &[Row] = &[
     row("help", Some(b'h'), None, "show this help (when used with --daemon)", |_, _| Err(Stop::Show(usage()))),
 ];
 
+/// An option of daemon mode that the help shows.
+#[derive(Clone, Copy, Debug)]
+pub struct DaemonOption {
+    /// The long name without dashes.
+    pub long: &'static str,
+    /// The letter.
+    pub short: Option<u8>,
+    /// What its value is called, if it has one.
+    pub value: Option<&'static str>,
+    /// The help's words.
+    pub brief: &'static str,
+}
+
 impl DaemonGiven {
+    /// The options of daemon mode, in the order of their help.
+    pub fn options() -> impl Iterator<Item = DaemonOption> {
+        let shown = ROWS.iter().filter(|row| !row.brief.is_empty());
+        shown.map(|row| DaemonOption {
+            long: row.long,
+            short: row.short,
+            value: row.value,
+            brief: row.brief,
+        })
+    }
+
     /// Reads a whole command line by the daemon's table.
     pub(crate) fn parse(arguments: &[Vec<u8>]) -> Result<Self, Stop> {
         let mut given = Self::default();

@@ -125,6 +125,11 @@ impl Exit {
             .map_or(Self::Other(code), |(_, exit, _)| *exit)
     }
 
+    /// Every code that has words of its own, with them, in ascending order.
+    pub fn all() -> impl Iterator<Item = (u8, &'static str)> {
+        CODES.iter().map(|&(code, _, words)| (code, words))
+    }
+
     fn words(self) -> &'static str {
         let code = self.code();
         CODES

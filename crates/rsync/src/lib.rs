@@ -40,7 +40,7 @@ pub mod table;
 mod wildcards;
 
 pub use alias::Aliases;
-pub use daemon_options::DaemonGiven;
+pub use daemon_options::{DaemonGiven, DaemonOption};
 pub use env::Env;
 pub use exit::{Exit, Place};
 pub use given::Given;

@@ -25,6 +25,8 @@ pub struct Opt {
     pub brief: &'static str,
     /// Further lines of the help: what stands left and right.
     pub also: &'static [(&'static str, &'static str)],
+    /// What it does, for the manual page: paragraphs separated by empty lines, with names and values in `backticks`.
+    pub doc: &'static str,
     /// How a server hears of it; empty if it does not, or not in its arguments.
     pub forward: &'static [Forward],
     /// Wildcards of a daemon's `refuse options` reach it; by its exact name every option can be refused.
@@ -153,14 +155,30 @@ pub(crate) const ROW: Opt = Opt {
     takes: Takes::Nothing,
     brief: "",
     also: &[],
+    doc: "",
     forward: &[],
     refusable: true,
     set: |_, _| Ok(()),
 };
 
+/// Options that belong together.
+#[derive(Debug)]
+pub struct Topic {
+    /// Its heading in the manual page.
+    pub title: &'static str,
+    /// The options, in the order of the help.
+    pub rows: &'static [Opt],
+}
+
+/// All topics, in the order of the help.
+#[must_use]
+pub fn topics() -> &'static [Topic] {
+    options::TOPICS
+}
+
 /// All options, in the order of the help.
 pub fn rows() -> impl Iterator<Item = &'static Opt> {
-    options::TOPICS.iter().copied().flatten()
+    topics().iter().flat_map(|topic| topic.rows)
 }
 
 /// The option of a long name, and whether the name is a negative one.
@@ -244,6 +262,14 @@ mod tests {
                     "{name}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn every_row_is_documented() {
+        for row in rows() {
+            assert!(row.doc.ends_with('.'), "{}", row.shown());
+            assert!(row.doc.matches('`').count() % 2 == 0, "{}", row.shown());
         }
     }
 

@@ -10,6 +10,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'p'),
         no: &["no-perms", "no-p"],
         brief: "preserve permissions",
+        doc: "Gives files the permissions they have at the source. Without it new files get those of the source as the \
+              umask allows, and existing ones keep theirs.",
         forward: &[Forward::Letter {
             place: 21,
             to: Peer::Any,
@@ -25,6 +27,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "executability",
         short: Some(b'E'),
         brief: "preserve executability",
+        doc: "Keeps whether a regular file is executable, where `--perms` is not in effect.",
         forward: &[Forward::Letter {
             place: 22,
             to: Peer::Receiver,
@@ -40,6 +43,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "chmod",
         takes: Takes::Text("CHMOD"),
         brief: "affect file and/or directory permissions",
+        doc: "Changes permissions before they are applied: the symbolic and octal modes of chmod(1), with commas \
+              between them. `D` in front of one confines it to directories, `F` to files.",
         set: |given, said| {
             given.chmod.extend(said.text());
             Ok(())
@@ -51,6 +56,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'A'),
         no: &["no-acls", "no-A"],
         brief: "preserve ACLs (implies --perms)",
+        doc: "Keeps access control lists, those of directories with their defaults. Implies `--perms`.",
         forward: &[Forward::Letter {
             place: 23,
             to: Peer::Any,
@@ -68,6 +74,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'X'),
         no: &["no-xattrs", "no-X"],
         brief: "preserve extended attributes",
+        doc: "Keeps extended attributes: as root all but those of the system, otherwise those of the user namespace. \
+              Given twice, rsync's own attributes for `--fake-super` are copied too.",
         forward: &[Forward::Letter {
             place: 24,
             to: Peer::Any,
@@ -84,6 +92,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'o'),
         no: &["no-owner", "no-o"],
         brief: "preserve owner (super-user only)",
+        doc: "Gives files the owner they have at the source, by name where both sides know it. Takes the rights of \
+              root at the destination.",
         forward: &[Forward::Letter {
             place: 16,
             to: Peer::Any,
@@ -100,6 +110,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'g'),
         no: &["no-group", "no-g"],
         brief: "preserve group",
+        doc: "Gives files the group they have at the source, by name where both sides know it. Without the rights of \
+              root only your own groups can be set.",
         forward: &[Forward::Letter {
             place: 17,
             to: Peer::Any,
@@ -115,6 +127,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "devices",
         no: &["no-devices"],
         brief: "preserve device files (super-user only)",
+        doc: "Makes character and block devices at the destination. Takes the rights of root.",
         set: |given, said| {
             given.devices = said.on();
             Ok(())
@@ -124,6 +137,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "copy-devices",
         brief: "copy device contents as a regular file",
+        doc: "Copies the content of a device as if it were a regular file.",
         forward: &[Forward::Words {
             place: 48,
             to: Peer::Sender,
@@ -140,6 +154,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "write-devices",
         no: &["no-write-devices"],
         brief: "write to devices as files (implies --inplace)",
+        doc: "Writes the content of a file into a device at the destination. Implies `--inplace`.",
         forward: &[Forward::Words {
             place: 46,
             to: Peer::Receiver,
@@ -156,6 +171,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "specials",
         no: &["no-specials"],
         brief: "preserve special files",
+        doc: "Makes FIFOs and sockets at the destination.",
         forward: &[Forward::Words {
             place: 5,
             to: Peer::Any,
@@ -175,6 +191,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "drop-D",
         no: &["no-drop-D"],
         brief: "receiver refuses to create devices/specials",
+        doc: "Never makes devices, FIFOs or sockets at the receiving side, whatever the other options say.",
         set: |given, said| {
             given.drop_devices = said.on();
             Ok(())
@@ -185,6 +202,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'D'),
         no: &["no-D"],
         brief: "same as --devices --specials",
+        doc: "The same as `--devices --specials`.",
         forward: &[Forward::Letter {
             place: 18,
             to: Peer::Any,
@@ -202,6 +220,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b't'),
         no: &["no-times", "no-t"],
         brief: "preserve modification times",
+        doc: "Gives files the modification time they have at the source. Without it the next run finds every file \
+              different and compares contents again.",
         forward: &[Forward::Letter {
             place: 19,
             to: Peer::Any,
@@ -218,6 +238,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'U'),
         no: &["no-atimes", "no-U"],
         brief: "preserve access (use) times",
+        doc: "Keeps times of last access. Given twice, it also sets `--open-noatime`.",
         forward: &[Forward::Letter {
             place: 20,
             to: Peer::Any,
@@ -234,6 +255,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "open-noatime",
         no: &["no-open-noatime"],
         brief: "avoid changing the atime on opened files",
+        doc: "Opens files so that reading them leaves their time of last access alone, where the system permits it.",
         forward: &[Forward::Words {
             place: 50,
             to: Peer::Any,
@@ -255,6 +277,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'N'),
         no: &["no-crtimes", "no-N"],
         brief: "preserve create times (newness)",
+        doc: "Keeps times of creation. Linux cannot set them, so the option is refused there.",
         set: |given, said| {
             let who = if given.server {
                 "The server"
@@ -277,6 +300,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'O'),
         no: &["no-omit-dir-times", "no-O"],
         brief: "omit directories from --times",
+        doc: "Leaves directories out of `--times`.",
         forward: &[Forward::Letter {
             place: 11,
             to: Peer::Receiver,
@@ -293,6 +317,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'J'),
         no: &["no-omit-link-times", "no-J"],
         brief: "omit symlinks from --times",
+        doc: "Leaves symbolic links out of `--times`.",
         forward: &[Forward::Letter {
             place: 12,
             to: Peer::Receiver,
@@ -308,6 +333,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "super",
         no: &["no-super"],
         brief: "receiver attempts super-user activities",
+        doc: "Tries what takes the rights of root even without being root, for systems where that works. `--no-super` \
+              does not try as root either.",
         forward: &[Forward::Words {
             place: 22,
             to: Peer::Receiver,
@@ -322,6 +349,9 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "fake-super",
         brief: "store/recover privileged attrs using xattrs",
+        doc: "Keeps owner, group, devices and special permissions in an extended attribute of each file instead of \
+              setting them, so that a backup needs no root. Concerns the side it is given to; `-M--fake-super` gives \
+              it to the other one.",
         set: |given, _| {
             given.rights = Some(Super::Fake);
             Ok(())

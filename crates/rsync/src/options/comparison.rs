@@ -10,6 +10,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "ignore-times",
         short: Some(b'I'),
         brief: "don't skip files that match size and time",
+        doc: "Looks at the content of every file, also of those that agree in size and time.",
         forward: &[Forward::Letter {
             place: 28,
             to: Peer::Any,
@@ -24,6 +25,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "size-only",
         brief: "skip files that match in size",
+        doc: "Takes files of equal size for equal.",
         forward: &[Forward::Words {
             place: 23,
             to: Peer::Receiver,
@@ -40,6 +42,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'@'),
         takes: Takes::Number("NUM"),
         brief: "set the accuracy for mod-time comparisons",
+        doc: "Takes modification times that differ by no more than so many seconds for equal. -1 compares them to the \
+              nanosecond.",
         forward: &[Forward::Words {
             place: 28,
             to: Peer::Receiver,
@@ -60,6 +64,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'T'),
         takes: Takes::Text("DIR"),
         brief: "create temporary files in directory DIR",
+        doc: "Makes temporary files in `DIR`, not beside their file. If that is another file system, files are copied \
+              into place.",
         forward: &[Forward::Words {
             place: 39,
             to: Peer::Receiver,
@@ -80,6 +86,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'y'),
         no: &["no-fuzzy", "no-y"],
         brief: "find similar file for basis if no dest file",
+        doc: "Looks in the directory of a missing file for one like it, by name, size and time, to save sending what \
+              it shares. Given twice, also in the directories of `--compare-dest` and its like.",
         forward: &[Forward::Letter {
             place: 13,
             to: Peer::Receiver,
@@ -101,6 +109,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "compare-dest",
         takes: Takes::Text("DIR"),
         brief: "also compare destination files relative to DIR",
+        doc: "Leaves out files that are found unchanged below `DIR`, relative to the destination. Several are searched \
+              in order.",
         forward: &[Forward::Words {
             place: 41,
             to: Peer::Receiver,
@@ -113,6 +123,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "copy-dest",
         takes: Takes::Text("DIR"),
         brief: "... and include copies of unchanged files",
+        doc: "Like `--compare-dest`, but files that are found unchanged there are copied from it.",
         forward: &[Forward::Words {
             place: 41,
             to: Peer::Receiver,
@@ -125,6 +136,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "link-dest",
         takes: Takes::Text("DIR"),
         brief: "hardlink to files in DIR when unchanged",
+        doc: "Like `--compare-dest`, but files that are found unchanged there become hard links to it: each run a \
+              complete tree that takes only the room of what has changed.",
         forward: &[Forward::Words {
             place: 41,
             to: Peer::Receiver,
@@ -138,6 +151,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'z'),
         no: &["no-compress", "no-z"],
         brief: "compress file data during the transfer",
+        doc: "Compresses what is sent, with the best method both sides know.",
         forward: &[Forward::Letter {
             place: 32,
             to: Peer::Any,
@@ -159,6 +173,7 @@ pub(super) const ROWS: &[Opt] = &[
     },
     Opt {
         long: "old-compress",
+        doc: "The same as `--compress-choice=zlib`.",
         set: |given, _| {
             given.compress_choice = Some(b"zlib".to_vec());
             Ok(())
@@ -167,6 +182,7 @@ pub(super) const ROWS: &[Opt] = &[
     },
     Opt {
         long: "new-compress",
+        doc: "The same as `--compress-choice=zlibx`.",
         set: |given, _| {
             given.compress_choice = Some(b"zlibx".to_vec());
             Ok(())
@@ -178,6 +194,8 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zc"],
         takes: Takes::Text("STR"),
         brief: "choose the compression algorithm (aka --zc)",
+        doc: "The method of compression: `zstd`, `lz4`, `zlibx`, `zlib`, `none` or `auto`. Implies `--compress` unless \
+              it is `none`.",
         forward: &[Forward::Words {
             place: 14,
             to: Peer::Any,
@@ -199,6 +217,7 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zl"],
         takes: Takes::Number("NUM"),
         brief: "explicitly set compression level (aka --zl)",
+        doc: "How hard to try; what numbers mean depends on the method. Implies `--compress`.",
         forward: &[Forward::Words {
             place: 4,
             to: Peer::Any,
@@ -219,6 +238,7 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zt"],
         takes: Takes::Number("NUM"),
         brief: "explicitly set compression threads (aka --zt)",
+        doc: "How many threads compress, with `zstd`.",
         set: |given, said| {
             given.compress_threads = said.number();
             Ok(())
@@ -229,6 +249,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "skip-compress",
         takes: Takes::Text("LIST"),
         brief: "skip compressing files with suffix in LIST",
+        doc: "Suffixes of files that are not worth compressing, with slashes between them. There is a list of common \
+              ones by default.",
         forward: &[Forward::Words {
             place: 25,
             to: Peer::Sender,

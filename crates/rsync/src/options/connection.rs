@@ -9,6 +9,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "old-args",
         no: &["no-old-args"],
         brief: "disable the modern argument-protection idiom",
+        doc: "Lets the remote shell split and expand operands, as rsync did before 3.2.4. Given twice, values of \
+              options too.",
         set: |given, said| {
             let mut count = given.old_args.unwrap_or(0);
             said.count(&mut count);
@@ -23,6 +25,7 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["protect-args"],
         no: &["no-secluded-args", "no-protect-args", "no-s"],
         brief: "use the protocol to safely send the arguments",
+        doc: "Sends the arguments within the protocol, so that no shell sees them.",
         forward: &[Forward::Letter {
             place: 1,
             to: Peer::Any,
@@ -38,6 +41,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "trust-sender",
         brief: "trust the remote sender's file list",
+        doc: "Does not check the names that a sender lists against what was asked of it.",
         set: |given, _| {
             given.trust_sender = true;
             Ok(())
@@ -48,6 +52,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "copy-as",
         takes: Takes::Text("USER[:GROUP]"),
         brief: "specify user & optional group for the copy",
+        doc: "Does the work as this user and group. Takes the rights of root.",
         set: |given, said| {
             given.copy_as = said.text();
             Ok(())
@@ -58,6 +63,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "address",
         takes: Takes::Text("ADDRESS"),
         brief: "bind address for outgoing socket to daemon",
+        doc: "The address of our own end of a connection to a daemon.",
         set: |given, said| {
             given.address = said.text();
             Ok(())
@@ -68,6 +74,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "port",
         takes: Takes::Number("PORT"),
         brief: "specify double-colon alternate port number",
+        doc: "The port of a daemon, 873 by default.",
         set: |given, said| {
             given.port = said.number();
             Ok(())
@@ -78,6 +85,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "sockopts",
         takes: Takes::Text("OPTIONS"),
         brief: "specify custom TCP options",
+        doc: "Options of the socket to a daemon: a list of `NAME` or `NAME=VALUE`, of `SO_KEEPALIVE`, `SO_REUSEADDR`, \
+              `SO_BROADCAST`, `SO_SNDBUF`, `SO_RCVBUF`, `TCP_NODELAY`, `IPTOS_LOWDELAY` and `IPTOS_THROUGHPUT`.",
         set: |given, said| {
             given.sockopts = said.text();
             Ok(())
@@ -89,6 +98,8 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-blocking-io"],
         brief: "use blocking I/O for the remote shell",
         // The shell's output blocks anyhow; only `--no-blocking-io` changes something.
+        doc: "Gives the remote shell a standard output that blocks, which is what it has anyhow; `--no-blocking-io` \
+              gives it one that does not.",
         set: |given, said| {
             given.blocking_io = Some(said.on());
             Ok(())
@@ -99,6 +110,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "outbuf",
         takes: Takes::Text("N|L|B"),
         brief: "set out buffering to None, Line, or Block",
+        doc: "When output is handed on: `N` at once, `L` at the end of each line, `B` in blocks. By default `L` on a \
+              terminal and `B` elsewhere.",
         set: set_outbuf,
         ..ROW
     },

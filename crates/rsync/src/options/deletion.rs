@@ -12,6 +12,8 @@ pub(super) const ROWS: &[Opt] = &[
             "--ignore-non-existing",
             "skip creating new files on receiver",
         )],
+        doc: "Makes no new files at the destination, and only updates those that are there. Also called \
+              `--ignore-non-existing`.",
         forward: &[Forward::Words {
             place: 38,
             to: Peer::Receiver,
@@ -26,6 +28,8 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "ignore-existing",
         brief: "skip updating files that exist on receiver",
+        doc: "Leaves every file alone that exists at the destination. It resumes an interrupted copy of a tree whose \
+              files do not change.",
         forward: &[Forward::Words {
             place: 37,
             to: Peer::Receiver,
@@ -40,6 +44,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "remove-source-files",
         brief: "sender removes synchronized files (non-directory)",
+        doc: "Removes a file from the source once the destination has it. Directories stay.",
         forward: &[Forward::Words {
             place: 47,
             to: Peer::Any,
@@ -57,6 +62,7 @@ pub(super) const ROWS: &[Opt] = &[
     },
     Opt {
         long: "remove-sent-files",
+        doc: "Like `--remove-source-files`, but files that were up to date beforehand stay. Deprecated.",
         set: |given, _| {
             given.remove_source_files = Some(SourceRemoval::Sent);
             Ok(())
@@ -66,6 +72,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "del",
         brief: "an alias for --delete-during",
+        doc: "The same as `--delete-during`.",
         set: |given, _| {
             given.delete_during = Some(During::AtOnce);
             Ok(())
@@ -75,6 +82,9 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete",
         brief: "delete extraneous files from dest directories",
+        doc: "Deletes at the destination what the source does not have, in the directories that are copied with their \
+              content. Needs `-r` or `-d`. What a filter rule excludes is safe. After an error of reading at the \
+              source nothing is deleted, unless `--ignore-errors` says so. Try it with `-n` first.",
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
@@ -96,6 +106,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete-before",
         brief: "receiver deletes before xfer, not during",
+        doc: "Deletes before the transfer begins, which makes room for it. Implies `--delete`.",
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
@@ -110,6 +121,8 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete-during",
         brief: "receiver deletes during the transfer",
+        doc: "Deletes in each directory as the transfer comes to it. Implies `--delete`, and is what it does by \
+              default.",
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
@@ -129,6 +142,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete-delay",
         brief: "find deletions during, delete after",
+        doc: "Looks for what is to be deleted during the transfer, and deletes after it. Implies `--delete`.",
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
@@ -148,6 +162,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete-after",
         brief: "receiver deletes after transfer, not during",
+        doc: "Deletes after the transfer, by rules as they are then. Implies `--delete`.",
         forward: &[Forward::Words {
             place: 18,
             to: Peer::Receiver,
@@ -162,6 +177,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete-excluded",
         brief: "also delete excluded files from dest directories",
+        doc: "Deletes also what filter rules exclude. Implies `--delete`.",
         forward: &[Forward::Words {
             place: 19,
             to: Peer::Receiver,
@@ -176,6 +192,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "ignore-missing-args",
         brief: "ignore missing source arguments without error",
+        doc: "An operand that does not exist is no error.",
         forward: &[Forward::Words {
             place: 27,
             to: Peer::Sender,
@@ -195,6 +212,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "delete-missing-args",
         brief: "delete missing source arguments from destination",
+        doc: "An operand that does not exist is deleted at the destination.",
         forward: &[Forward::Words {
             place: 27,
             to: Peer::Any,
@@ -212,6 +230,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "ignore-errors",
         no: &["no-ignore-errors"],
         brief: "delete even if there are I/O errors",
+        doc: "Deletes even if reading the source failed in places.",
         forward: &[Forward::Words {
             place: 31,
             to: Peer::Any,
@@ -227,6 +246,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "force",
         no: &["no-force"],
         brief: "force deletion of directories even if not empty",
+        doc: "Removes a directory with all that is in it where a file is to take its place, also without `--delete`.",
         forward: &[Forward::Words {
             place: 20,
             to: Peer::Receiver,
@@ -242,6 +262,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "max-delete",
         takes: Takes::Number("NUM"),
         brief: "don't delete more than NUM files",
+        doc: "Deletes no more than `NUM` names. What is left over is told, and the exit code is 25. 0 only warns of \
+              what would be deleted.",
         forward: &[Forward::Words {
             place: 15,
             to: Peer::Receiver,

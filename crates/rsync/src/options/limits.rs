@@ -10,6 +10,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "max-size",
         takes: Takes::Text("SIZE"),
         brief: "don't transfer any file larger than SIZE",
+        doc: "Leaves out files larger than `SIZE`.",
         forward: &[Forward::Words {
             place: 17,
             to: Peer::Receiver,
@@ -33,6 +34,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "min-size",
         takes: Takes::Text("SIZE"),
         brief: "don't transfer any file smaller than SIZE",
+        doc: "Leaves out files smaller than `SIZE`.",
         forward: &[Forward::Words {
             place: 16,
             to: Peer::Receiver,
@@ -56,6 +58,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "max-alloc",
         takes: Takes::Text("SIZE"),
         brief: "change a limit relating to memory alloc",
+        doc: "The most memory that one allocation may take, 1 GiB by default; 0 is no limit. Protects against a peer \
+              that sends absurd numbers.",
         forward: &[Forward::Words {
             place: 26,
             to: Peer::Any,
@@ -77,6 +81,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "partial",
         no: &["no-partial"],
         brief: "keep partially transferred files",
+        doc: "Keeps what has come of a file when the transfer is interrupted, so that the next run can go on from \
+              there.",
         forward: &[Forward::Words {
             place: 30,
             to: Peer::Receiver,
@@ -98,6 +104,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "partial-dir",
         takes: Takes::Text("DIR"),
         brief: "put a partially transferred file into DIR",
+        doc: "Keeps partial files in a directory of this name beside the file instead of in its place. Implies \
+              `--partial`, and the next run uses and removes them.",
         forward: &[Forward::Words {
             place: 30,
             to: Peer::Receiver,
@@ -122,6 +130,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "delay-updates",
         no: &["no-delay-updates"],
         brief: "put all updated files into place at end",
+        doc: "Puts all changed files into place at the end, one rename after the other, so that the tree changes in a \
+              short time. They wait in `.~tmp~` until then, or in the directory of `--partial-dir`.",
         forward: &[Forward::Words {
             place: 30,
             to: Peer::Receiver,
@@ -138,6 +148,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'm'),
         no: &["no-prune-empty-dirs", "no-m"],
         brief: "prune empty directory chains from file-list",
+        doc: "Makes no directory that would stay empty, taking the filter rules into account.",
         forward: &[Forward::Letter {
             place: 10,
             to: Peer::Receiver,
@@ -153,6 +164,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "numeric-ids",
         no: &["no-numeric-ids"],
         brief: "don't map uid/gid values by user/group name",
+        doc: "Goes by the numbers of users and groups, not by their names.",
         forward: &[Forward::Words {
             place: 34,
             to: Peer::Any,
@@ -168,6 +180,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "usermap",
         takes: Takes::Text("STRING"),
         brief: "custom username mapping",
+        doc: "Maps owners: a list with commas of `FROM:TO`. `FROM` is a name, a pattern, a number or a range of \
+              numbers; an empty one means owners without a name. The first that matches counts. Implies `--owner`.",
         forward: &[Forward::Words {
             place: 36,
             to: Peer::Receiver,
@@ -184,6 +198,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "groupmap",
         takes: Takes::Text("STRING"),
         brief: "custom groupname mapping",
+        doc: "Like `--usermap`, for groups. Implies `--group`.",
         forward: &[Forward::Words {
             place: 36,
             to: Peer::Receiver,
@@ -200,6 +215,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "chown",
         takes: Takes::Text("USER:GROUP"),
         brief: "simple username/groupname mapping",
+        doc: "Gives all files this owner and group; either may be left out. The same as `--usermap=*:USER \
+              --groupmap=*:GROUP`.",
         set: set_chown,
         ..ROW
     },
@@ -208,6 +225,7 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-timeout"],
         takes: Takes::Number("SECONDS"),
         brief: "set I/O timeout in seconds",
+        doc: "Gives up when nothing has come or gone for so many seconds. 0, the default, waits for ever.",
         forward: &[Forward::Words {
             place: 9,
             to: Peer::Any,
@@ -229,6 +247,7 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-contimeout"],
         takes: Takes::Number("SECONDS"),
         brief: "set daemon connection timeout in seconds",
+        doc: "Gives up when a daemon has not answered the call for a connection after so many seconds.",
         set: |given, said| {
             given.contimeout = said.number();
             Ok(())

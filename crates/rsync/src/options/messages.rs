@@ -13,6 +13,9 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'v'),
         no: &["no-verbose", "no-v"],
         brief: "increase verbosity",
+        doc: "Tells more. Once: each name that is changed, and the closing totals. Twice: also what is left alone and \
+              why. Three times and more: what each process does, which helps to find a fault. The levels of `--info` \
+              and `--debug` are what this option sets; naming them there wins over it.",
         forward: &[Forward::Letter {
             place: 2,
             to: Peer::Any,
@@ -28,6 +31,9 @@ pub(super) const ROWS: &[Opt] = &[
         long: "info",
         takes: Takes::Text("FLAGS"),
         brief: "fine-grained informational verbosity",
+        doc: "Sets what is told, word by word: a list with commas of words such as `name`, `del`, `stats2` or \
+              `progress2`. A number behind a word is its level, 0 silences it, and no number means 1. `--info=help` \
+              lists the words and what `-v` turns on.",
         forward: &[Forward::Words {
             place: 42,
             to: Peer::Any,
@@ -48,6 +54,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "debug",
         takes: Takes::Text("FLAGS"),
         brief: "fine-grained debug verbosity",
+        doc: "Like `--info`, for what concerns the inner workings. `--debug=help` lists the words.",
         set: |given, said| {
             given
                 .debug
@@ -59,6 +66,9 @@ pub(super) const ROWS: &[Opt] = &[
         long: "stderr",
         takes: Takes::Text("e|a|c"),
         brief: "change stderr output mode (default: errors)",
+        doc: "Where messages of the other processes come out. `errors` (the default): errors on standard error, all \
+              else on standard output. `all`: everything on standard error. `client`: errors of a server travel to the \
+              client and come out there. A prefix of the word will do.",
         forward: &[Forward::Words {
             place: 7,
             to: Peer::Any,
@@ -74,6 +84,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "msgs2stderr",
         no: &["no-msgs2stderr"],
+        doc: "The same as `--stderr=all`; `--no-msgs2stderr` is `--stderr=client`.",
         set: |given, said| {
             given.stderr = Some(if said.on() {
                 Stderr::All
@@ -88,6 +99,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "quiet",
         short: Some(b'q'),
         brief: "suppress non-error messages",
+        doc: "Tells nothing but warnings and errors, which suits cron.",
         forward: &[Forward::Letter {
             place: 3,
             to: Peer::Any,
@@ -103,6 +115,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "motd",
         no: &["no-motd"],
         also: &[("--no-motd", "suppress daemon-mode MOTD")],
+        doc: "Prints a daemon's message of the day and its list of modules, which is what happens anyhow. `--no-motd` \
+              leaves both out.",
         set: |given, said| {
             given.motd = said.on();
             Ok(())

@@ -12,6 +12,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "password-file",
         takes: Takes::Text("FILE"),
         brief: "read daemon-access password from FILE",
+        doc: "Takes the password for a daemon from the first line of `FILE`, which nobody else may be able to read; \
+              `-` is standard input. Without it `RSYNC_PASSWORD` counts, and then you are asked.",
         set: |given, said| {
             given.password_file = said.text();
             Ok(())
@@ -22,6 +24,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "early-input",
         takes: Takes::Text("FILE"),
         brief: "use FILE for daemon's early exec input",
+        doc: "Sends up to 5 KiB of `FILE` to the daemon, for the command of the module's `early exec`.",
         set: |given, said| {
             given.early_input = said.text();
             Ok(())
@@ -31,6 +34,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "list-only",
         brief: "list the files instead of copying them",
+        doc: "Lists what would be copied. The same happens when no destination is given.",
         forward: &[Forward::Words {
             place: 2,
             to: Peer::Any,
@@ -47,6 +51,7 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-bwlimit"],
         takes: Takes::Text("RATE"),
         brief: "limit socket I/O bandwidth",
+        doc: "Sends no more than so much a second; KiB unless a unit says otherwise. 0 is no limit.",
         forward: &[Forward::Words {
             place: 10,
             to: Peer::Any,
@@ -65,6 +70,7 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["time-limit"],
         takes: Takes::Text("MINS"),
         brief: "Stop rsync after MINS minutes have elapsed",
+        doc: "Ends the run after so many minutes, in order, with exit code 30. Also called `--time-limit`.",
         set: set_stop_after,
         ..ROW
     },
@@ -72,6 +78,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "stop-at",
         takes: Takes::Text("y-m-dTh:m"),
         brief: "Stop rsync at the specified point in time",
+        doc: "Ends the run at a time: `YYYY-MM-DDTHH:MM`. What is left out on the left is the next such moment.",
         set: |given, said| {
             let text = said.text().unwrap_or_default();
             stop_time::check(&text)?;
@@ -83,6 +90,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "fsync",
         brief: "fsync every written file",
+        doc: "Waits until each file is on the disk before going on.",
         forward: &[Forward::Words {
             place: 40,
             to: Peer::Receiver,
@@ -98,6 +106,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "write-batch",
         takes: Takes::Text("FILE"),
         brief: "write a batched update to FILE",
+        doc: "Writes into `FILE` all that an equal copy of the destination needs to become the same, and beside it a \
+              script `FILE.sh` that applies it.",
         set: |given, said| {
             given.write_batch = said.text();
             given.only_write_batch = false;
@@ -109,6 +119,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "only-write-batch",
         takes: Takes::Text("FILE"),
         brief: "like --write-batch but w/o updating dest",
+        doc: "Like `--write-batch`, but the destination itself is left alone.",
         forward: &[Forward::Words {
             place: 21,
             to: Peer::Receiver,
@@ -125,6 +136,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "read-batch",
         takes: Takes::Text("FILE"),
         brief: "read a batched update from FILE",
+        doc: "Applies what `--write-batch` wrote into `FILE`; `-` is standard input.",
         set: |given, said| {
             given.read_batch = said.text();
             Ok(())
@@ -135,6 +147,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "protocol",
         takes: Takes::Number("NUM"),
         brief: "force an older protocol version to be used",
+        doc: "Speaks no newer protocol than this, 29 to 32.",
         set: |given, said| {
             given.protocol = Some(said.number());
             Ok(())
@@ -146,6 +159,8 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-iconv"],
         takes: Takes::Text("CONVERT_SPEC"),
         brief: "request charset conversion of filenames",
+        doc: "Converts file names: the character sets of this side and of the other one, with a comma between them. \
+              `.` is that of the locale, `-` turns it off.",
         forward: &[Forward::Words {
             place: 1,
             to: Peer::Any,
@@ -166,6 +181,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "checksum-seed",
         takes: Takes::Number("NUM"),
         brief: "set block/file checksum seed (advanced)",
+        doc: "The number that checksums begin with. Otherwise it differs from run to run.",
         forward: &[Forward::Words {
             place: 29,
             to: Peer::Any,
@@ -187,6 +203,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "ipv4",
         short: Some(b'4'),
         brief: "prefer IPv4",
+        doc: "Uses IPv4 only, with daemons and with `ssh`.",
         set: |given, _| {
             given.family = Some(Family::V4);
             Ok(())
@@ -197,6 +214,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "ipv6",
         short: Some(b'6'),
         brief: "prefer IPv6",
+        doc: "Uses IPv6 only, with daemons and with `ssh`.",
         set: |given, _| {
             given.family = Some(Family::V6);
             Ok(())
@@ -207,6 +225,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "version",
         short: Some(b'V'),
         brief: "print the version + other info and exit",
+        doc: "Prints version and abilities; given twice, as JSON.",
         set: |given, said| {
             said.count(&mut given.version);
             Ok(())
@@ -219,11 +238,13 @@ pub(super) const ROWS: &[Opt] = &[
             "--help, -h (*)",
             "show this help (* -h is help only on its own)",
         )],
+        doc: "Prints a summary of the options. `-h` does so if it is all there is.",
         set: |_, _| Err(Stop::Show(help::usage())),
         ..ROW
     },
     Opt {
         long: "server",
+        doc: "Used between the two ends of a transfer.",
         refusable: false,
         set: |given, _| {
             given.server = true;
@@ -233,6 +254,7 @@ pub(super) const ROWS: &[Opt] = &[
     },
     Opt {
         long: "sender",
+        doc: "Used between the two ends of a transfer.",
         refusable: false,
         set: |given, _| {
             if !given.server {
@@ -246,6 +268,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "qsort",
         aliases: &["use-qsort"],
+        doc: "Has no effect but to turn off incremental recursion; kept for scripts.",
         forward: &[Forward::Words {
             place: 35,
             to: Peer::Any,

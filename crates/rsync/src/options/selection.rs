@@ -9,6 +9,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'c'),
         no: &["no-checksum", "no-c"],
         brief: "skip based on checksum, not mod-time & size",
+        doc: "Compares files of equal size by a checksum of their content instead of their modification time. Both \
+              sides read every such file before the transfer, which is slow on large trees.",
         forward: &[Forward::Letter {
             place: 26,
             to: Peer::Any,
@@ -25,6 +27,9 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'a'),
         brief: "archive mode is -rlptgoD (no -A,-X,-U,-N,-H)",
         also: &[("--no-OPTION", "turn off an implied OPTION (e.g. --no-D)")],
+        doc: "The same as `-rlptgoD`: directories with all that is in them, and nearly all that the file system knows \
+              of each file. Hard links, ACLs, extended attributes and access times are not included (`-H`, `-A`, `-X`, \
+              `-U`).",
         set: |given, _| {
             archive(given);
             Ok(())
@@ -36,6 +41,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'r'),
         no: &["no-recursive", "no-r"],
         brief: "recurse into directories",
+        doc: "Copies directories with all that is below them.",
         forward: &[
             Forward::Letter {
                 place: 25,
@@ -70,6 +76,10 @@ pub(super) const ROWS: &[Opt] = &[
             ("--no-inc-recursive", "disable incremental recursion"),
             ("--no-i-r", "same as --no-inc-recursive"),
         ],
+        doc: "Lets the list of files come directory by directory while the transfer goes on, which starts sooner and \
+              takes less memory. It is on by default where both sides can do it, and off with options that need the \
+              whole list (`--delete-before`, `--delete-after`, `--delay-updates`, `--prune-empty-dirs`). \
+              `--no-inc-recursive` turns it off.",
         set: |given, said| {
             given.incremental = said.on();
             Ok(())
@@ -81,6 +91,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'R'),
         no: &["no-relative", "no-R"],
         brief: "use relative path names",
+        doc: "Keeps the paths of the operands: `rsync -R a/b/c dest` makes `dest/a/b/c`, not `dest/c`. A `/./` in an \
+              operand marks where the kept part begins.",
         forward: &[Forward::Letter {
             place: 29,
             to: Peer::Any,
@@ -100,6 +112,8 @@ pub(super) const ROWS: &[Opt] = &[
             "--no-implied-dirs",
             "don't send implied directories with --relative",
         )],
+        doc: "With `--relative` the directories above an operand get the attributes they have at the source. \
+              `--no-implied-dirs` leaves those at the destination as they are.",
         forward: &[Forward::Words {
             place: 45,
             to: Peer::Any,
@@ -122,6 +136,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'b'),
         no: &["no-backup"],
         brief: "make backups (see --suffix & --backup-dir)",
+        doc: "Keeps a file that is replaced or deleted under another name: with a suffix (`~` unless `--suffix` says \
+              otherwise), or in the directory of `--backup-dir`.",
         forward: &[Forward::Letter {
             place: 4,
             to: Peer::Any,
@@ -137,6 +153,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "backup-dir",
         takes: Takes::Text("DIR"),
         brief: "make backups into hierarchy based in DIR",
+        doc: "Keeps replaced and deleted files below `DIR`, at their own relative paths. A relative `DIR` is taken \
+              from the destination. Implies `--backup`.",
         forward: &[Forward::Words {
             place: 11,
             to: Peer::Any,
@@ -156,6 +174,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "suffix",
         takes: Takes::Text("SUFFIX"),
         brief: "backup suffix (default ~ w/o --backup-dir)",
+        doc: "The suffix of backups.",
         forward: &[Forward::Words {
             place: 12,
             to: Peer::Any,
@@ -180,6 +199,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "update",
         short: Some(b'u'),
         brief: "skip files that are newer on the receiver",
+        doc: "Leaves a file alone if the one at the destination is newer.",
         forward: &[Forward::Letter {
             place: 5,
             to: Peer::Any,
@@ -195,6 +215,9 @@ pub(super) const ROWS: &[Opt] = &[
         long: "inplace",
         no: &["no-inplace"],
         brief: "update destination files in-place",
+        doc: "Writes into the existing file instead of a temporary one that takes its place at the end. It saves room \
+              and keeps hard links and open files attached, but a reader sees the file half changed, and an \
+              interrupted transfer leaves it so.",
         forward: &[Forward::Words {
             place: 43,
             to: Peer::Any,
@@ -220,6 +243,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "append",
         no: &["no-append"],
         brief: "append data onto shorter files",
+        doc: "Takes what a shorter file has at the destination for right and sends only the rest. Implies `--inplace`. \
+              Files that are not shorter are left alone.",
         forward: &[Forward::Words {
             place: 43,
             to: Peer::Any,
@@ -239,6 +264,8 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "append-verify",
         brief: "--append w/old data in file checksum",
+        doc: "Like `--append`, but the checksum at the end covers the old part too; if it is wrong, the file is sent \
+              again in full.",
         set: |given, _| {
             given.append = 2;
             Ok(())
@@ -250,6 +277,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'd'),
         no: &["no-dirs", "no-d"],
         brief: "transfer directories without recursing",
+        doc: "Copies directories as such, without what is in them; what an operand with a trailing slash holds is \
+              copied one level deep.",
         forward: &[Forward::Letter {
             place: 8,
             to: Peer::Any,
@@ -266,6 +295,8 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["old-d"],
         brief: "works like --dirs when talking to old rsync",
         also: &[("--old-d", "same as --old-dirs")],
+        doc: "Gets the effect of `--dirs` out of a server that is too old for it: recursion with a rule that hides \
+              what is deeper.",
         set: |given, _| {
             given.dirs = Dirs::Old;
             Ok(())
@@ -276,6 +307,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "mkpath",
         no: &["no-mkpath"],
         brief: "create destination's missing path components",
+        doc: "Makes the missing directories above the destination. Without it only the last one is made.",
         forward: &[Forward::Words {
             place: 51,
             to: Peer::Receiver,

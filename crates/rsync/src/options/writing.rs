@@ -11,6 +11,7 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'S'),
         no: &["no-sparse", "no-S"],
         brief: "turn sequences of nulls into sparse blocks",
+        doc: "Leaves holes where a file has long runs of zeros.",
         forward: &[Forward::Letter {
             place: 31,
             to: Peer::Any,
@@ -25,6 +26,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "preallocate",
         brief: "allocate dest files before writing them",
+        doc: "Reserves the room of a file before writing it.",
         forward: &[Forward::Words {
             place: 49,
             to: Peer::Receiver,
@@ -40,6 +42,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "dry-run",
         short: Some(b'n'),
         brief: "perform a trial run with no changes made",
+        doc: "Does everything but change something. With `-v` or `-i` it tells what a real run would do.",
         forward: &[Forward::Letter {
             place: 6,
             to: Peer::Any,
@@ -58,6 +61,8 @@ pub(super) const ROWS: &[Opt] = &[
         no: &["no-whole-file", "no-W"],
         brief: "copy files whole (w/o delta-xfer algorithm)",
         also: &[("--no-whole-file, --no-W", "use the delta-xfer algorithm")],
+        doc: "Sends changed files whole, without looking for parts that the other side has. The default for local \
+              copies; `--no-whole-file` asks for deltas there too.",
         forward: &[Forward::Letter {
             place: 14,
             to: Peer::Any,
@@ -74,6 +79,9 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["cc"],
         takes: Takes::Text("STR"),
         brief: "choose the checksum algorithm (aka --cc)",
+        doc: "The checksum of transfers, or with a comma those of transfers and of `--checksum`: `xxh128`, `xxh3`, \
+              `xxh64`, `md5`, `md4`, `sha1`, `none` or `auto`, which lets both sides agree on the first that they \
+              share.",
         forward: &[Forward::Words {
             place: 13,
             to: Peer::Any,
@@ -94,6 +102,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'x'),
         no: &["no-one-file-system", "no-x"],
         brief: "don't cross filesystem boundaries",
+        doc: "Does not go into directories where another file system is mounted. Given twice, the mount points \
+              themselves are left out.",
         forward: &[Forward::Letter {
             place: 30,
             to: Peer::Any,
@@ -110,6 +120,8 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'B'),
         takes: Takes::Text("SIZE"),
         brief: "force a fixed checksum block-size",
+        doc: "The size of the blocks in which the delta algorithm looks for known parts. Otherwise it follows from the \
+              size of the file.",
         forward: &[Forward::Words {
             place: 8,
             to: Peer::Any,
@@ -128,6 +140,9 @@ pub(super) const ROWS: &[Opt] = &[
         short: Some(b'e'),
         takes: Takes::Text("COMMAND"),
         brief: "specify the remote shell to use",
+        doc: "The command that leads to the other machine, with its arguments; `ssh` by default, or what `RSYNC_RSH` \
+              says. Quotes group words. With a daemon's address it starts a daemon at the other end for this one \
+              connection.",
         refusable: false,
         set: |given, said| {
             given.rsh = said.text();
@@ -139,6 +154,8 @@ pub(super) const ROWS: &[Opt] = &[
         long: "rsync-path",
         takes: Takes::Text("PROGRAM"),
         brief: "specify the rsync to run on remote machine",
+        doc: "What the remote shell runs at the other end. The shell there may split it, so that a path and options \
+              can be given.",
         set: |given, said| {
             given.rsync_path = said.text();
             Ok(())
