@@ -239,10 +239,17 @@ impl<'a> Run<'a> {
         let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
         let now = Now::read();
         // What ended here by itself is not the shell's fault.
-        let is_own = matches!(
-            result,
-            Err(transfer::Error::Fatal { .. } | transfer::Error::Cancelled)
-        );
+        let is_own = match &result {
+            Err(transfer::Error::Fatal { code, .. }) => Exit::of(*code) != Exit::Stream,
+            Err(transfer::Error::Cancelled) => true,
+            _ => false,
+        };
+        // A peer that told us its code has told the user why.
+        let peer_code = match &result {
+            Err(error @ transfer::Error::PeerExit { .. }) => Some(error.exit_code()),
+            _ => None,
+        };
+        let is_told = |exit: Exit| peer_code == Some(exit.code());
         let (exit, role) = match result {
             Ok(outcome) => {
                 lines.finished(&outcome, now.instant.duration_since(start), now);
@@ -258,11 +265,7 @@ impl<'a> Run<'a> {
                 for line in told(&error, self.role()) {
                     lines.error(line.as_bytes(), now);
                 }
-                let role = match &error {
-                    transfer::Error::Fatal { role, .. } => role_name(*role),
-                    _ => self.role(),
-                };
-                (Exit::of(error.exit_code()), role)
+                (Exit::of(error.exit_code()), role_of(&error, self.role()))
             }
         };
         let exit = if is_own {
@@ -271,8 +274,19 @@ impl<'a> Run<'a> {
             Exit::of(exit.code().max(shell.unwrap_or(0)))
         };
         let exit = lines.broken(exit);
-        lines.last_line(exit.line(&place!(role)).as_deref(), now);
+        let last = exit.line(&place!(role)).filter(|_| !is_told(exit));
+        lines.last_line(last.as_deref(), now);
         exit
+    }
+
+    /// What is said of an error that ends the run: nothing of one that the peer has told us.
+    pub(crate) fn last_words(&self, error: &transfer::Error) -> Vec<String> {
+        if matches!(error, transfer::Error::PeerExit { .. }) {
+            return Vec::new();
+        }
+        let mut lines = told(error, self.role());
+        lines.extend(Exit::of(error.exit_code()).line(&place!(role_of(error, self.role()))));
+        lines
     }
 
     pub(crate) fn printer(&self) -> Lines {
@@ -437,9 +451,21 @@ fn checksum_width(meant: &Meant) -> usize {
     2 * chosen.unwrap_or(wire::Checksum::Xxh128).digest_length()
 }
 
+/// Who decided on this end: `own` if nobody in particular.
+fn role_of(error: &transfer::Error, own: &'static str) -> &'static str {
+    match error {
+        transfer::Error::Fatal { role, .. } => role_name(*role),
+        _ => own,
+    }
+}
+
 /// The engine's error as lines; none if the final line says it all.
 pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
     let text = match error {
+        transfer::Error::Stalled(after) => {
+            let seconds = after.map_or(0, |after| after.as_secs());
+            format!("[{role}] io timeout after {seconds} seconds -- exiting")
+        }
         transfer::Error::Cancelled => return Vec::new(),
         transfer::Error::PeerExit { words, .. } => return words.clone(),
         transfer::Error::Fatal {

@@ -356,7 +356,6 @@ impl Events for Voice {
                 if let Some(line) = exit.line(&place!(role)) {
                     tell(Severity::Error, line.as_bytes());
                 }
-                self.speaker.leave(exit.code());
             }
             // What a client says is not told to it again.
             Event::Peer { severity, text } => {

@@ -34,6 +34,7 @@ impl Run<'_> {
             }
         };
         let voice = Voice {
+            run: self,
             lines: Mutex::new(self.server_printer(server.speaker())),
             speaker: server.speaker(),
             tells_client: self.meant.said.stderr == Some(Messages::Client),
@@ -46,7 +47,11 @@ impl Run<'_> {
                 server.send(options, &sources, &voice)
             }
         };
-        self.close(voice.lines, result, start, None)
+        match result {
+            // The client has been told.
+            Err(error) if voice.tells_client => Exit::of(error.exit_code()),
+            result => self.close(voice.lines, result, start, None),
+        }
     }
 
     fn agree(&self, options: &Options) -> Result<Server, Error> {
@@ -104,23 +109,28 @@ fn expanded(given: Given) -> Result<Given, Stop> {
 }
 
 /// What the engine reports, as far as the client does not see it by itself.
-struct Voice {
+struct Voice<'a> {
+    run: &'a Run<'a>,
     lines: Mutex<Lines>,
     speaker: Speaker,
     /// Errors too go to the client, not to our own standard error.
     tells_client: bool,
 }
 
-impl Events for Voice {
+impl Events for Voice<'_> {
     fn event(&self, event: Event<'_>) {
-        if let Event::Message(notice) = &event
-            && self.tells_client
-        {
-            self.speaker.say(
-                severity(notice.class),
-                &[&notice_line(notice)[..], b"\n"].concat(),
-            );
-            return;
+        match &event {
+            Event::Message(notice) if self.tells_client => {
+                let line = [&notice_line(notice)[..], b"\n"].concat();
+                return self.speaker.say(severity(notice.class), &line);
+            }
+            Event::Failed(error) if self.tells_client => {
+                for line in self.run.last_words(error) {
+                    self.speaker.say(Severity::Error, (line + "\n").as_bytes());
+                }
+                return;
+            }
+            _ => {}
         }
         self.lines
             .lock()

@@ -5,6 +5,8 @@
     reason = "tests make and inspect trees of their own"
 )]
 
+#[path = "it/remote.rs"]
+mod remote;
 #[path = "it/same_words.rs"]
 mod same_words;
 #[path = "it/server_words.rs"]

@@ -8,7 +8,7 @@ use filter::{Dialect, Side};
 use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end, put_secluded};
 
 use crate::copier::refuse_unsupported;
-use crate::event::{Direction, Events, Outcome};
+use crate::event::{Direction, Event, Events, Outcome, Role};
 use crate::options::{Append, DeleteWhen, FilesFrom, Options};
 use crate::outgoing::Outgoing;
 use crate::receiving::Receiving;
@@ -40,7 +40,7 @@ impl Client {
     ) -> Result<Self, Error> {
         refuse_unsupported(options)?;
         let mut stream = Stream::new(link, options.timeout);
-        let protocol = exchange_versions(&mut stream, options.newest, 0)?;
+        let protocol = exchange_versions(&mut stream, options.newest, 0, Role::of_end(sends))?;
         Self::agree(stream, protocol, options, info, sends)
     }
 
@@ -89,11 +89,10 @@ impl Client {
     ) -> Result<Outcome, Error> {
         settle_defaults(&mut options, self.session.protocol);
         let report = Reporter::new(events);
-        let requested = Requested::of(asked, &options)?;
-        self.send_rules(&options, Side::Receiver)?;
-        if let Some(FilesFrom::Names(names)) = &options.files_from {
-            self.send_names(names)?;
-        }
+        let requested = match self.ask(asked, &options) {
+            Ok(requested) => requested,
+            Err(error) => return Err(part(&mut self.stream, &self.session, error, events)),
+        };
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self { stream, session } = self;
         let (hearing, speaking) = stream.split()?;
@@ -107,7 +106,8 @@ impl Client {
             requested,
             is_client: true,
         };
-        receiving.run(hearing, &outgoing)
+        let received = receiving.run(hearing, &outgoing);
+        received.or_else(|error| outgoing.with(|stream| Err(part(stream, &session, error, events))))
     }
 
     /// Sends `sources` to the server.
@@ -121,8 +121,10 @@ impl Client {
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
         settle_defaults(&mut options, self.session.protocol);
-        if tells_receiver_rules(&options, self.session.protocol) {
-            self.send_rules(&options, Side::Sender)?;
+        if tells_receiver_rules(&options, self.session.protocol)
+            && let Err(error) = self.send_rules(&options, Side::Sender)
+        {
+            return Err(part(&mut self.stream, &self.session, error, events));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self {
@@ -139,7 +141,19 @@ impl Client {
             direction: Direction::Sent,
             own: None,
         };
-        sending.run(&mut stream, sources)
+        sending
+            .run(&mut stream, sources)
+            .map_err(|error| part(&mut stream, &session, error, events))
+    }
+
+    /// Tells the sender the rules and names that count there. Returns what it may send then.
+    fn ask(&mut self, asked: &[Vec<u8>], options: &Options) -> Result<Requested, Error> {
+        let requested = Requested::of(asked, options)?;
+        self.send_rules(options, Side::Receiver)?;
+        if let Some(FilesFrom::Names(names)) = &options.files_from {
+            self.send_names(names)?;
+        }
+        Ok(requested)
     }
 
     fn agree(
@@ -149,6 +163,7 @@ impl Client {
         info: &ClientInfo,
         sends: bool,
     ) -> Result<Self, Error> {
+        stream.heed_timeouts();
         let session = Session::of_client(&mut stream, protocol, info, options, sends)?;
         Ok(Self { stream, session })
     }
@@ -196,6 +211,18 @@ fn put_daemon_arguments(
     }
     put_arguments(out, protocol, &open)?;
     put_secluded(out, secluded)
+}
+
+/// Leaves the peer over an error: those who listen hear of it first, then the peer.
+pub(crate) fn part(
+    stream: &mut Stream,
+    session: &Session,
+    error: Error,
+    events: &dyn Events,
+) -> Error {
+    events.event(Event::Failed(&error));
+    stream.say_farewell(session.protocol, &error);
+    error
 }
 
 /// Whether a client that sends tells the receiver its filter rules (wire-session.md 6.1).

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -76,9 +77,9 @@ pub enum Error {
     /// The connection broke.
     #[error("{0}")]
     Socket(io::Error),
-    /// The peer neither sent nor took anything for the permitted time.
+    /// The peer neither sent nor took anything for the permitted time, if that is known.
     #[error("no progress within the time limit")]
-    Stalled,
+    Stalled(Option<Duration>),
     /// The peer sent bytes that mean nothing.
     #[error("{0}")]
     Malformed(#[from] wire::Malformed),
@@ -132,7 +133,7 @@ impl Error {
             Self::PasswordNeeded { .. } | Self::Usage(_) => 1,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Closed { .. } => 12,
-            Self::Stalled => 30,
+            Self::Stalled(_) => 30,
             Self::Malformed(malformed) => malformed.exit_code(),
             Self::Forbidden(_) => 2,
             Self::NoCommon(_) | Self::Unsupported(_) => 4,
@@ -166,7 +167,7 @@ impl Error {
             | Self::Proxy(_)
             | Self::Closed { .. }
             | Self::Socket(_)
-            | Self::Stalled
+            | Self::Stalled(_)
             | Self::Malformed(_)
             | Self::Forbidden(_)
             | Self::Tree(_)

@@ -90,8 +90,8 @@ pub enum Event<'a> {
         /// The text, usually with its line end.
         text: &'a [u8],
     },
-    /// A server's run has come to an end before its end. What its [`Speaker`](crate::Speaker) is told now still reaches
-    /// the client.
+    /// A session has come to an end before its end. What a server's [`Speaker`](crate::Speaker) is told now still
+    /// reaches the client.
     Failed(&'a Error),
 }
 
@@ -315,7 +315,7 @@ pub struct Stats {
     pub literal: u64,
     /// Bytes that the destination had.
     pub matched: u64,
-    /// Bytes of the list itself.
+    /// Bytes of the list that were on their way when it was complete.
     pub list_size: u64,
     /// Time to build the list, in milliseconds.
     pub list_build_ms: u64,

@@ -182,6 +182,11 @@ impl Link {
         self.sent
     }
 
+    /// Counts anew, as if only so much had been read.
+    pub(crate) fn count_from(&mut self, received: u64) {
+        (self.received, self.sent) = (received, 0);
+    }
+
     /// The cancellation this link obeys.
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
@@ -222,6 +227,25 @@ impl Link {
     /// Appends what has come to `input`, without waiting for more. False if there was nothing, or the end.
     pub(crate) fn fill_available(&mut self, input: &mut Vec<u8>) -> Result<bool, Error> {
         Ok(self.read_available(input)?.is_some_and(|count| count > 0))
+    }
+
+    /// Reads on and forgets what comes, until the peer closes, has said its `last` word or so long has passed. (A file's
+    /// data may hold that word, too: then this ends too early, which costs the peer at most our reasons.) A socket that is closed over unread
+    /// input would take back what the peer has not read yet; of a pipe the peer keeps what we wrote.
+    pub(crate) fn drain(&mut self, last: &[u8], patience: Duration) {
+        if !self.is_tcp {
+            return;
+        }
+        let deadline = Instant::now() + patience;
+        // A half that was told to stop waiting still has to wait here.
+        self.stop = Cancel::default();
+        self.only_writes = false;
+        let mut tail = Vec::new();
+        while matches!(self.fill(&mut tail, Some(deadline)), Ok(1..))
+            && !tail.windows(last.len()).any(|window| window == last)
+        {
+            tail.drain(..tail.len().saturating_sub(last.len()));
+        }
     }
 
     /// Writes all of `output`; what the peer says meanwhile is appended to `input`. The wait for the peer to
@@ -299,7 +323,7 @@ impl Link {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                return Err(Error::Stalled);
+                return Err(Error::Stalled(None));
             }
             let pause = left.map_or(CANCEL_LATENCY, |left| left.min(CANCEL_LATENCY));
             let pause = Timespec {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wire::Protocol;
 
 use crate::Error;
-use crate::event::{Direction, Event, Events, Outcome};
+use crate::event::{Direction, Event, Events, Outcome, Role};
 use crate::link::Link;
 use crate::options::Options;
 use crate::outgoing::Outgoing;
@@ -76,7 +76,7 @@ fn send(
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
     let mut stream = Stream::new(link, options.timeout);
-    let protocol = exchange_versions(&mut stream, options.newest, 0)?;
+    let protocol = exchange_versions(&mut stream, options.newest, 0, Role::Sender)?;
     let info = options.client_info(true);
     let session = Session::of_client(&mut stream, protocol, &info, options, true)?;
     let report = Reporter::new(events);
@@ -101,7 +101,7 @@ fn receive(
 ) -> Result<Outcome, Error> {
     let mut stream = Stream::new(link, options.timeout);
     let info = options.client_info(true);
-    let protocol = exchange_versions(&mut stream, options.newest, info.sub())?;
+    let protocol = exchange_versions(&mut stream, options.newest, info.sub(), Role::ReceivingSide)?;
     let session = Session::of_server(&mut stream, protocol, &info, options, false)?;
     let (hearing, speaking) = stream.split()?;
     let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));

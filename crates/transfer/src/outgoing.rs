@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use wire::{Code, Message, Protocol, Severity};
 
 use crate::Error;
@@ -41,14 +42,21 @@ impl Outgoing {
         self.with(Stream::flush)
     }
 
-    /// Shows the peer that we live, if nothing was sent for so long.
-    pub(crate) fn keep_alive(&self, interval: Duration) -> Result<(), Error> {
-        self.with(
-            |stream| match stream.link().last_sent().elapsed() >= interval {
-                true => stream.send_empty_frame(),
-                false => Ok(()),
-            },
-        )
+    /// Shows the peer that we live whenever nothing else was sent for half of the time that it is likely to wait, until
+    /// `end` is dropped.
+    pub(crate) fn keep_alive(&self, end: &Receiver<()>) {
+        let mut interval = CHECK;
+        while matches!(end.recv_timeout(interval), Err(RecvTimeoutError::Timeout)) {
+            // Who says something will hear of a connection that is broken.
+            let _ = self.with(Stream::show_life);
+            let patience = self.patience();
+            interval = patience.map_or(CHECK, |patience| (patience / 4).min(CHECK));
+        }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.patience()
     }
 
     /// Bytes sent so far.
@@ -84,13 +92,6 @@ impl Speaker {
         ));
     }
 
-    /// Tells the client with which code we leave (wire-session.md 4.7), if it can understand that.
-    pub fn leave(&self, code: u8) {
-        if self.protocol.has_error_exit() {
-            self.message(&Message::ErrorExit(Some(i32::from(code))));
-        }
-    }
-
     pub(crate) fn message(&self, message: &Message) {
         message.encode(
             self.protocol,
@@ -98,3 +99,6 @@ impl Speaker {
         );
     }
 }
+
+/// How often we look whether a sign of life is due, if no time limit says more.
+const CHECK: Duration = Duration::from_secs(1);

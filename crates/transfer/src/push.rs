@@ -361,8 +361,7 @@ impl<'a> List<'a> {
             if let Some(item) = target.item {
                 names.note(item.meta.uid, item.meta.gid);
                 if format.checksum_length > 0 && item.meta.kind == Kind::File {
-                    entry.checksum =
-                        sums::of_file(source, target.content, session, stream.link().cancel())?;
+                    entry.checksum = sums::of_file(source, target.content, session, stream)?;
                 }
             }
             encoder.encode(&entry, stream.out());

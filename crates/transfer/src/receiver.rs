@@ -98,9 +98,12 @@ impl Receiver<'_> {
     /// Takes answers until the sender has nothing more to say. Returns the numbers of the run.
     pub(crate) fn run(mut self) -> Stats {
         let ended = self.answers();
-        self.stats.received = self.incoming.stream.link().received();
         self.stats.listed = self.lists.counts;
-        self.stats.total_size = self.lists.total_size;
+        self.stats.list_size = self.lists.size;
+        if !self.is_client || ended.is_err() {
+            self.stats.received = self.incoming.stream.link().received();
+            self.stats.total_size = self.lists.total_size;
+        }
         // The generator may have gone already, with an error of its own.
         let _ = self.notes.send(Note::End(ended));
         self.stats
@@ -160,6 +163,9 @@ impl Receiver<'_> {
             let theirs = self
                 .incoming
                 .read(|cursor| Statistics::decode(cursor, protocol))?;
+            // What counts for the user is what the sender has read and written by now.
+            (self.stats.sent, self.stats.received) = (theirs.read, theirs.written);
+            self.stats.total_size = theirs.total_size;
             self.stats.list_build_ms = theirs.list_build_ms;
             self.stats.list_transfer_ms = theirs.list_transfer_ms;
         }

@@ -71,10 +71,15 @@ impl Receiving<'_> {
         report.event(Event::ListFinished {
             entries: lists.entries,
         });
-        if first.entries.is_empty() && !session.is_incremental() && self.is_client {
+        if first.entries.is_empty() && self.is_client {
             // A server that has nothing to send leaves at once (8.5).
             let _ = incoming.stream.read_to_end();
-            return Ok(outcome(Stats::default(), report, 0));
+            let stats = Stats {
+                sent: outgoing.sent(),
+                received: incoming.stream.link().received(),
+                ..Stats::default()
+            };
+            return Ok(outcome(stats, report, 0));
         }
         let mut reader = NdxReader::new(session.protocol);
         let (second, all_listed) = match session.is_incremental() && first.entries.len() <= 1 {
@@ -140,16 +145,23 @@ impl Receiving<'_> {
         );
         std::thread::scope(|scope| {
             let receiver = scope.spawn(move || receiver.run());
+            let (working, end) = crossbeam_channel::bounded::<()>(0);
+            scope.spawn(move || outgoing.keep_alive(&end));
             let generated = generate(&mut generator, options, session);
             if generated.is_err() {
                 stop.cancel();
             }
             let stats = receiver.join().unwrap_or_default();
+            drop(working);
             generated?;
             let counts = generator.deleter.counts;
+            let sent = match self.is_client {
+                true => stats.sent,
+                false => outgoing.sent(),
+            };
             let stats = Stats {
                 deleted: counts,
-                sent: outgoing.sent(),
+                sent,
                 ..stats
             };
             Ok(outcome(stats, report, generator.deleter.skipped))
@@ -234,7 +246,8 @@ fn generate(
         generator.peer.await_phase(protocol.last_phase() + 2)?;
     }
     generator.finish_directories();
-    generator.peer.done()
+    generator.peer.done()?;
+    generator.peer.flush()
 }
 
 /// Deals with lists as they come. Those that are finished are released, but for the last one.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use delta::{Blocks, Signature, block_len, strong_len};
 use wire::{Checksum, Item, ItemFormat, Message, Ndx, NdxWriter, SumHead};
 
@@ -35,7 +35,8 @@ pub(crate) struct Requester<'a> {
     /// Phases that the sender has ended.
     phase: u8,
     has_ended: bool,
-    last_flush: Instant,
+    /// Since when something waits to be sent.
+    unsent_since: Option<Instant>,
 }
 
 impl<'a> Requester<'a> {
@@ -57,7 +58,7 @@ impl<'a> Requester<'a> {
             all_listed: !session.is_incremental(),
             phase: 0,
             has_ended: false,
-            last_flush: Instant::now(),
+            unsent_since: None,
         }
     }
 
@@ -91,27 +92,25 @@ impl<'a> Requester<'a> {
 
     /// Waits for news of any kind.
     pub(crate) fn wait(&mut self) -> Result<(), Error> {
-        self.outgoing.flush()?;
-        let Some(interval) = self.options.timeout.map(|timeout| timeout / 2) else {
-            let note = self.notes.recv().map_err(|_| gone())?;
-            return self.take(note);
-        };
-        loop {
-            match self.notes.recv_timeout(interval) {
-                Ok(note) => return self.take(note),
-                Err(RecvTimeoutError::Timeout) => self.outgoing.keep_alive(interval)?,
-                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
-            }
-        }
+        self.flush()?;
+        let note = self.notes.recv().map_err(|_| gone())?;
+        self.take(note)
     }
 
-    /// Ends a list or a phase.
+    /// Ends a list or a phase. It leaves with what follows, or when we wait.
     pub(crate) fn done(&mut self) -> Result<(), Error> {
         let writer = &mut self.writer;
         self.outgoing.with(|stream| {
             writer.write(stream.out(), Ndx::Done);
-            stream.flush()
-        })
+            Ok(())
+        })?;
+        self.flush_in_time()
+    }
+
+    /// Sends what has been said.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.unsent_since = None;
+        self.outgoing.flush()
     }
 
     /// Tells what was deleted.
@@ -151,15 +150,12 @@ impl<'a> Requester<'a> {
 
     /// Sends what has been said, if that is much or was said a while ago.
     fn flush_in_time(&mut self) -> Result<(), Error> {
-        let is_due = self.last_flush.elapsed() >= FLUSH_AFTER;
-        if is_due {
-            self.last_flush = Instant::now();
+        let since = *self.unsent_since.get_or_insert_with(Instant::now);
+        let length = self.outgoing.with(|stream| Ok(stream.out().len()))?;
+        match length >= FLUSH_AT || since.elapsed() >= FLUSH_AFTER {
+            true => self.flush(),
+            false => Ok(()),
         }
-        self.outgoing
-            .with(|stream| match is_due || stream.out().len() >= FLUSH_AT {
-                true => stream.flush(),
-                false => Ok(()),
-            })
     }
 
     /// The sums of a basis; none for one that is too large to be described.

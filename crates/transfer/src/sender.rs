@@ -50,6 +50,11 @@ pub(crate) trait Catalogue {
     /// What the peer has deleted.
     fn deleted(&mut self, counts: DeleteStatistics);
 
+    /// Whether no list is to follow those that were sent.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     /// Sends a further list, if there is one and it is time: `eagerly` is while we wait for the peer. False if not.
     fn send_list(
         &mut self,
@@ -96,6 +101,8 @@ pub(crate) struct Sender<'a, C> {
     is_server: bool,
     /// Files that have been appended to once.
     answered: HashSet<u32>,
+    /// Bytes read and written when the last file was done: what follows is no part of the transfer.
+    pub(crate) totals: (u64, u64),
     pub(crate) catalogue: C,
 }
 
@@ -116,6 +123,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             io_errors: IoErrors::empty(),
             is_server: false,
             answered: HashSet::new(),
+            totals: (0, 0),
             catalogue,
         }
     }
@@ -143,6 +151,8 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             self.stream.send_message(&message, self.session.protocol)?;
         }
         self.done();
+        self.stream.flush()?;
+        self.totals = (self.stream.link().received(), self.stream.link().sent());
         if let Some(statistics) = statistics {
             let statistics = statistics(&self.catalogue, self.stream);
             statistics.encode(self.session.protocol, self.stream.out());
@@ -152,6 +162,23 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             self.done();
         }
         self.last_word()
+    }
+
+    /// Sends the first list, and with it that no other follows, if that is so.
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
+        if self.catalogue.is_whole() {
+            self.catalogue
+                .send_list(self.stream, &mut self.writer, false)?;
+        }
+        self.stream.flush()
+    }
+
+    /// Hears what the peer has said beside the data and nobody has listened to.
+    pub(crate) fn hear_rest(&mut self) -> Result<(), Error> {
+        let messages = self.stream.messages();
+        messages
+            .into_iter()
+            .try_for_each(|message| self.catalogue.hear(message))
     }
 
     /// Awaits a DONE of the goodbye. After a redo, rsync's generator may still report hard links (wire-files.md

@@ -79,18 +79,19 @@ impl Sending<'_> {
             sending: true,
         });
         let started = Instant::now();
-        let entries = forest.first(stream, sources)?;
+        let listed = forest.first(stream, sources);
+        // A peer that wants none of it has said so by now.
+        stream
+            .messages()
+            .into_iter()
+            .try_for_each(|message| forest.hear(message))?;
+        let entries = listed?;
         forest.stats.list_build_ms = u64::try_from(started.elapsed().as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
         report.event(Event::ListFinished {
             entries: forest.known,
         });
-        if entries == 0 && !is_client {
-            // Nothing to send: the client learns why from our exit code (wire-session.md 8.5).
-            stream.flush()?;
-            return Ok(outcome(&forest.stats, stream, report));
-        }
         let mut sender = Sender::new(stream, session, session.item_format(options), forest);
         let statistics = |forest: &Forest<'_>, stream: &Stream| Statistics {
             read: stream.link().received(),
@@ -99,20 +100,28 @@ impl Sending<'_> {
             list_build_ms: forest.stats.list_build_ms,
             list_transfer_ms: forest.stats.list_transfer_ms,
         };
-        sender.serve(if is_client { None } else { Some(&statistics) })?;
-        let stats = sender.catalogue.stats;
+        // A server that has nothing to send leaves it at that: the client learns why from our exit code (8.5).
+        let started = sender.start();
+        let served = match entries == 0 && !is_client {
+            true => started,
+            false => started.and_then(|()| sender.serve((!is_client).then_some(&statistics))),
+        };
+        sender.hear_rest()?;
+        served?;
+        let (received, sent) = sender.totals;
+        let stats = Stats {
+            sent,
+            received,
+            ..sender.catalogue.stats
+        };
         stream.flush()?;
-        Ok(outcome(&stats, stream, report))
+        Ok(outcome(stats, report))
     }
 }
 
-fn outcome(stats: &Stats, stream: &Stream, report: &Reporter<'_>) -> Outcome {
+fn outcome(stats: Stats, report: &Reporter<'_>) -> Outcome {
     Outcome {
-        stats: Stats {
-            sent: stream.link().sent(),
-            received: stream.link().received(),
-            ..*stats
-        },
+        stats,
         io_errors: report.io_errors(),
         is_partial: report.is_partial(),
         deletions_skipped: 0,
@@ -158,6 +167,7 @@ impl Forest<'_> {
             start: self.encoder.list_start(),
             ..List::default()
         };
+        let sent = stream.link().sent();
         let mut pending = Vec::new();
         if self.session.is_incremental() {
             list.is_partial = true;
@@ -177,7 +187,7 @@ impl Forest<'_> {
             self.whole(stream, &mut list, sources)?;
         }
         self.finish(stream, list, pending)?;
-        stream.flush()?;
+        self.note_list_size(stream, sent);
         Ok(self.lists.back().map_or(0, |list| list.entries.len()))
     }
 
@@ -229,12 +239,7 @@ impl Forest<'_> {
         } = found;
         if self.format.checksum_length > 0 && entry.is_file() {
             let base = &self.scanner.bases[usize::from(entry.base)];
-            let sum = sums::of_file(
-                &base.root,
-                rel(entry.path()),
-                self.session,
-                stream.link().cancel(),
-            )?;
+            let sum = sums::of_file(&base.root, rel(entry.path()), self.session, stream)?;
             entry.extra_mut().checksum = sum.into();
         }
         let mut sent = entry.to_wire();
@@ -245,9 +250,7 @@ impl Forest<'_> {
                 sent.group_name = self.names.group(entry.gid);
             }
         }
-        let before = stream.out().len();
         self.encoder.encode(&sent, stream.out());
-        self.stats.list_size += (stream.out().len() - before) as u64;
         stream.flush_if_large()?;
         if !entry.is_missing_arg() {
             self.stats.listed.note(entry.mode);
@@ -302,6 +305,11 @@ impl Forest<'_> {
         }
         self.lists.push_back(list);
         Ok(())
+    }
+
+    /// What of a list has left already: rsync counts no more either.
+    fn note_list_size(&mut self, stream: &Stream, sent_before: u64) {
+        self.stats.list_size += stream.link().sent() - sent_before;
     }
 
     /// Gives the directories of a list their numbers, and plans their lists: depth first.
@@ -569,6 +577,10 @@ impl Catalogue for Forest<'_> {
         self.stats.deleted.add(counts);
     }
 
+    fn is_whole(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
     fn send_list(
         &mut self,
         stream: &mut Stream,
@@ -590,6 +602,7 @@ impl Catalogue for Forest<'_> {
             writer.write(stream.out(), Ndx::FlistEof);
             return Ok(true);
         };
+        let sent = stream.link().sent();
         writer.write(stream.out(), Ndx::Dir(number));
         let start = self.encoder.list_start();
         let mut list = List {
@@ -605,6 +618,7 @@ impl Catalogue for Forest<'_> {
             }
         }
         self.finish(stream, list, below)?;
+        self.note_list_size(stream, sent);
         Ok(true)
     }
 

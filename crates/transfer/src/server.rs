@@ -1,15 +1,16 @@
 //! The end that a client started: agrees with the client, then receives from it or sends to it.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use filter::{Dialect, MergeFile};
 use wire::{ClientInfo, Message, Protocol, RuleReader};
 
-use crate::client::{settle_defaults, tells_receiver_rules};
+use crate::client::{part, settle_defaults, tells_receiver_rules};
 use crate::copier::refuse_unsupported;
-use crate::event::{Direction, Event, Events, Outcome};
+use crate::event::{Direction, Event, Events, Outcome, Role};
 use crate::options::{FilesFrom, Options};
 use crate::outgoing::{Outgoing, Speaker};
 use crate::receiving::Receiving;
@@ -40,7 +41,8 @@ impl Server {
         sends: bool,
     ) -> Result<Self, Error> {
         let mut stream = Stream::new(link, options.timeout);
-        let protocol = exchange_versions(&mut stream, options.newest, info.sub())?;
+        let protocol =
+            exchange_versions(&mut stream, options.newest, info.sub(), Role::of_end(sends))?;
         Self::agree(stream, protocol, options, info, sends)
     }
 
@@ -59,7 +61,15 @@ impl Server {
     ) -> Result<Self, Error> {
         let mut stream = Stream::new(link, options.timeout);
         stream.put_back(read_ahead);
-        Self::agree(stream, protocol, options, info, sends)
+        let mut server = Self::agree(stream, protocol, options, info, sends)?;
+        if let Some(timeout) = options.timeout
+            && protocol.announces_timeout()
+        {
+            let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
+            let announcement = Message::IoTimeout(NonZeroU32::new(seconds));
+            server.stream.send_message(&announcement, protocol)?;
+        }
+        Ok(server)
     }
 
     /// The protocol both ends speak.
@@ -85,10 +95,8 @@ impl Server {
         destination: &Path,
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
-        settle_defaults(&mut options, self.session.protocol);
-        refuse_unsupported(&options)?;
-        if tells_receiver_rules(&options, self.session.protocol) {
-            self.receive_rules(&mut options)?;
+        if let Err(error) = self.prepare_receiving(&mut options) {
+            return Err(part(&mut self.stream, &self.session, error, events));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let speaker = self.speaker();
@@ -114,14 +122,12 @@ impl Server {
             requested: Requested::default(),
             is_client: false,
         };
-        let outcome = receiving.run(hearing, &outgoing);
-        if let Err(error) = &outcome {
-            events.event(Event::Failed(error));
-        }
-        let flushed = outgoing.flush();
-        let outcome = outcome?;
-        flushed?;
-        Ok(outcome)
+        let received = receiving.run(hearing, &outgoing);
+        outgoing.with(|stream| {
+            received
+                .and_then(|outcome| stream.flush().map(|()| outcome))
+                .map_err(|error| part(stream, &session, error, events))
+        })
     }
 
     /// Sends `sources` to the client.
@@ -134,11 +140,8 @@ impl Server {
         sources: &[OsString],
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
-        settle_defaults(&mut options, self.session.protocol);
-        refuse_unsupported(&options)?;
-        self.receive_rules(&mut options)?;
-        if options.files_from == Some(FilesFrom::Peer) {
-            options.files_from = Some(FilesFrom::Names(self.receive_names()?));
+        if let Err(error) = self.prepare_sending(&mut options) {
+            return Err(part(&mut self.stream, &self.session, error, events));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self {
@@ -155,15 +158,29 @@ impl Server {
             direction: Direction::Sent,
             own: None,
         };
-        let sent = sending.run(&mut stream, sources);
-        if let Err(error) = &sent {
-            events.event(Event::Failed(error));
+        sending
+            .run(&mut stream, sources)
+            .and_then(|outcome| stream.flush().map(|()| outcome))
+            .map_err(|error| part(&mut stream, &session, error, events))
+    }
+
+    fn prepare_receiving(&mut self, options: &mut Options) -> Result<(), Error> {
+        settle_defaults(options, self.session.protocol);
+        refuse_unsupported(options)?;
+        match tells_receiver_rules(options, self.session.protocol) {
+            true => self.receive_rules(options),
+            false => Ok(()),
         }
-        // What was to be said before the end must not be lost with it.
-        let flushed = stream.flush();
-        let outcome = sent?;
-        flushed?;
-        Ok(outcome)
+    }
+
+    fn prepare_sending(&mut self, options: &mut Options) -> Result<(), Error> {
+        settle_defaults(options, self.session.protocol);
+        refuse_unsupported(options)?;
+        self.receive_rules(options)?;
+        if options.files_from == Some(FilesFrom::Peer) {
+            options.files_from = Some(FilesFrom::Names(self.receive_names()?));
+        }
+        Ok(())
     }
 
     /// Tells the client why there is no session, and leaves with `code`. `lines` are errors in rsync's words.
@@ -175,8 +192,9 @@ impl Server {
         for line in lines {
             speaker.say(wire::Severity::Error, &[line, &b"\n"[..]].concat());
         }
-        speaker.leave(code);
-        self.stream.flush()
+        let error = Error::fatal(code, Role::of_end(false), "", None);
+        self.stream.say_farewell(self.session.protocol, &error);
+        Ok(())
     }
 
     fn agree(

@@ -6,6 +6,7 @@ use wire::{
 };
 
 use crate::Error;
+use crate::event::Role;
 use crate::flist::Entry;
 use crate::options::{Compress, DeleteWhen, MissingArgs, Options, RemoveSource};
 use crate::stream::Stream;
@@ -66,6 +67,7 @@ impl Session {
         if protocol.multiplexes_client() || !sends && options.remove_source != RemoveSource::No {
             stream.start_multiplexing()?;
         }
+        stream.start_counting();
         Ok(Self {
             protocol,
             flags,
@@ -104,6 +106,7 @@ impl Session {
         if protocol.multiplexes_client() || sends && options.remove_source != RemoveSource::No {
             stream.start_demultiplexing();
         }
+        stream.start_counting();
         Ok(Self {
             protocol,
             flags,
@@ -166,6 +169,17 @@ impl Session {
     }
 }
 
+impl Role {
+    /// That of an end before any list.
+    pub(crate) fn of_end(sends: bool) -> Self {
+        if sends {
+            Self::Sender
+        } else {
+            Self::ReceivingSide
+        }
+    }
+}
+
 impl Options {
     /// What the client tells its server it can do; `sends` tells whether the client is the sender.
     #[must_use]
@@ -191,16 +205,26 @@ pub(crate) fn exchange_versions(
     stream: &mut Stream,
     newest: Protocol,
     client_sub: i32,
+    we: Role,
 ) -> Result<Protocol, Error> {
     put_int(stream.out(), i32::from(newest.number()));
-    stream.flush()?;
+    stream.flush().map_err(|error| match error {
+        Error::Socket(cause) => unwelcome(cause, we),
+        error => error,
+    })?;
     let number = stream.read(|cursor| cursor.array().map(i32::from_le_bytes))?;
     newest
         .agree(PeerVersion {
             number,
             sub: client_sub,
         })
-        .map_err(|error| Error::fatal(2, crate::Role::Sender, error.to_string(), None))
+        .map_err(|error| Error::fatal(2, we, error.to_string(), None))
+}
+
+/// A remote shell that has ended already takes not even our first bytes.
+fn unwelcome(cause: std::io::Error, we: Role) -> Error {
+    let text = "safe_write failed to write 4 bytes to socket";
+    Error::fatal(12, we, text, Some(cause))
 }
 
 impl<'a> Wishes<'a> {

@@ -4,6 +4,7 @@
 //! into `heard`, what the peer says beside the data. What we say is collected in `out`, with room for the frame's header in
 //! front, so that file contents are read straight into the frame they leave in.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,16 @@ const FLUSH_AT: usize = 256 << 10;
 /// How long we listen for the peer's last words after the connection broke.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How long the peer may take to hear our last word.
+const FAREWELL: Duration = Duration::from_secs(60);
+
 /// Both directions of a session.
 #[derive(Debug)]
 pub(crate) struct Stream {
     link: Link,
-    /// How long the peer may neither send nor take anything of substance.
-    patience: Option<Duration>,
+    patience: Patience,
+    /// A server may ask for less patience (wire-session.md 4.6).
+    heeds_timeouts: bool,
     raw: Vec<u8>,
     demux: Option<Demux>,
     data: Vec<u8>,
@@ -36,6 +41,8 @@ pub(crate) struct Stream {
     inbox: Option<Vec<Message>>,
     out: Vec<u8>,
     multiplexes: bool,
+    /// The peer knows that we have heard that it leaves.
+    has_parted: bool,
     /// What others want to be said beside the data.
     queue: Queue,
 }
@@ -44,7 +51,8 @@ impl Stream {
     pub(crate) fn new(link: Link, patience: Option<Duration>) -> Self {
         Self {
             link,
-            patience,
+            patience: Patience::new(patience),
+            heeds_timeouts: false,
             raw: Vec::new(),
             demux: None,
             data: Vec::new(),
@@ -53,6 +61,7 @@ impl Stream {
             inbox: None,
             out: Vec::new(),
             multiplexes: false,
+            has_parted: false,
             queue: Queue::default(),
         }
     }
@@ -61,11 +70,22 @@ impl Stream {
         &self.link
     }
 
+    /// How long the peer may neither send nor take anything of substance, by our own wish or the server's.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.patience.get()
+    }
+
+    /// From here on a server may ask for less patience.
+    pub(crate) fn heed_timeouts(&mut self) {
+        self.heeds_timeouts = true;
+    }
+
     /// The two directions apart, for two threads: what the peer says, and what is said to it.
     pub(crate) fn split(mut self) -> Result<(Self, Self), Error> {
         self.flush()?;
         let (reading, writing) = self.link.split()?;
-        let mut speaking = Self::new(writing, self.patience);
+        let mut speaking = Self::new(writing, None);
+        speaking.patience = self.patience.clone();
         speaking.multiplexes = self.multiplexes;
         speaking.queue = Arc::clone(&self.queue);
         speaking.open_frame();
@@ -114,10 +134,11 @@ impl Stream {
             let is_lenient = self.inbox.is_some();
             let lives = |link: &Link, patience| link.last_sent().elapsed() < patience;
             let received = match self.receive(deadline) {
-                Err(Error::Stalled)
+                Err(Error::Stalled(_))
                     if is_lenient
                         && self
                             .patience
+                            .get()
                             .is_some_and(|patience| lives(&self.link, patience)) =>
                 {
                     Ok(())
@@ -168,16 +189,31 @@ impl Stream {
         Ok(())
     }
 
+    /// From here on bytes count; what was read and not decoded is among them.
+    pub(crate) fn start_counting(&mut self) {
+        let ahead = self.raw.len() + self.data.len() - self.decoded;
+        self.link.count_from(ahead as u64);
+    }
+
     /// Where to append what is to be said. Call [`Stream::flush_if_large`] between items.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
+    /// Sends what has been said if it is much, and anything at all if we have been silent for long: whoever works
+    /// for long without a word calls this now and then.
     pub(crate) fn flush_if_large(&mut self) -> Result<(), Error> {
-        if self.out.len() >= FLUSH_AT {
-            self.flush()
-        } else {
-            Ok(())
+        match self.out.len() >= FLUSH_AT {
+            true => self.flush(),
+            false => self.show_life(),
+        }
+    }
+
+    /// Shows the peer that we live, if nothing else did for long.
+    pub(crate) fn show_life(&mut self) -> Result<(), Error> {
+        match self.next_sign().is_some_and(|due| due <= Instant::now()) {
+            true => self.send_empty_frame(),
+            false => Ok(()),
         }
     }
 
@@ -198,7 +234,7 @@ impl Stream {
             std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         // Messages go first: after the last word of the data nobody listens.
         if !queued.is_empty() && self.multiplexes {
-            let sent = self.link.send(&queued, &mut self.raw, self.patience);
+            let sent = self.link.send(&queued, &mut self.raw, self.patience.get());
             sent.map_err(|error| self.hear_out(error))?;
         }
         self.flush_data()
@@ -213,7 +249,9 @@ impl Stream {
             let length = self.out.len() - FRAME_HEADER;
             self.out[..FRAME_HEADER].copy_from_slice(&Code::Data.header(length));
         }
-        let sent = self.link.send(&self.out, &mut self.raw, self.patience);
+        let sent = self
+            .link
+            .send(&self.out, &mut self.raw, self.patience.get());
         self.out.clear();
         self.open_frame();
         match sent {
@@ -231,8 +269,29 @@ impl Stream {
         self.flush()?;
         let mut frame = Vec::new();
         message.encode(protocol, &mut frame);
-        let sent = self.link.send(&frame, &mut self.raw, self.patience);
+        let sent = self.link.send(&frame, &mut self.raw, self.patience.get());
         sent.map_err(|error| self.hear_out(error))
+    }
+
+    /// Tells the peer with which code we leave, or that we have heard with which code it does, and lets it hear that
+    /// (wire-session.md 4.7). Nothing comes of it if the peer does not listen any more.
+    pub(crate) fn say_farewell(&mut self, protocol: wire::Protocol, error: &Error) {
+        let code = match error {
+            Error::PeerExit { .. } => None,
+            error => Some(i32::from(error.exit_code())),
+        };
+        // What the peer finds out by itself, or has no ears for (9.3, 9.4).
+        let is_silent = matches!(code, Some(10 | 12 | 19 | 30));
+        let is_silent = is_silent || self.has_parted || !self.multiplexes;
+        let is_silent = is_silent || !protocol.has_error_exit();
+        let told = match is_silent {
+            true => self.flush(),
+            false => self.send_message(&Message::ErrorExit(code), protocol),
+        };
+        if !is_silent && told.is_ok() && !matches!(error, Error::Cancelled) {
+            let patience = self.patience.get().unwrap_or(FAREWELL);
+            self.link.drain(&Code::ErrorExit.header(0), patience);
+        }
     }
 
     /// Sends nothing, to show that we live. Only a multiplexed direction can say that.
@@ -243,7 +302,7 @@ impl Stream {
         }
         let sent = self
             .link
-            .send(&wire::KEEPALIVE, &mut self.raw, self.patience);
+            .send(&wire::KEEPALIVE, &mut self.raw, self.patience.get());
         sent.map_err(|error| self.hear_out(error))
     }
 
@@ -267,7 +326,7 @@ impl Stream {
             if self.data.len() > data || self.heard.count > heard {
                 deadline = self.deadline();
             } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(self.hear_out(Error::Stalled));
+                return Err(self.hear_out(Error::Stalled(None)));
             }
         }
     }
@@ -312,8 +371,19 @@ impl Stream {
         Ok(value)
     }
 
+    /// Waits for something to come. Meanwhile we show that we live.
     fn receive(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
-        match self.link.fill(&mut self.raw, deadline) {
+        let filled = loop {
+            let due = self.next_sign();
+            let earlier = [deadline, due].into_iter().flatten().min();
+            match self.link.fill(&mut self.raw, earlier) {
+                Err(Error::Stalled(_)) if earlier == due && earlier != deadline => {
+                    self.send_empty_frame()?;
+                }
+                filled => break filled,
+            }
+        };
+        match filled {
             Ok(0) => {
                 let closed = Error::Closed {
                     received: self.link.received(),
@@ -331,9 +401,12 @@ impl Stream {
         if !self.heard.is_leaving {
             return Ok(());
         }
-        // Whether it still takes this makes no difference any more.
-        let farewell = Code::ErrorExit.header(0);
-        let _ = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
+        if self.multiplexes {
+            // Whether it still takes this makes no difference any more.
+            let farewell = Code::ErrorExit.header(0);
+            let _ = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
+            self.has_parted = true;
+        }
         Err(self.hear_out(Error::Socket(std::io::ErrorKind::ConnectionAborted.into())))
     }
 
@@ -351,6 +424,12 @@ impl Stream {
         while let Some(incoming) = demux.next(&mut cursor)? {
             match incoming {
                 Incoming::Data(data) => self.data.extend_from_slice(data),
+                Incoming::Message(Message::IoTimeout(asked)) => {
+                    self.heard.count += 1;
+                    if let Some(asked) = asked.filter(|_| self.heeds_timeouts) {
+                        self.patience.lower(Duration::from_secs(asked.get().into()));
+                    }
+                }
                 Incoming::Message(message) => match &mut self.inbox {
                     Some(inbox) => {
                         self.heard.note_exit(&message);
@@ -381,6 +460,7 @@ impl Stream {
             (Error::Socket(_) | Error::Closed { .. }, Some(code)) => {
                 Error::PeerExit { code, words }
             }
+            (Error::Stalled(_), _) => Error::Stalled(self.patience.get()),
             (error, _) => error.with_peer_words(self.link.received(), words),
         }
     }
@@ -392,11 +472,48 @@ impl Stream {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.patience.map(|patience| Instant::now() + patience)
+        self.patience
+            .get()
+            .map(|patience| Instant::now() + patience)
     }
+
+    /// When we must have said something, if only to show that we live: after half of the time that the peer is likely
+    /// to wait (wire-session.md 9.2).
+    fn next_sign(&self) -> Option<Instant> {
+        let patience = self.patience.get().filter(|_| self.multiplexes)?;
+        Some(self.link.last_sent() + patience / 2)
+    }
+}
+
+/// How long the peer may neither send nor take anything of substance. The halves of a split stream share it.
+#[derive(Debug, Clone)]
+struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    fn new(time: Option<Duration>) -> Self {
+        Self(Arc::new(AtomicU64::new(time.map_or(ENDLESS, milliseconds))))
+    }
+
+    fn get(&self) -> Option<Duration> {
+        let time = self.0.load(Ordering::Relaxed);
+        (time != ENDLESS).then(|| Duration::from_millis(time))
+    }
+
+    fn lower(&self, time: Duration) {
+        self.0.fetch_min(milliseconds(time), Ordering::Relaxed);
+    }
+}
+
+const ENDLESS: u64 = u64::MAX;
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(ENDLESS)
 }
 
 const FRAME_HEADER: usize = 4;
 
 /// Nobody has more to say while one value travels.
 const INBOX_MAX: usize = 1 << 17;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@ use tree::Root;
 use wire::{Checksum, CompatFlags, SumHead};
 
 use crate::Error;
-use crate::link::Cancel;
 use crate::session::Session;
 use crate::stream::Stream;
 
@@ -64,23 +63,24 @@ pub(crate) fn read_basis(
     Ok(basis)
 }
 
-/// The sum of a file's content for its entry, all zero if it cannot be read (wire-files.md 3.11).
+/// The sum of a file's content for its entry, which leaves over `stream`; all zero if it cannot be read (wire-files.md 3.11).
 pub(crate) fn of_file(
     source: &Root,
     path: &Path,
     session: &Session,
-    cancel: &Cancel,
+    stream: &mut Stream,
 ) -> Result<Vec<u8>, Error> {
     let mut sum = session.content_sum();
-    let unreadable = || vec![0; session.checksum.digest_length()];
+    let unreadable = || vec![0; session.file_checksum.digest_length()];
     let Ok(mut file) = source.open_file(path) else {
         return Ok(unreadable());
     };
     let mut buffer = vec![0; READ_SIZE];
     loop {
-        if cancel.is_cancelled() {
+        if stream.link().cancel().is_cancelled() {
             return Err(Error::Cancelled);
         }
+        stream.show_life()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok(sum.finish().to_vec()),
             Ok(count) => sum.update(&buffer[..count]),

@@ -28,6 +28,8 @@ pub(crate) struct ListReader<'a> {
     pub(crate) counts: Counts,
     pub(crate) total_size: u64,
     pub(crate) entries: u64,
+    /// Bytes that were read for lists.
+    pub(crate) size: u64,
 }
 
 /// A directory whose content may come as a list of its own.
@@ -56,6 +58,7 @@ impl<'a> ListReader<'a> {
             counts: Counts::default(),
             total_size: 0,
             entries: 0,
+            size: 0,
         }
     }
 
@@ -121,6 +124,7 @@ impl<'a> ListReader<'a> {
 
     fn entries(&mut self, incoming: &mut Incoming<'_>, dir: Option<&Entry>) -> Result<List, Error> {
         let is_partial = self.format.incremental;
+        let received = incoming.stream.link().received();
         let mut list = List {
             start: self.decoder.list_start(),
             is_partial,
@@ -134,6 +138,7 @@ impl<'a> ListReader<'a> {
                     if !self.options.ignore_errors {
                         self.report.io_error(io_errors);
                     }
+                    self.size += incoming.stream.link().received() - received;
                     return Ok(list);
                 }
             }

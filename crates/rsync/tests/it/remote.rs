@@ -1,0 +1,129 @@
+//! Sessions over a remote shell: whichever end is ours, what is said, what is left behind and the exit codes are those of
+//! two installed programs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::UNIX_EPOCH;
+
+use testkit::{Aspects, Original, Tree, compare};
+
+use crate::same_words::example;
+
+/// Stands for a remote shell: forgets the host and runs the rest here.
+const SHELL: &str = "#!/bin/sh\nshift\nexec sh -c \"$*\"\n";
+
+/// One command line, in a directory that `tree` describes.
+pub(crate) struct Scenario<'a> {
+    pub(crate) tree: &'a str,
+    pub(crate) words: &'a [&'a str],
+}
+
+/// What a command came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: Vec<String>,
+    pub(crate) err: Vec<String>,
+}
+
+impl Scenario<'_> {
+    /// Runs the scenario with two installed programs, then with ours in the place of either and of both.
+    pub(crate) fn check(&self) {
+        let (theirs, ours) = (Original::Rsync.require(), example());
+        let expected = self.place();
+        let oracle = run(expected.path(), &theirs, &theirs, self.words);
+        forget_time(expected.path());
+        for (client, server) in [(&ours, &theirs), (&theirs, &ours), (&ours, &ours)] {
+            let place = self.place();
+            let said = run(place.path(), client, server, self.words);
+            let pair = format!("{} with {}", client.display(), server.display());
+            assert_eq!(said, oracle, "{:?}: {pair}", self.words);
+            let aspects = Aspects::exact().ignoring(|path| path == Path::new("shell"));
+            forget_time(place.path());
+            if let Err(differences) = compare(expected.path(), place.path(), &aspects) {
+                panic!("{:?}: {pair}: {:#?}", self.words, differences.lines());
+            }
+        }
+    }
+
+    fn place(&self) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shell = dir.path().join("shell");
+        fs::write(&shell, SHELL).expect("the shell");
+        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+        Tree::build(dir.path(), self.tree);
+        dir
+    }
+}
+
+/// Runs `client` in `place`; a remote `server` is reached through the shell there.
+pub(crate) fn run(place: &Path, client: &Path, server: &Path, words: &[&str]) -> Said {
+    let output = Command::new(client)
+        .args(["-e", "./shell"])
+        .arg(format!("--rsync-path={}", server.display()))
+        .args(words)
+        .current_dir(place)
+        .env("HOME", place)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("RSYNC_RSH")
+        .output()
+        .expect("a client");
+    let names = [place.to_path_buf(), place.canonicalize().expect("a path")];
+    Said {
+        code: output.status.code(),
+        out: lines(&output.stdout, &names),
+        err: lines(&output.stderr, &names),
+    }
+}
+
+/// Lines without what differs from run to run, in an order that does not depend on timing.
+fn lines(text: &[u8], places: &[PathBuf]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let text = places.iter().fold(text, |text, place| {
+        text.replace(&place.display().to_string(), "PLACE")
+    });
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| !line.starts_with("sent ") && !line.starts_with("total size is"))
+        .map(|line| match line.split_once(") at ") {
+            Some((start, _)) if line.contains("(code ") => format!("{start})"),
+            _ => line.to_owned(),
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// The place itself changes its time with each run.
+fn forget_time(place: &Path) {
+    let dir = fs::File::open(place).expect("the place");
+    dir.set_modified(UNIX_EPOCH).expect("its time");
+}
+
+#[test]
+fn both_ends_know_why_one_leaves() {
+    let tree = "f from/a 3 mtime=1\nf from/b 3 mtime=1\nd from mtime=1\nf to 3 mtime=1";
+    for protocol in ["--protocol=32", "--protocol=31"] {
+        for words in [
+            &["-a", protocol, "from/", "host:to"][..],
+            &["-a", protocol, "host:from/", "to"],
+            &["-a", protocol, "from/", "host:none/here/"],
+            &["-a", protocol, "host:from/", "none/here/"],
+        ] {
+            Scenario { tree, words }.check();
+        }
+    }
+}
+
+#[test]
+fn errors_told_to_the_client_come_before_the_end() {
+    let tree = "f from/a 3 mtime=1\nf from/b 3 mtime=1\nd from mtime=1\nf to 3 mtime=1";
+    let words = ["-a", "--stderr=client", "from/", "host:to"];
+    Scenario {
+        tree,
+        words: &words,
+    }
+    .check();
+}
