@@ -166,7 +166,8 @@ impl Visit {
         };
         reply
             .encode(self.stream.out())
-            .map_err(|error| Error::Usage(error.to_string()))
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        self.stream.flush()
     }
 }
 
