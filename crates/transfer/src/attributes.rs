@@ -1,16 +1,27 @@
-//! What of an entry differs from what is there, and making it so (behaviour.md 2.8, 3.4 and 7.7 to 7.10).
+//! What of an entry differs from what is there, and making it so (behaviour.md 2.8, 3.4, 7.7 to 7.10 and 7.19).
 
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tree::{Kind, Meta, Root, Time, Which};
-use wire::ItemFlags;
+use tree::{AclKind, Kind, Meta, Root, TempFile, Time, Which};
+use wire::{ItemFlags, XattrItem};
 
-use crate::flist::Entry;
+use crate::event::{Class, Role};
+use crate::flist::{Entry, parent};
 use crate::options::{Options, Privilege};
+use crate::report::{Reporter, sentence};
+use crate::scan::rel;
+
+pub(crate) mod acl;
+mod xattr;
+
+use xattr::is_long;
+pub(crate) use xattr::{LongValues, XattrRules, xattrs_of};
 
 /// The rules of one run about attributes.
 #[derive(Debug)]
-pub(crate) struct Attributes {
+pub(crate) struct Attributes<'a> {
     perms: bool,
     executability: bool,
     owner: bool,
@@ -25,10 +36,64 @@ pub(crate) struct Attributes {
     pub(crate) is_privileged: bool,
     /// Groups that an ordinary user may give to files.
     groups: Vec<u32>,
+    acls: bool,
+    xattrs: Option<XattrRules>,
+    /// Values of extended attributes that the list does not hold.
+    pub(crate) long_values: LongValues<'a>,
+    /// What new items of the directory that was asked about last may have of their permissions.
+    newborn: Mutex<(Vec<u8>, u32)>,
 }
 
-impl Attributes {
-    pub(crate) fn new(options: &Options) -> Self {
+/// What stood in an entry's place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Before<'m> {
+    /// Something of the same type.
+    Same(&'m Meta),
+    /// Nothing that counts: permissions that are not kept are limited to these.
+    Nothing(u32),
+}
+
+/// Something of the destination, or of an alternate directory, that an entry is compared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct There<'a> {
+    pub(crate) root: Option<&'a Root>,
+    pub(crate) path: &'a [u8],
+    pub(crate) meta: &'a Meta,
+}
+
+/// What came of setting attributes: all of them are tried.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) changed: bool,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// An attribute that could not be set.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Owner, permissions or times.
+    Meta(tree::Error),
+    /// An extended attribute, and the call that failed.
+    Xattr {
+        call: &'static str,
+        name: Vec<u8>,
+        error: tree::Error,
+    },
+    /// The sender has not told this attribute's value.
+    MissingValue(Vec<u8>),
+    /// An access control list.
+    Acl(AclKind, tree::Error),
+    /// The file's attributes cannot be reached.
+    Unreachable(tree::Error),
+}
+
+impl<'a> Attributes<'a> {
+    /// The rules of a receiving side, whose filter rules are `rules`.
+    pub(crate) fn new(
+        options: &Options,
+        rules: &Arc<filter::Rules>,
+        long_values: LongValues<'a>,
+    ) -> Self {
         let is_root = rustix::process::geteuid().is_root();
         let mut groups: Vec<u32> = rustix::process::getgroups()
             .unwrap_or_default()
@@ -59,21 +124,53 @@ impl Attributes {
             umask: options.umask,
             is_privileged,
             groups,
+            acls: options.acls,
+            xattrs: XattrRules::new(options, rules, filter::Side::Receiver),
+            long_values,
+            newborn: Mutex::default(),
         }
     }
 
-    /// The permissions that the destination is to have (7.8); `existing` is what it has now, of the same type.
-    pub(crate) fn permissions(&self, entry: &Entry, existing: Option<&Meta>) -> u32 {
-        let wanted = entry.permissions();
+    /// What stood in the place of an entry: `existing`, if that is of the same type.
+    pub(crate) fn before<'m>(
+        &self,
+        root: Option<&Root>,
+        place: &[u8],
+        existing: Option<&'m Meta>,
+    ) -> Before<'m> {
         match existing {
+            Some(existing) => Before::Same(existing),
+            None if self.perms => Before::Nothing(0o777),
+            None => Before::Nothing(self.newborn_permissions(root, parent(place))),
+        }
+    }
+
+    /// What the default list of a directory, or else the umask, leaves of the permissions of new items.
+    fn newborn_permissions(&self, root: Option<&Root>, dir: &[u8]) -> u32 {
+        let mut last = self.newborn.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != dir {
+            let default = root
+                .and_then(|root| root.xattrs(rel(dir), Kind::Dir).ok())
+                .and_then(|xattrs| xattrs.acl(AclKind::Default).ok().flatten());
+            let permissions = default.map_or(0o777 & !self.umask, |acl| acl.mode());
+            *last = (dir.to_vec(), permissions);
+        }
+        last.1
+    }
+
+    /// The permissions that the destination is to have (7.8).
+    pub(crate) fn permissions(&self, entry: &Entry, before: Before<'_>) -> u32 {
+        let wanted = entry.permissions();
+        match before {
             _ if self.perms => wanted,
-            None => wanted & 0o777 & !self.umask,
-            Some(existing) if self.executability && entry.is_file() => match wanted & 0o111 {
+            Before::Nothing(limit) => wanted & limit,
+            Before::Same(existing) if self.executability && entry.is_file() => match wanted & 0o111
+            {
                 0 => existing.mode & !0o111,
                 _ if existing.mode & 0o111 == 0 => existing.mode | (existing.mode & 0o444) >> 2,
                 _ => existing.mode,
             },
-            Some(existing) => existing.mode,
+            Before::Same(existing) => existing.mode,
         }
     }
 
@@ -102,9 +199,15 @@ impl Attributes {
         }
     }
 
-    /// The attributes in which `now` differs from what it is to be. `flags` says what is done with the entry; without
-    /// `times`, what is written gets the time of the run.
-    pub(crate) fn differences(&self, entry: &Entry, now: &Meta, flags: ItemFlags) -> ItemFlags {
+    /// The attributes in which something differs from what it is to be. `flags` says what is done with the entry;
+    /// without `times`, what is written gets the time of the run.
+    pub(crate) fn differences(
+        &self,
+        entry: &Entry,
+        there: There<'_>,
+        flags: ItemFlags,
+    ) -> ItemFlags {
+        let now = there.meta;
         let mut differences = ItemFlags::empty();
         if entry.is_file() && entry.size != now.size {
             differences |= ItemFlags::REPORT_SIZE;
@@ -116,13 +219,23 @@ impl Attributes {
             is_written
         };
         differences.set(ItemFlags::REPORT_TIME, time_differs);
-        differences | self.lasting_differences(entry, now)
+        differences | self.lasting_differences(entry, there)
+    }
+
+    /// What is reported of an entry that is new: its extended attributes may have to be asked for.
+    pub(crate) fn of_unseen(&self, entry: &Entry) -> ItemFlags {
+        let mut flags = ItemFlags::IS_NEW;
+        let has_xattrs = self.xattrs.is_some() && entry.xattrs().is_some();
+        flags.set(ItemFlags::REPORT_XATTR, has_xattrs);
+        flags
     }
 
     /// The same without size and modification time.
-    fn lasting_differences(&self, entry: &Entry, now: &Meta) -> ItemFlags {
+    fn lasting_differences(&self, entry: &Entry, there: There<'_>) -> ItemFlags {
+        let now = there.meta;
         let mut differences = ItemFlags::empty();
-        let perms_differ = !now.is_symlink() && self.permissions(entry, Some(now)) != now.mode;
+        let mode = self.permissions(entry, Before::Same(now));
+        let perms_differ = !now.is_symlink() && mode != now.mode;
         differences.set(ItemFlags::REPORT_PERMS, perms_differ);
         differences.set(ItemFlags::REPORT_OWNER, self.owner && entry.uid != now.uid);
         differences.set(
@@ -134,18 +247,68 @@ impl Attributes {
             ItemFlags::REPORT_ATIME,
             keeps_atime && entry.atime() != now.atime.sec,
         );
+        if let Some(root) = there.root.filter(|_| self.keeps_lists()) {
+            differences |= self.list_differences(entry, mode, root, there);
+        }
         differences
     }
 
+    /// Differences of access control lists and extended attributes. What cannot be read differs.
+    fn list_differences(
+        &self,
+        entry: &Entry,
+        mode: u32,
+        root: &Root,
+        there: There<'_>,
+    ) -> ItemFlags {
+        let acls = self.acls && !there.meta.is_symlink();
+        let Ok(xattrs) = xattrs_of(root, rel(there.path), there.meta.kind) else {
+            let mut differences = ItemFlags::empty();
+            differences.set(ItemFlags::REPORT_ACL, acls);
+            differences.set(ItemFlags::REPORT_XATTR, self.xattrs.is_some());
+            return differences;
+        };
+        let mut differences = ItemFlags::empty();
+        let acl_differs = acls && acl::differ(entry, mode, &xattrs).unwrap_or(true);
+        differences.set(ItemFlags::REPORT_ACL, acl_differs);
+        let xattrs_differ = self.xattrs.as_ref().is_some_and(|rules| {
+            rules
+                .differ(entry, &xattrs, &self.long_values)
+                .unwrap_or(true)
+        });
+        differences.set(ItemFlags::REPORT_XATTR, xattrs_differ);
+        differences
+    }
+
+    /// What is reported of differences that have been set right. rsync looks at the file again after some changes, and
+    /// sees what they have brought along: a list its permissions, a new owner the loss of set-id bits.
+    pub(crate) fn as_reported(&self, entry: &Entry, now: &Meta, flags: ItemFlags) -> ItemFlags {
+        let wanted = self.permissions(entry, Before::Same(now));
+        let owners = ItemFlags::REPORT_OWNER | ItemFlags::REPORT_GROUP;
+        let (mut mode, mut flags) = (now.mode, flags);
+        if now.is_file() && now.mode & 0o6000 != 0 && flags.intersects(owners) {
+            flags -= owners;
+            let is_group_runnable = now.mode & 0o010 != 0;
+            mode &= if is_group_runnable { !0o6000 } else { !0o4000 };
+        }
+        if flags.contains(ItemFlags::REPORT_ACL) {
+            mode = mode & 0o7000 | acl::mode_after(entry, wanted);
+        }
+        if mode != now.mode {
+            flags.set(ItemFlags::REPORT_PERMS, mode != wanted);
+        }
+        flags
+    }
+
     /// Whether nothing would have to be set.
-    pub(crate) fn are_equal(&self, entry: &Entry, now: &Meta) -> bool {
-        let same_time = !self.keeps_time(entry) || self.same_time(entry, now.mtime);
-        same_time && self.lasting_differences(entry, now).is_empty()
+    pub(crate) fn are_equal(&self, entry: &Entry, there: There<'_>) -> bool {
+        let same_time = !self.keeps_time(entry) || self.same_time(entry, there.meta.mtime);
+        same_time && self.lasting_differences(entry, there).is_empty()
     }
 
     /// What is to be set on something that is written anew, and to which values.
-    pub(crate) fn of_new(&self, entry: &Entry, existing: Option<&Meta>) -> (Meta, Which) {
-        let wanted = self.wanted(entry, self.permissions(entry, existing));
+    pub(crate) fn of_new(&self, entry: &Entry, before: Before<'_>) -> (Meta, Which) {
+        let wanted = self.wanted(entry, self.permissions(entry, before));
         let mut which = Which::MODE | Which::MTIME | Which::OWNER | Which::GROUP | Which::ATIME;
         which.set(Which::MTIME, self.keeps_time(entry));
         which.set(Which::OWNER, self.owner);
@@ -154,7 +317,7 @@ impl Attributes {
         (wanted, which)
     }
 
-    /// Sets what differs. Returns whether anything did. `is_exact` sets times that differ within the window, too.
+    /// Sets what differs. `is_exact` sets times that differ within the window, too.
     pub(crate) fn set(
         &self,
         root: &Root,
@@ -162,8 +325,8 @@ impl Attributes {
         entry: &Entry,
         now: &Meta,
         is_exact: bool,
-    ) -> Result<bool, tree::Error> {
-        let (mut wanted, mut which) = self.of_new(entry, Some(now));
+    ) -> Applied {
+        let (mut wanted, mut which) = self.of_new(entry, Before::Same(now));
         if !is_exact && self.same_time(entry, now.mtime) {
             which.remove(Which::MTIME);
         }
@@ -171,7 +334,123 @@ impl Attributes {
             which.remove(Which::ATIME);
         }
         wanted.kind = now.kind;
-        root.set_meta(path, &wanted, which, now)
+        self.set_all(root, path, entry, &wanted, which, now)
+    }
+
+    /// Sets what was decided on.
+    pub(crate) fn set_all(
+        &self,
+        root: &Root,
+        path: &Path,
+        entry: &Entry,
+        wanted: &Meta,
+        which: Which,
+        now: &Meta,
+    ) -> Applied {
+        let mut applied = Applied::default();
+        let mut now = *now;
+        if self.keeps_lists() {
+            self.set_lists(root, path, entry, wanted.mode, &mut now, &mut applied);
+        }
+        match root.set_meta(path, wanted, which, &now) {
+            Ok(changed) => applied.changed |= changed,
+            Err(error) => applied.failures.push(Failure::Meta(error)),
+        }
+        applied
+    }
+
+    /// Whether values of extended attributes may come after the rest.
+    pub(crate) fn has_late(&self, entry: &Entry) -> bool {
+        let has_long = |item: &XattrItem| item.attributes.iter().any(is_long);
+        self.xattrs.is_some() && self.long_values.are_told() && entry.xattrs().is_some_and(has_long)
+    }
+
+    /// Sets extended attributes whose values have come after the rest.
+    pub(crate) fn set_late(&self, root: &Root, path: &Path, entry: &Entry, now: &Meta) -> Applied {
+        let mut applied = Applied::default();
+        let Some(rules) = &self.xattrs else {
+            return applied;
+        };
+        match xattrs_of(root, path, now.kind) {
+            Ok(xattrs) => rules.apply(entry, &xattrs, &self.long_values, true, &mut applied),
+            Err(error) => applied.failures.push(Failure::Unreachable(error)),
+        }
+        applied
+    }
+
+    /// Sets access control lists and extended attributes of a file that has no name yet. `is_last` is whether all
+    /// values have come by now.
+    pub(crate) fn set_on_temp(
+        &self,
+        temp: &mut TempFile,
+        entry: &Entry,
+        mode: u32,
+        is_last: bool,
+    ) -> Applied {
+        let mut applied = Applied::default();
+        if self.keeps_lists() {
+            match temp.xattrs() {
+                Ok(xattrs) => self.apply_lists(&xattrs, entry, mode, is_last, &mut applied),
+                Err(error) => applied.failures.push(Failure::Unreachable(error)),
+            }
+        }
+        applied
+    }
+
+    fn keeps_lists(&self) -> bool {
+        self.acls || self.xattrs.is_some()
+    }
+
+    fn set_lists(
+        &self,
+        root: &Root,
+        path: &Path,
+        entry: &Entry,
+        mode: u32,
+        now: &mut Meta,
+        applied: &mut Applied,
+    ) {
+        // An ordinary user needs the right to write, if only for this.
+        let is_protected = !self.is_privileged
+            && now.mode & 0o200 == 0
+            && !now.is_symlink()
+            && !now.kind.is_device();
+        if is_protected && self.xattrs.is_some() {
+            let writable = Meta {
+                mode: now.mode | 0o200,
+                ..*now
+            };
+            if root.set_meta(path, &writable, Which::MODE, now).is_ok() {
+                *now = writable;
+            }
+        }
+        match xattrs_of(root, path, now.kind) {
+            Ok(xattrs) => self.apply_lists(&xattrs, entry, mode, false, applied),
+            Err(error) => applied.failures.push(Failure::Unreachable(error)),
+        }
+        // A list changes the permissions with it.
+        if applied.changed
+            && self.acls
+            && let Ok(Some(changed)) = root.lstat(path)
+        {
+            now.mode = changed.mode;
+        }
+    }
+
+    fn apply_lists(
+        &self,
+        xattrs: &tree::Xattrs,
+        entry: &Entry,
+        mode: u32,
+        is_last: bool,
+        applied: &mut Applied,
+    ) {
+        if let Some(rules) = &self.xattrs {
+            rules.apply(entry, xattrs, &self.long_values, is_last, applied);
+        }
+        if self.acls && !entry.is_symlink() {
+            acl::apply(entry, mode, xattrs, applied);
+        }
     }
 
     fn sets_group(&self, gid: u32) -> bool {
@@ -197,6 +476,55 @@ impl Attributes {
             ino: 0,
             nlink: 1,
             rdev: entry.rdev(),
+        }
+    }
+}
+
+impl Applied {
+    /// Reports what could not be set; `shown` is the name in quotes. Returns whether anything was changed.
+    pub(crate) fn reported(self, report: &Reporter<'_>, role: Role, shown: &[u8]) -> bool {
+        for failure in &self.failures {
+            match failure.cause() {
+                Some(cause) => report.failed(role, failure.text(shown), cause),
+                None => report.say(Class::Transfer, role, failure.text(shown)),
+            }
+        }
+        self.changed
+    }
+}
+
+impl Failure {
+    fn text(&self, shown: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Meta(error) => failure_text(error, shown),
+            Self::Xattr { call, name, .. } => {
+                let call = format!("rsync_xal_set: l{call}(");
+                sentence(&[call.as_bytes(), shown, b",\"", name, b"\") failed"])
+            }
+            Self::MissingValue(name) => {
+                sentence(&[b"Missing abbreviated xattr value, ", name, b", for ", shown])
+            }
+            Self::Acl(kind, _) => {
+                let name: &[u8] = match kind {
+                    AclKind::Access => b"ACL_TYPE_ACCESS",
+                    AclKind::Default => b"ACL_TYPE_DEFAULT",
+                };
+                let path = shown.trim_ascii_start();
+                sentence(&[b"set_acl: sys_acl_set_file(", path, b", ", name, b")"])
+            }
+            Self::Unreachable(error) => {
+                sentence(&[error.verb().as_bytes(), b" ", shown, b" failed"])
+            }
+        }
+    }
+
+    fn cause(&self) -> Option<&io::Error> {
+        match self {
+            Self::Meta(error)
+            | Self::Xattr { error, .. }
+            | Self::Acl(_, error)
+            | Self::Unreachable(error) => Some(error.cause()),
+            Self::MissingValue(_) => None,
         }
     }
 }
@@ -228,7 +556,19 @@ mod tests {
         }
     }
 
-    fn there(attributes: &Attributes, entry: &Entry) -> Meta {
+    fn of(options: &Options) -> Attributes<'static> {
+        Attributes::new(options, &Arc::default(), LongValues::none())
+    }
+
+    fn there(meta: &Meta) -> There<'_> {
+        There {
+            root: None,
+            path: b"f",
+            meta,
+        }
+    }
+
+    fn same(attributes: &Attributes<'_>, entry: &Entry) -> Meta {
         Meta {
             uid: entry.uid,
             gid: entry.gid,
@@ -238,24 +578,30 @@ mod tests {
 
     #[test]
     fn permissions_that_are_not_kept() {
-        let attributes = Attributes::new(&Options::new(Side::Client));
-        assert_eq!(attributes.permissions(&file(0o4777, 0), None), 0o755);
+        let attributes = of(&Options::new(Side::Client));
+        assert_eq!(
+            attributes.permissions(&file(0o4777, 0), Before::Nothing(0o755)),
+            0o755
+        );
         let now = Meta {
             mode: 0o600,
-            ..there(&attributes, &file(0o644, 0))
+            ..same(&attributes, &file(0o644, 0))
         };
-        assert_eq!(attributes.permissions(&file(0o777, 0), Some(&now)), 0o600);
+        assert_eq!(
+            attributes.permissions(&file(0o777, 0), Before::Same(&now)),
+            0o600
+        );
         let executability = Attributes {
             executability: true,
             ..attributes
         };
         assert_eq!(
-            executability.permissions(&file(0o755, 0), Some(&now)),
+            executability.permissions(&file(0o755, 0), Before::Same(&now)),
             0o700
         );
         let now = Meta { mode: 0o755, ..now };
         assert_eq!(
-            executability.permissions(&file(0o644, 0), Some(&now)),
+            executability.permissions(&file(0o644, 0), Before::Same(&now)),
             0o644
         );
     }
@@ -264,7 +610,7 @@ mod tests {
     fn times_within_the_window_are_equal() {
         let at = |window| Attributes {
             window,
-            ..Attributes::new(&Options::archive(Side::Client))
+            ..of(&Options::archive(Side::Client))
         };
         let entry = file(0o644, 100);
         for (window, sec, nsec, equal) in [
@@ -287,11 +633,11 @@ mod tests {
 
     #[test]
     fn differences_are_told_apart() {
-        let attributes = Attributes::new(&Options::archive(Side::Client));
+        let attributes = of(&Options::archive(Side::Client));
         let entry = file(0o644, 100);
-        let now = there(&attributes, &entry);
+        let now = same(&attributes, &entry);
         assert_eq!(
-            attributes.differences(&entry, &now, ItemFlags::empty()),
+            attributes.differences(&entry, there(&now), ItemFlags::empty()),
             ItemFlags::empty()
         );
         let now = Meta {
@@ -302,7 +648,7 @@ mod tests {
         };
         let expected = ItemFlags::REPORT_PERMS | ItemFlags::REPORT_SIZE | ItemFlags::REPORT_TIME;
         assert_eq!(
-            attributes.differences(&entry, &now, ItemFlags::TRANSFER),
+            attributes.differences(&entry, there(&now), ItemFlags::TRANSFER),
             expected
         );
     }

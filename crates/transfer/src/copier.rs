@@ -9,7 +9,7 @@ use tree::Meta;
 use wire::{Item, ItemFlags, Protocol};
 
 use crate::Error;
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, LongValues, XattrRules};
 use crate::backup::Backups;
 use crate::client::settle_defaults;
 use crate::delete::Deleter;
@@ -18,6 +18,7 @@ use crate::event::{Direction, Event, Events, Itemized, Outcome, Progress, Stats}
 use crate::finish::Finisher;
 use crate::flist::Entry;
 use crate::generator::{Alternates, At, Fate, Generator, Peer, Wanted};
+use crate::ids::LocalMap;
 use crate::linked;
 use crate::options::{Options, RemoveSource};
 use crate::report::Reporter;
@@ -53,17 +54,21 @@ pub fn local_copy(
     let report = Reporter::new(events);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let options = options;
+    let owners = LocalMap::new(&options, &report)?;
     let mut scanner = Scanner::new(&options, Arc::clone(&rules), &report);
     report.event(Event::ListStarted {
         incremental: listing::is_incremental(&options),
         sending: true,
     });
-    let mut walk = destination
-        .filter(|path| listing::goes_by_directory(&options, sources, path))
-        .map(|_| Walk::new(&options));
+    let goes_by_directory =
+        destination.is_some_and(|path| listing::goes_by_directory(&options, sources, path));
+    let (mut walk, owners) = match goes_by_directory {
+        true => (Some(Walk::new(&options, owners)), None),
+        false => (None, owners),
+    };
     let first = match &mut walk {
         Some(walk) => walk.first(&mut scanner, sources)?,
-        None => listing::whole(&mut scanner, sources, &options, &report)?,
+        None => listing::whole(&mut scanner, sources, &options, &report, owners)?,
     };
     let run = Run {
         options: &options,
@@ -113,7 +118,14 @@ impl Run<'_> {
             first_is_dir: lists.first().is_some_and(|list| list.entries[0].is_dir()),
         };
         let destination = Destination::resolve(path, arriving, options, report)?;
-        let attributes = Attributes::new(options);
+        let long_values = match XattrRules::new(options, &self.rules, filter::Side::Sender) {
+            Some(rules) => LongValues::Local {
+                bases: self.bases,
+                rules,
+            },
+            None => LongValues::none(),
+        };
+        let attributes = Attributes::new(options, &self.rules, long_values);
         let backups = Backups::prepare(options, &destination)?;
         let alternates = Alternates::open(options, &destination, report);
         let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
@@ -192,11 +204,10 @@ fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outco
         peer_exit: None,
     }
 }
+
 /// Refuses options whose work is not done here, rather than to pass over them.
 pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
     let refused = [
-        (options.acls, "--acls"),
-        (options.xattrs > 0, "--xattrs"),
         (options.crtimes, "--crtimes"),
         (
             options.privilege == crate::options::Privilege::Fake,
@@ -206,8 +217,6 @@ pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
         (options.batch.is_some(), "batch files"),
         (options.copy_devices, "--copy-devices"),
         (options.write_devices, "--write-devices"),
-        (options.usermap.is_some(), "--usermap"),
-        (options.groupmap.is_some(), "--groupmap"),
         (options.stop_at.is_some(), "--stop-at"),
     ];
     match refused.into_iter().find(|(is_asked, _)| *is_asked) {
@@ -235,7 +244,7 @@ struct Copier<'a> {
 }
 
 impl Peer for Copier<'_> {
-    fn report(&mut self, at: At<'_>, item: Item) -> Result<(), Error> {
+    fn report(&mut self, at: At<'_>, item: Item, _values: &[u32]) -> Result<(), Error> {
         self.note_new(at.entry, item.flags);
         self.itemize(at.entry, item.flags, item.xname.as_deref(), 0);
         Ok(())

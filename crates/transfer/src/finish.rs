@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tree::{Dir, Meta, Policy, Root, TempFile, Time, Which};
 
 use crate::Error;
-use crate::attributes::{Attributes, failure_text};
+use crate::attributes::{Applied, Attributes, Failure};
 use crate::backup::Backups;
 use crate::destination::Destination;
 use crate::event::{Class, Role};
@@ -19,7 +19,7 @@ use crate::scan::rel;
 /// Puts files in place.
 pub(crate) struct Finisher<'a> {
     options: &'a Options,
-    attributes: &'a Attributes,
+    attributes: &'a Attributes<'a>,
     destination: &'a Destination,
     backups: Option<&'a Backups>,
     report: &'a Reporter<'a>,
@@ -44,7 +44,7 @@ struct Delayed {
 impl<'a> Finisher<'a> {
     pub(crate) fn new(
         options: &'a Options,
-        attributes: &'a Attributes,
+        attributes: &'a Attributes<'a>,
         destination: &'a Destination,
         backups: Option<&'a Backups>,
         report: &'a Reporter<'a>,
@@ -118,7 +118,7 @@ impl<'a> Finisher<'a> {
         if self.options.delay_updates {
             let parked = partial_place(self.park(), place);
             let temp = self.bring_near(root, temp, &parked, entry.size)?;
-            return Ok(match self.place(temp, entry, existing) {
+            return Ok(match self.place(temp, entry, &parked, existing) {
                 Ok(()) => {
                     self.delayed().push(Delayed {
                         number,
@@ -127,7 +127,7 @@ impl<'a> Finisher<'a> {
                     });
                     true
                 }
-                Err(error) => self.not_renamed(&parked, &error),
+                Err(failures) => self.is_placed(&parked, failures),
             });
         }
         if let (Some(backups), Some(existing)) = (self.backups, existing)
@@ -136,23 +136,37 @@ impl<'a> Finisher<'a> {
             self.back_up(backups, place, existing)?;
         }
         let temp = self.bring_near(root, temp, place, entry.size)?;
-        Ok(match self.place(temp, entry, existing) {
+        Ok(match self.place(temp, entry, place, existing) {
             Ok(()) => true,
-            Err(error) => self.not_renamed(place, &error),
+            Err(failures) => self.is_placed(place, failures),
         })
     }
 
-    /// Gives a file its attributes and its name without a word. An error that [`Finisher::not_renamed`] has the words for
-    /// may leave it in place.
+    /// Gives a file its attributes and its name without a word. [`Finisher::is_placed`] has the words for what went
+    /// wrong, and tells whether the file is in place nevertheless.
     pub(crate) fn place(
         &self,
-        temp: TempFile,
+        mut temp: TempFile,
         entry: &Entry,
+        place: &[u8],
         existing: Option<&Meta>,
-    ) -> Result<(), tree::Error> {
+    ) -> Result<(), Vec<Failure>> {
         let existing = existing.filter(|existing| existing.is_file());
-        let (wanted, which) = self.attributes.of_new(entry, existing);
-        temp.commit_unseen(&wanted, which)
+        let before = self
+            .attributes
+            .before(self.destination.root(), place, existing);
+        let (wanted, which) = self.attributes.of_new(entry, before);
+        let applied = self
+            .attributes
+            .set_on_temp(&mut temp, entry, wanted.mode, true);
+        let mut failures = applied.failures;
+        if let Err(error) = temp.commit_unseen(&wanted, which) {
+            failures.push(Failure::Meta(error));
+        }
+        match failures.is_empty() {
+            true => Ok(()),
+            false => Err(failures),
+        }
     }
 
     /// Gives a file that was written in place its attributes.
@@ -164,11 +178,27 @@ impl<'a> Finisher<'a> {
             return;
         };
         let existing = existing.filter(|existing| existing.is_file());
-        let (mut wanted, which) = self.attributes.of_new(entry, existing);
+        let before = self.attributes.before(Some(root), place, existing);
+        let (mut wanted, which) = self.attributes.of_new(entry, before);
         wanted.kind = now.kind;
-        if let Err(error) = root.set_meta(rel(place), &wanted, which, &now) {
-            let text = failure_text(&error, &self.destination.quoted(place));
-            self.report.failed(Role::Receiver, text, error.cause());
+        let path = rel(place);
+        let applied = self
+            .attributes
+            .set_all(root, path, entry, &wanted, which, &now);
+        applied.reported(self.report, Role::Receiver, &self.destination.quoted(place));
+        self.set_late(entry, place);
+    }
+
+    /// Sets extended attributes whose values have come after the rest.
+    pub(crate) fn set_late(&self, entry: &Entry, place: &[u8]) {
+        let Some(root) = self.destination.root() else {
+            return;
+        };
+        if self.attributes.has_late(entry)
+            && let Ok(Some(now)) = root.lstat(rel(place))
+        {
+            let applied = self.attributes.set_late(root, rel(place), entry, &now);
+            applied.reported(self.report, Role::Receiver, &self.destination.quoted(place));
         }
     }
 
@@ -180,7 +210,8 @@ impl<'a> Finisher<'a> {
         if !self.options.partial {
             return;
         }
-        let (wanted, which) = self.attributes.of_new(entry, None);
+        let before = self.attributes.before(Some(root), place, None);
+        let (wanted, which) = self.attributes.of_new(entry, before);
         if let Some(dir) = &self.options.partial_dir {
             let which = which - Which::MTIME;
             let kept = match dir.is_absolute() {
@@ -211,7 +242,7 @@ impl<'a> Finisher<'a> {
             ..wanted
         };
         if let Err(error) = temp.commit_unseen(&wanted, which) {
-            self.not_renamed(place, &error);
+            self.is_placed(place, vec![Failure::Meta(error)]);
         }
     }
 
@@ -340,20 +371,26 @@ impl<'a> Finisher<'a> {
     }
 
     /// Tells why a file could not be placed. False.
-    pub(crate) fn not_renamed(&self, place: &[u8], error: &tree::Error) -> bool {
+    pub(crate) fn is_placed(&self, place: &[u8], failures: Vec<Failure>) -> bool {
         let shown = self.destination.quoted(place);
-        let text = match error.verb() {
-            "rename" => sentence(&[
-                b"rename ",
-                &self.destination.quoted(&template(place)),
-                b" -> \"",
-                place,
-                b"\"",
-            ]),
-            _ => failure_text(error, &shown),
-        };
-        self.report.failed(Role::Receiver, text, error.cause());
-        false
+        let mut is_placed = true;
+        let mut others = Applied::default();
+        for failure in failures {
+            match failure {
+                Failure::Meta(error) if error.verb() == "rename" => {
+                    is_placed = false;
+                    let temp = self.destination.quoted(&template(place));
+                    let text = sentence(&[b"rename ", &temp, b" -> \"", place, b"\""]);
+                    self.report.failed(Role::Receiver, text, error.cause());
+                }
+                failure => {
+                    is_placed &= !matches!(failure, Failure::Meta(_));
+                    others.failures.push(failure);
+                }
+            }
+        }
+        others.reported(self.report, Role::Receiver, &shown);
+        is_placed
     }
 }
 

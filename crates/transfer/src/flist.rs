@@ -4,8 +4,9 @@
 //! A list may hold a million entries, so an entry is small: what few entries have is in a box of its own.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use wire::{HardLink, Rdev, SortOrder, XattrItem};
+use wire::{Acl, HardLink, Rdev, SortOrder, XattrItem};
 
 use crate::event::EntryView;
 
@@ -43,6 +44,8 @@ pub(crate) struct Extra {
     pub(crate) checksum: Box<[u8]>,
     pub(crate) atime: i64,
     pub(crate) crtime: i64,
+    /// What permission bits do not say: the access list, and a directory's default list.
+    pub(crate) acls: [Option<Arc<Acl>>; 2],
     pub(crate) xattrs: Option<XattrItem>,
 }
 
@@ -116,6 +119,20 @@ impl Entry {
         self.extra.as_ref().map_or(0, |extra| extra.atime)
     }
 
+    pub(crate) fn acl(&self) -> Option<&Acl> {
+        self.extra.as_ref()?.acls[0].as_deref()
+    }
+
+    pub(crate) fn default_acl(&self) -> Option<&Acl> {
+        self.extra.as_ref()?.acls[1].as_deref()
+    }
+
+    /// Extended attributes; `None` if there are none.
+    pub(crate) fn xattrs(&self) -> Option<&XattrItem> {
+        let item = self.extra.as_ref()?.xattrs.as_ref()?;
+        (!item.attributes.is_empty()).then_some(item)
+    }
+
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -153,13 +170,21 @@ impl Entry {
     }
 
     pub(crate) fn from_wire(entry: wire::Entry) -> Self {
+        // What says nothing needs no memory.
+        let says_something = |acl: &Arc<Acl>| **acl != Acl::default();
+        let acls = [
+            entry.acl.filter(says_something),
+            entry.default_acl.filter(says_something),
+        ];
+        let xattrs = entry.xattrs.filter(|item| !item.attributes.is_empty());
         let has_extra = !entry.target.is_empty()
             || entry.rdev != Rdev::default()
             || entry.hard_link.is_some()
             || !entry.checksum.is_empty()
             || entry.atime != 0
             || entry.crtime != 0
-            || entry.xattrs.is_some();
+            || acls.iter().any(Option::is_some)
+            || xattrs.is_some();
         let mode = entry.mode;
         let sizeless = matches!(
             mode & 0o170_000,
@@ -189,7 +214,8 @@ impl Entry {
                     checksum: entry.checksum.into_boxed_slice(),
                     atime: entry.atime,
                     crtime: entry.crtime,
-                    xattrs: entry.xattrs,
+                    acls,
+                    xattrs,
                 })
             }),
         }
@@ -214,6 +240,8 @@ impl Entry {
             checksum: self.checksum().to_vec(),
             top_dir: self.top_dir,
             no_content: self.no_content,
+            acl: extra.and_then(|extra| extra.acls[0].clone()),
+            default_acl: extra.and_then(|extra| extra.acls[1].clone()),
             xattrs: extra.and_then(|extra| extra.xattrs.clone()),
             ..wire::Entry::default()
         }

@@ -10,7 +10,7 @@ use tree::{Meta, Root};
 use wire::{Item, ItemFlags};
 
 use crate::Error;
-use crate::attributes::{Attributes, failure_text};
+use crate::attributes::{Attributes, There};
 use crate::backup::Backups;
 use crate::delete::{Deleter, Surplus};
 use crate::destination::Destination;
@@ -37,7 +37,7 @@ pub(crate) use peer::{At, Fate, Peer, Wanted};
 /// The state of one run.
 pub(crate) struct Generator<'a, P> {
     options: &'a Options,
-    attributes: &'a Attributes,
+    attributes: &'a Attributes<'a>,
     destination: &'a Destination,
     backups: Option<&'a Backups>,
     alternates: &'a Alternates,
@@ -74,7 +74,7 @@ impl<'a, P: Peer> Generator<'a, P> {
     pub(crate) fn new(
         options: &'a Options,
         rules: Arc<filter::Rules>,
-        attributes: &'a Attributes,
+        attributes: &'a Attributes<'a>,
         destination: &'a Destination,
         backups: Option<&'a Backups>,
         alternates: &'a Alternates,
@@ -332,7 +332,7 @@ impl<'a, P: Peer> Generator<'a, P> {
             } else {
                 "file change"
             }
-        } else if !self.attributes.are_equal(entry, now) {
+        } else if !self.attributes.are_equal(entry, self.there(entry, now)) {
             "attr change"
         } else {
             "uptodate"
@@ -346,6 +346,7 @@ impl<'a, P: Peer> Generator<'a, P> {
         let is_news =
             !(flags - silent).is_empty() || xname.as_ref().is_some_and(|name| !name.is_empty());
         if is_news || self.options.report.unchanged {
+            let values = self.wanted_values(at.entry, flags);
             self.peer.report(
                 at,
                 Item {
@@ -353,9 +354,27 @@ impl<'a, P: Peer> Generator<'a, P> {
                     xname,
                     ..Item::default()
                 },
+                &values,
             )?;
         }
         Ok(())
+    }
+
+    /// Long values of extended attributes that are to be asked for with a report of these differences.
+    fn wanted_values(&self, entry: &Entry, flags: ItemFlags) -> Vec<u32> {
+        match flags.contains(ItemFlags::REPORT_XATTR) && !self.options.dry_run {
+            true => self.attributes.long_values.unknown(entry),
+            false => Vec::new(),
+        }
+    }
+
+    /// What the destination has of an entry, to be compared with it.
+    fn there<'s>(&'s self, entry: &'s Entry, now: &'s Meta) -> There<'s> {
+        There {
+            root: self.destination.root(),
+            path: self.destination.place(entry.path()),
+            meta: now,
+        }
     }
 
     /// Keeps what is about to be replaced, if backups are made. False, with its message, if that fails.
@@ -383,14 +402,22 @@ impl<'a, P: Peer> Generator<'a, P> {
         let Some(root) = self.root() else {
             return false;
         };
-        match self.attributes.set(root, rel(place), entry, now, is_exact) {
-            Ok(changed) => changed,
-            Err(error) => {
-                let text = failure_text(&error, &self.destination.quoted(place));
-                self.report.failed(Role::Generator, text, error.cause());
-                false
-            }
+        let applied = self.attributes.set(root, rel(place), entry, now, is_exact);
+        let shown = self.destination.quoted(place);
+        applied.reported(self.report, Role::Generator, &shown)
+    }
+
+    /// Sets the attributes of something that is there and stays. Returns the differences that there were.
+    fn amend(&mut self, at: At<'_>, place: &[u8], now: &Meta, is_exact: bool) -> ItemFlags {
+        let there = self.there(at.entry, now);
+        let flags = self
+            .attributes
+            .differences(at.entry, there, ItemFlags::empty());
+        if self.options.dry_run {
+            return flags;
         }
+        self.set_attributes(place, at.entry, now, is_exact);
+        self.attributes.as_reported(at.entry, now, flags)
     }
 
     /// The destination, where it may be changed.

@@ -1,9 +1,10 @@
 //! Names of users and groups, looked up once each.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use nix::unistd::{Gid, Group, Uid, User};
-use wire::IdName;
+use wire::{Acl, IdName, Named, NamedAccess};
 
 /// The local names of ids. An id without a name travels as a number.
 #[derive(Debug, Default)]
@@ -15,18 +16,59 @@ pub(crate) struct OwnerNames {
 impl OwnerNames {
     /// Remembers the names of these ids.
     pub(crate) fn note(&mut self, uid: u32, gid: u32) {
+        self.note_user(uid);
+        self.note_group(gid);
+    }
+
+    /// Remembers the names in an access control list, and puts them there if they travel `inline`.
+    pub(crate) fn note_in(&mut self, acl: &mut Arc<Acl>, inline: bool) {
+        acl.named.iter().for_each(|named| self.note_named(named));
+        if !inline || acl.named.is_empty() {
+            return;
+        }
+        for entry in &mut Arc::make_mut(acl).named {
+            entry.name = match entry.kind {
+                Named::User => self.user(entry.id),
+                Named::Group => self.group(entry.id),
+            };
+        }
+    }
+
+    fn note_named(&mut self, named: &NamedAccess) {
+        match named.kind {
+            Named::User => self.note_user(named.id),
+            Named::Group => self.note_group(named.id),
+        }
+    }
+
+    fn note_user(&mut self, uid: u32) {
         self.users.entry(uid).or_insert_with(|| {
             User::from_uid(Uid::from_raw(uid))
                 .ok()
                 .flatten()
                 .map(|user| user.name.into_bytes().into())
         });
+    }
+
+    fn note_group(&mut self, gid: u32) {
         self.groups.entry(gid).or_insert_with(|| {
             Group::from_gid(Gid::from_raw(gid))
                 .ok()
                 .flatten()
                 .map(|group| group.name.into_bytes().into())
         });
+    }
+
+    /// The name of a user, which is noted.
+    pub(crate) fn find_user(&mut self, uid: u32) -> Option<IdName> {
+        self.note_user(uid);
+        self.user(uid)
+    }
+
+    /// The name of a group, which is noted.
+    pub(crate) fn find_group(&mut self, gid: u32) -> Option<IdName> {
+        self.note_group(gid);
+        self.group(gid)
     }
 
     /// The name of a user that was noted.

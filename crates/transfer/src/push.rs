@@ -254,6 +254,15 @@ impl Catalogue for Batched<'_> {
         }
     }
 
+    fn request_values(&mut self, number: u32, _values: &[u32]) -> Result<(), Error> {
+        let text = format!("the peer asks for attributes of entry {number}");
+        Err(Error::Forbidden(text))
+    }
+
+    fn due_values(&mut self, _number: u32) -> Vec<(u32, Vec<u8>)> {
+        Vec::new()
+    }
+
     fn noted(&mut self, _: u32, _: &wire::Item) {}
 
     fn piece(&self) -> Option<usize> {

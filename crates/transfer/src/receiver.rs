@@ -16,6 +16,7 @@ use wire::{
 };
 
 use crate::Error;
+use crate::attributes::LongValues;
 use crate::backup::Backups;
 use crate::destination::Destination;
 use crate::event::{Class, Direction, Event, Itemized, Progress, Role, Stats};
@@ -53,6 +54,8 @@ pub(crate) struct Receiver<'a> {
     pub(crate) destination: &'a Destination,
     pub(crate) backups: Option<&'a Backups>,
     pub(crate) alternates: &'a Alternates,
+    /// Values of extended attributes, as the sender tells them.
+    pub(crate) long_values: &'a LongValues<'a>,
     pub(crate) finisher: Finisher<'a>,
     pub(crate) notes: Sender<Note>,
     pub(crate) reader: NdxReader,
@@ -196,6 +199,9 @@ impl Receiver<'_> {
     fn answer(&mut self, number: u32) -> Result<(), Error> {
         let items = self.items;
         let item = self.incoming.read(|cursor| items.decode(cursor))?;
+        if items.has_xattr_exchange(&item) {
+            self.take_values(number)?;
+        }
         if !item.flags.contains(ItemFlags::TRANSFER) {
             return self.note_item(number, &item);
         }
@@ -238,6 +244,19 @@ impl Receiver<'_> {
     }
 
     fn note_item(&mut self, number: u32, item: &Item) -> Result<(), Error> {
+        let entry = self.entry(number)?;
+        self.note_new(&entry, item.flags);
+        self.itemize(&entry, item, 0, None);
+        // Directories have theirs from the generator, when everything in them is done.
+        if self.items.has_xattr_exchange(item) && !entry.is_dir() && item.xname.is_none() {
+            self.finisher
+                .set_late(&entry, self.destination.place(entry.path()));
+        }
+        Ok(())
+    }
+
+    /// The entry of a number; that before a list's first is the directory that it is the content of.
+    fn entry(&self, number: u32) -> Result<Entry, Error> {
         let found = self.open.iter().find_map(|list| {
             let own = list.get(number).cloned();
             own.or_else(|| {
@@ -247,17 +266,31 @@ impl Receiver<'_> {
                     .cloned()
             })
         });
-        let Some(entry) = found else {
-            return Err(Error::fatal(
-                2,
-                Role::Receiver,
-                format!("Invalid file index: {number}"),
-                None,
-            ));
-        };
-        self.note_new(&entry, item.flags);
-        self.itemize(&entry, item, 0, None);
-        Ok(())
+        found.ok_or_else(|| {
+            let text = format!("Invalid file index: {number}");
+            Error::fatal(2, Role::Receiver, text, None)
+        })
+    }
+
+    /// Takes the values of extended attributes that were asked for.
+    fn take_values(&mut self, number: u32) -> Result<(), Error> {
+        let entry = self.entry(number)?;
+        let mut previous = 0;
+        loop {
+            let value = self.incoming.read(|cursor| {
+                let value = wire::decode_xattr_answer(cursor, previous)?;
+                Ok(value.map(|(number, value)| (number, value.to_vec())))
+            })?;
+            let Some((attribute, value)) = value else {
+                return Ok(());
+            };
+            if !self.long_values.take(&entry, attribute, &value) {
+                let shown = String::from_utf8_lossy(entry.path()).into_owned();
+                let text = format!("could not find xattr #{attribute} for {shown}");
+                return Err(Error::fatal(2, Role::Receiver, text, None));
+            }
+            previous = attribute;
+        }
     }
 
     /// Receives a file's content, and puts it in place.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use wire::{Ndx, NdxReader, TokenDecoder};
 
 use crate::Error;
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, LongValues};
 use crate::backup::Backups;
 use crate::destination::{Arriving, Destination};
-use crate::event::{Event, Outcome, Stats};
+use crate::event::{Event, Outcome, Role, Stats};
 use crate::finish::Finisher;
 use crate::flist::receiving::ListReader;
 use crate::flist::{Entry, List};
@@ -55,7 +55,7 @@ impl Receiving<'_> {
             Incoming::new(hearing, report, options.ignore_errors).on_refusal(move |number| {
                 let _ = refusals.send(Note::Fate(number, crate::generator::Fate::Failed));
             });
-        let ids = IdMap::new(options);
+        let ids = IdMap::new(options, report)?;
         let mut lists = ListReader::new(
             options,
             report,
@@ -99,7 +99,7 @@ impl Receiving<'_> {
             Some(path) => Destination::resolve(path, arriving, options, report)?,
             None => Destination::none(),
         };
-        let attributes = Attributes::new(options);
+        let attributes = Attributes::new(options, &self.rules, LongValues::none());
         let backups = Backups::prepare(options, &destination)?;
         let alternates = Alternates::open(options, &destination, report);
         let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
@@ -111,6 +111,7 @@ impl Receiving<'_> {
             destination: &destination,
             backups: backups.as_ref(),
             alternates: &alternates,
+            long_values: &attributes.long_values,
             finisher,
             notes,
             reader,
@@ -190,7 +191,7 @@ fn second_list(
         Ndx::Dir(number) => Ok((Some(lists.content_of(incoming, number)?), false)),
         other => Err(Error::fatal(
             2,
-            crate::Role::ReceivingSide,
+            Role::ReceivingSide,
             format!("unexpected {other:?}"),
             None,
         )),

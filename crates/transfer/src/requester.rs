@@ -177,7 +177,7 @@ impl<'a> Requester<'a> {
 }
 
 impl Peer for Requester<'_> {
-    fn report(&mut self, at: At<'_>, item: Item) -> Result<(), Error> {
+    fn report(&mut self, at: At<'_>, item: Item, values: &[u32]) -> Result<(), Error> {
         if !self.session.protocol.has_item_flags() {
             return Ok(());
         }
@@ -185,6 +185,9 @@ impl Peer for Requester<'_> {
         self.outgoing.with(|stream| {
             writer.write(stream.out(), Ndx::File(at.number));
             items.encode(&item, stream.out());
+            if items.has_xattr_exchange(&item) {
+                wire::encode_xattr_request(values, stream.out());
+            }
             Ok(())
         })?;
         self.flush_in_time()
@@ -202,6 +205,9 @@ impl Peer for Requester<'_> {
             let out = stream.out();
             writer.write(out, Ndx::File(at.number));
             items.encode(&wanted.item, out);
+            if items.has_xattr_exchange(&wanted.item) {
+                wire::encode_xattr_request(&wanted.values, out);
+            }
             if !has_data {
                 return Ok(());
             }

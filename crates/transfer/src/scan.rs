@@ -10,6 +10,7 @@ use tree::{Kind, Links, Meta, Policy, Root};
 use wire::{HardLink, MAX_PATH, Rdev};
 
 use crate::Error;
+use crate::attributes::{XattrRules, acl, xattrs_of};
 use crate::event::{Class, Event, Role, Skip};
 use crate::flist::{Entry, join};
 use crate::options::{FilesFrom, Options};
@@ -42,6 +43,7 @@ pub(crate) struct Scanner<'a> {
     /// The last argument's parents, which are not sent again.
     implied: Vec<Vec<u8>>,
     sent_dot: bool,
+    xattrs: Option<XattrRules>,
 }
 
 /// A directory whose content is to be listed.
@@ -68,6 +70,7 @@ impl<'a> Scanner<'a> {
     ) -> Self {
         Self {
             options,
+            xattrs: XattrRules::new(options, &rules, filter::Side::Sender),
             rules,
             report,
             bases: Vec::new(),
@@ -404,7 +407,46 @@ impl<'a> Scanner<'a> {
         if options.atimes && !meta.is_dir() {
             entry.extra_mut().atime = meta.atime.sec;
         }
+        if options.acls && !meta.is_symlink() || self.xattrs.is_some() {
+            self.add_lists(&mut entry, meta.kind);
+        }
         entry
+    }
+
+    /// Adds access control lists and extended attributes to an entry.
+    fn add_lists(&self, entry: &mut Entry, kind: Kind) {
+        let base = &self.bases[usize::from(entry.base)];
+        let failed = |what: &[u8], after: &[u8], error: &tree::Error| {
+            if !error.vanished() {
+                self.general_error();
+                let shown = quoted(&base.shown, entry.path());
+                let text = sentence(&[what, &shown, after]);
+                self.report.failed(Role::Sender, text, error.cause());
+            }
+        };
+        let opened = match xattrs_of(&base.root, rel(entry.path()), kind) {
+            Ok(opened) => opened,
+            Err(error) => return failed(b"get_xattr_names: llistxattr(", b",1024) failed", &error),
+        };
+        let mut acls = [None, None];
+        if self.options.acls && kind != Kind::Symlink {
+            match acl::sent(&opened, entry.mode, entry.is_dir()) {
+                Ok(found) => acls = found,
+                Err(error) => failed(b"get_acl: sys_acl_get_file(", b", ACL_TYPE_ACCESS)", &error),
+            }
+        }
+        let mut xattrs = None;
+        if let Some(rules) = &self.xattrs {
+            match rules.sent(&opened) {
+                Ok(found) => xattrs = found,
+                Err(error) => failed(b"get_xattr_names: llistxattr(", b",1024) failed", &error),
+            }
+        }
+        if xattrs.is_some() || acls.iter().any(Option::is_some) {
+            let extra = entry.extra_mut();
+            extra.acls = acls;
+            extra.xattrs = xattrs;
+        }
     }
 
     /// The stat of what a link leads to; `None`, with its message, if that is nothing.

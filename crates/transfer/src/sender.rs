@@ -32,6 +32,15 @@ pub(crate) trait Catalogue {
     /// Opens a file whose content is wanted. What goes wrong has been reported, and is summed up in the answer.
     fn open(&mut self, number: u32, item: &Item, head: &SumHead) -> Result<Opened, IoErrors>;
 
+    /// Takes note of a request for long values of an entry's extended attributes.
+    ///
+    /// # Errors
+    /// A value that there is not, or that was asked for before.
+    fn request_values(&mut self, number: u32, values: &[u32]) -> Result<(), Error>;
+
+    /// The values that are due with an answer for an entry, by ascending number.
+    fn due_values(&mut self, number: u32) -> Vec<(u32, Vec<u8>)>;
+
     /// The peer has told about an entry, or asked for content that a dry run does not send.
     fn noted(&mut self, number: u32, item: &Item);
 
@@ -190,6 +199,9 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                 Ndx::File(_) => {
                     let items = self.items;
                     let item = self.stream.read(|cursor| items.decode(cursor))?;
+                    if items.has_xattr_exchange(&item) {
+                        self.stream.read(wire::decode_xattr_request)?;
+                    }
                     if items.has_data(item.flags) {
                         return Err(Error::Forbidden(
                             "the peer asks for data after the end of the run".to_owned(),
@@ -260,6 +272,10 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         let is_file = self.catalogue.is_file(number)?;
         let items = self.items;
         let item = self.stream.read(|cursor| items.decode(cursor))?;
+        if items.has_xattr_exchange(&item) {
+            let values = self.stream.read(wire::decode_xattr_request)?;
+            self.catalogue.request_values(number, &values)?;
+        }
         let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
         if is_transfer && (!is_file || phase > 1) {
             return Err(Error::Forbidden(format!(
@@ -315,6 +331,14 @@ impl<'a, C: Catalogue> Sender<'a, C> {
     fn echo(&mut self, number: u32, item: &Item) {
         self.writer.write(self.stream.out(), Ndx::File(number));
         self.items.encode(item, self.stream.out());
+        if self.items.has_xattr_exchange(item) {
+            let mut previous = 0;
+            for (attribute, value) in self.catalogue.due_values(number) {
+                wire::encode_xattr_answer(previous, attribute, &value, self.stream.out());
+                previous = attribute;
+            }
+            wire::encode_xattr_answer_end(self.stream.out());
+        }
     }
 }
 

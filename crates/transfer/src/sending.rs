@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wire::{
-    BasisType, DeleteStatistics, EntryEncoder, EntryFormat, IoErrors, Item, ItemFlags, Message,
-    Ndx, NdxWriter, SortOrder, Statistics, SumHead,
+    BasisType, DeleteStatistics, EntryEncoder, EntryFormat, IoErrors, Item, ItemFlags, Malformed,
+    Message, Ndx, NdxWriter, SortOrder, Statistics, SumHead, XattrsOwed,
 };
 
+use tree::Kind;
+
 use crate::Error;
+use crate::attributes::{XattrRules, xattrs_of};
 use crate::destination::Destination;
 use crate::event::{Class, Direction, Event, Itemized, Outcome, Progress, Role, Stats};
 use crate::flist::{Entry, List};
@@ -52,6 +55,8 @@ impl Sending<'_> {
         stream.listen();
         let format = session.entry_format(options);
         let mut forest = Forest {
+            xattr_rules: XattrRules::new(options, &self.rules, filter::Side::Sender),
+            owed: XattrsOwed::default(),
             session,
             options,
             report,
@@ -158,6 +163,9 @@ struct Forest<'a> {
     stats: Stats,
     total_done: u64,
     pace: Option<Pace>,
+    xattr_rules: Option<XattrRules>,
+    /// Values of extended attributes that were asked for.
+    owed: XattrsOwed,
 }
 
 impl Forest<'_> {
@@ -249,8 +257,16 @@ impl Forest<'_> {
                 sent.user_name = self.names.user(entry.uid);
                 sent.group_name = self.names.group(entry.gid);
             }
+            for acl in [&mut sent.acl, &mut sent.default_acl].into_iter().flatten() {
+                self.names.note_in(acl, self.format.incremental);
+            }
         }
-        self.encoder.encode(&sent, stream.out());
+        let item = self.encoder.encode(&sent, stream.out());
+        if let (Some(number), Some(extra)) = (item, &mut entry.extra)
+            && let Some(xattrs) = &mut extra.xattrs
+        {
+            xattrs.number = number;
+        }
         stream.flush_if_large()?;
         if !entry.is_missing_arg() {
             self.stats.listed.note(entry.mode);
@@ -477,6 +493,55 @@ impl Catalogue for Forest<'_> {
             meta,
             in_place,
         })
+    }
+
+    fn request_values(&mut self, number: u32, values: &[u32]) -> Result<(), Error> {
+        let item = self.find(number).and_then(Entry::xattrs).cloned();
+        match item {
+            Some(item) => Ok(self.owed.request(&item, values)?),
+            None => match values.first() {
+                Some(&number) => Err(Malformed::XattrRequest { number }.into()),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn due_values(&mut self, number: u32) -> Vec<(u32, Vec<u8>)> {
+        let Some(item) = self.find(number).and_then(Entry::xattrs).cloned() else {
+            return Vec::new();
+        };
+        let due = self.owed.deliver(item.number);
+        let (Some(rules), Some(entry)) = (&self.xattr_rules, self.find(number)) else {
+            return Vec::new();
+        };
+        let base = &self.scanner.bases[usize::from(entry.base)];
+        let read = |name: &[u8]| {
+            let kind = Kind::from_mode(entry.mode).unwrap_or(Kind::File);
+            let opened = xattrs_of(&base.root, rel(entry.path()), kind);
+            let value = opened.and_then(|xattrs| rules.value(&xattrs, name));
+            let cause = match value {
+                Ok(Some(value)) => return value,
+                Ok(None) => std::io::Error::from(std::io::ErrorKind::NotFound),
+                Err(error) => error.into_cause(),
+            };
+            // The peer takes it for an empty value; the text tells the user.
+            let shown = quoted(&base.shown, entry.path());
+            let text = sentence(&[
+                b"get_xattr_data: lgetxattr(",
+                &shown,
+                b",\"",
+                name,
+                b"\",0) failed",
+            ]);
+            self.report.failed(Role::Sender, text, &cause);
+            Vec::new()
+        };
+        due.into_iter()
+            .filter_map(|number| {
+                let attribute = item.attributes.get(number as usize - 1)?;
+                Some((number, read(&attribute.name)))
+            })
+            .collect()
     }
 
     fn noted(&mut self, number: u32, item: &Item) {

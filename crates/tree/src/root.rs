@@ -178,6 +178,13 @@ impl Root {
         self.resolve(rel, flags).and_then(regular).at("open", rel)
     }
 
+    /// Opens what `rel` leads to for its attributes alone: it need not be a regular file.
+    pub(crate) fn open_target_any(&self, rel: &Path) -> Result<OwnedFd, Errno> {
+        check_relative(rel)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        resolve::open_beneath(self.top.fd(), rel, flags, self.policy.links)
+    }
+
     /// Opens a regular file for writing in place; see [`Dir::open_in_place`].
     pub fn open_in_place(&self, rel: &Path, create: bool) -> Result<(File, Meta)> {
         let (dir, name) = self.at(rel)?;

@@ -17,6 +17,7 @@ use crate::meta::{Kind, Meta, Time, Which};
 use crate::resolve::check_name;
 use crate::root::Root;
 use crate::set::{Changes, Target};
+use crate::xattr::Xattrs;
 
 /// A file being written under a temporary name (behaviour.md 7.1), readable by its owner only.
 /// Dropped without [`commit`](Self::commit) or [`keep_as`](Self::keep_as), it is removed.
@@ -29,6 +30,8 @@ pub struct TempFile {
     /// Where it belongs.
     final_dir: Arc<Dir>,
     final_name: OsString,
+    /// Its permissions may be others than those it was made with.
+    has_any_mode: bool,
 }
 
 impl Root {
@@ -59,6 +62,13 @@ impl TempFile {
     /// The open file, for reading and writing.
     pub fn file(&mut self) -> &mut File {
         &mut self.file
+    }
+
+    /// Its extended attributes, and with them its access control lists. To be set before it is
+    /// committed: a list sets the permissions too.
+    pub fn xattrs(&mut self) -> Result<Xattrs> {
+        self.has_any_mode = true;
+        Xattrs::of_file(&self.file, &join(self.final_dir.rel(), &self.final_name))
     }
 
     /// The name it has at present.
@@ -114,6 +124,7 @@ impl TempFile {
             name,
             final_dir,
             final_name: final_name.to_owned(),
+            has_any_mode: false,
         })
     }
 
@@ -128,7 +139,7 @@ impl TempFile {
         };
         let newborn = Meta {
             kind: Kind::File,
-            mode: 0o600,
+            mode: if self.has_any_mode { NO_MODE } else { 0o600 },
             uid,
             gid,
             // Different from any time that can be asked for, so that they are always set.
@@ -162,6 +173,9 @@ impl Drop for TempFile {
         }
     }
 }
+
+/// Different from any mode.
+const NO_MODE: u32 = u32::MAX;
 
 const NO_TIME: Time = Time {
     sec: i64::MIN,

@@ -47,6 +47,19 @@ impl Root {
             Err(cause) => Err(Error::new("open", path, cause)),
         }
     }
+
+    /// Like [`xattrs`](Self::xattrs), of what a link at `rel` leads to, as far as
+    /// [`Policy::links`](crate::Policy::links) allows.
+    pub fn xattrs_of_target(&self, rel: &Path) -> Result<Xattrs> {
+        let path = rel.to_owned();
+        match self.open_target_any(rel) {
+            Ok(fd) => Ok(Xattrs {
+                of: Of::File(fd),
+                path,
+            }),
+            Err(cause) => Err(Error::new("open", path, cause)),
+        }
+    }
 }
 
 impl Xattrs {

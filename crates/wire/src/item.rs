@@ -175,15 +175,15 @@ impl ItemFormat {
         })
     }
 
-    /// Whether a request (or answer) for attribute values follows an item with these flags (9.6).
+    /// Whether a request (or answer) for attribute values follows an item (9.6).
     #[must_use]
-    pub fn has_xattr_exchange(self, flags: ItemFlags) -> bool {
-        let local_link = ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+    pub fn has_xattr_exchange(self, item: &Item) -> bool {
+        let is_local_link = item.xname.is_some() && item.flags.contains(ItemFlags::LOCAL_CHANGE);
         let optimized = self.xattr_optimization && self.protocol.may_skip_xattr_exchange();
         self.xattrs
             && !self.dry_run
-            && flags.contains(ItemFlags::REPORT_XATTR)
-            && !(optimized && flags.contains(local_link))
+            && item.flags.contains(ItemFlags::REPORT_XATTR)
+            && !(optimized && is_local_link)
     }
 
     /// Whether a sum head and file data follow an item with these flags.
@@ -247,8 +247,15 @@ mod tests {
 
     #[test]
     fn the_xattr_exchange_is_present_as_agreed() {
-        let plain = ItemFlags::REPORT_XATTR;
-        let link = plain | ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS;
+        let plain = &Item {
+            flags: ItemFlags::REPORT_XATTR,
+            ..Item::default()
+        };
+        let link = &Item {
+            flags: ItemFlags::REPORT_XATTR | ItemFlags::LOCAL_CHANGE,
+            xname: Some(b"leader".to_vec()),
+            ..Item::default()
+        };
         assert!(format(31).has_xattr_exchange(plain));
         assert!(!format(31).has_xattr_exchange(link));
         assert!(format(30).has_xattr_exchange(link));

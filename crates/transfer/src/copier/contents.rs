@@ -86,11 +86,13 @@ impl Copier<'_> {
                     self.stats.literal += count;
                     Fate::Done
                 }
-                Done::Unplaced(count, error) => {
+                Done::Unplaced(count, failures) => {
                     self.stats.literal += count;
                     let place = self.destination.place(entry.path());
-                    self.finisher.not_renamed(place, &error);
-                    Fate::Failed
+                    match self.finisher.is_placed(place, failures) {
+                        true => Fate::Done,
+                        false => Fate::Failed,
+                    }
                 }
                 Done::Failed if self.options.cancel.is_cancelled() => {
                     return Err(Error::Cancelled);

@@ -19,6 +19,7 @@ use wire::{Protocol, SortOrder};
 use crate::Error;
 use crate::event::{Event, Stats};
 use crate::flist::{Entry, List};
+use crate::ids::LocalMap;
 use crate::options::{DeleteWhen, Options};
 use crate::report::{Reporter, absolute};
 use crate::scan::{Found, Pending, Scanner};
@@ -123,6 +124,7 @@ pub(super) struct Walk {
     ahead: Vec<Branch>,
     /// The number of the next list's first entry. The one before it stands for the directory.
     start: u32,
+    owners: Option<LocalMap>,
 }
 
 /// A directory, and where its content is: several sources may have one of its name.
@@ -132,8 +134,9 @@ struct Branch {
 }
 
 impl Walk {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, owners: Option<LocalMap>) -> Self {
         Self {
+            owners,
             order: SortOrder::of(Protocol::LATEST),
             cancel: options.cancel.clone(),
             ahead: Vec::new(),
@@ -200,7 +203,10 @@ impl Walk {
             ..List::default()
         };
         let mut below: HashMap<Vec<u8>, Vec<Pending>> = HashMap::new();
-        for Found { entry, pending } in found {
+        for Found { mut entry, pending } in found {
+            if let Some(owners) = &mut self.owners {
+                owners.map(&mut entry);
+            }
             list.entries.push(entry);
             if let Some(pending) = pending {
                 below.entry(pending.path.clone()).or_default().push(pending);
@@ -229,9 +235,13 @@ pub(super) fn whole(
     sources: &[OsString],
     options: &Options,
     report: &Reporter<'_>,
+    mut owners: Option<LocalMap>,
 ) -> Result<Listed, Error> {
     let mut list = List::default();
-    scanner.whole(sources, &mut |entry| {
+    scanner.whole(sources, &mut |mut entry| {
+        if let Some(owners) = &mut owners {
+            owners.map(&mut entry);
+        }
         list.entries.push(entry);
         if list.entries.len() % PROGRESS_STEP == 0 {
             report.event(Event::ListProgress {

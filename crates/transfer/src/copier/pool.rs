@@ -16,6 +16,7 @@ use std::thread::Scope;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tree::Meta;
 
+use crate::attributes::Failure;
 use crate::destination::Destination;
 use crate::finish::Finisher;
 use crate::flist::List;
@@ -46,7 +47,7 @@ pub(super) enum Done {
     /// The file is in place, and so long.
     Placed(u64),
     /// It has been copied, but could not be given its attributes or its name.
-    Unplaced(u64, tree::Error),
+    Unplaced(u64, Vec<Failure>),
     /// It has not been copied; the reason is found by trying again.
     Failed,
 }
@@ -194,9 +195,12 @@ impl Worker<'_> {
             self.finisher.keep_partial(temp, entry, place);
             return Done::Failed;
         };
-        match self.finisher.place(temp, entry, job.existing.as_ref()) {
+        match self
+            .finisher
+            .place(temp, entry, place, job.existing.as_ref())
+        {
             Ok(()) => Done::Placed(count),
-            Err(error) => Done::Unplaced(count, error),
+            Err(failures) => Done::Unplaced(count, failures),
         }
     }
 }

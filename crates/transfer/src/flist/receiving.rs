@@ -68,7 +68,7 @@ impl<'a> ListReader<'a> {
         if !self.format.incremental {
             self.id_lists(incoming)?;
             for entry in &mut list.entries {
-                self.ids.map(&mut entry.uid, &mut entry.gid);
+                self.ids.map_entry(entry);
             }
             if self.format.protocol.ends_list_with_errors() {
                 let errors = incoming.read(|cursor| cursor.int().map(IoErrors::from_wire))?;
@@ -163,7 +163,7 @@ impl<'a> ListReader<'a> {
             if !is_root && (parent(path) != expected || path == b".") {
                 return Err(unsafe_name(b"invalid path", path));
             }
-            self.ids.map(&mut entry.uid, &mut entry.gid);
+            self.ids.map_entry(&mut entry);
         }
         if let Some(error) = self.requested.refusal(&entry) {
             return Err(error);

@@ -9,6 +9,7 @@ use wire::{BasisType, ItemFlags};
 use super::file::Basis;
 use super::{At, Generator, Peer};
 use crate::Error;
+use crate::attributes::{Applied, There};
 use crate::destination::Destination;
 use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, join, parent};
@@ -138,9 +139,10 @@ impl<P: Peer> Generator<'_, P> {
                 Ok(Match::Done)
             }
             (Level::Content, None) => {
+                let there = in_alternate(root, entry, &meta);
                 let flags = self
                     .attributes
-                    .differences(entry, &meta, ItemFlags::empty());
+                    .differences(entry, there, ItemFlags::empty());
                 self.copy_alternate(at, place, root, &meta, flags | ItemFlags::LOCAL_CHANGE)?;
                 Ok(Match::Done)
             }
@@ -174,9 +176,14 @@ impl<P: Peer> Generator<'_, P> {
         let Some((level, index, meta)) = best else {
             return Ok(None);
         };
+        let alternates = self.alternates;
+        let Some(root) = alternates.get(index) else {
+            return Ok(None);
+        };
+        let there = in_alternate(root, entry, &meta);
         let differences = self
             .attributes
-            .differences(entry, &meta, ItemFlags::empty())
+            .differences(entry, there, ItemFlags::empty())
             | ItemFlags::LOCAL_CHANGE;
         let (flags, xname, is_done) = match (level, use_as) {
             (Level::Type, _) => (differences | ItemFlags::REPORT_CHANGE, None, false),
@@ -186,9 +193,9 @@ impl<P: Peer> Generator<'_, P> {
                 (differences, None, true)
             }
             (Level::All, AlternateUse::Link) => {
-                let linked = match (self.root(), self.alternates.get(index)) {
-                    (Some(to), Some(from)) => hard_link(from, entry.path(), to, place).is_ok(),
-                    _ => true,
+                let linked = match self.root() {
+                    Some(to) => hard_link(root, entry.path(), to, place).is_ok(),
+                    None => true,
                 };
                 if linked {
                     self.touch(parent(place));
@@ -207,19 +214,20 @@ impl<P: Peer> Generator<'_, P> {
     /// How a directory that is to be made differs from an alternate's; `None` if none has it.
     pub(super) fn alternate_directory(&mut self, at: At<'_>) -> Option<ItemFlags> {
         let entry = at.entry;
-        let (_, _, meta) = self.best(entry, |this, _, meta| {
-            let level = if this.attributes.are_equal(entry, meta) {
+        let (_, index, meta) = self.best(entry, |this, root, meta| {
+            let there = in_alternate(root, entry, meta);
+            let level = if this.attributes.are_equal(entry, there) {
                 Level::All
             } else {
                 Level::Content
             };
             meta.is_dir().then_some(level)
         })?;
-        Some(
-            self.attributes
-                .differences(entry, &meta, ItemFlags::empty())
-                | ItemFlags::LOCAL_CHANGE,
-        )
+        let there = in_alternate(self.alternates.get(index)?, entry, &meta);
+        let differences = self
+            .attributes
+            .differences(entry, there, ItemFlags::empty());
+        Some(differences | ItemFlags::LOCAL_CHANGE)
     }
 
     /// What an interrupted run has left of a file.
@@ -333,7 +341,12 @@ impl<P: Peer> Generator<'_, P> {
             };
         Some(match same_content {
             false => Level::Type,
-            true if self.attributes.are_equal(entry, meta) => Level::All,
+            true if self
+                .attributes
+                .are_equal(entry, in_alternate(root, entry, meta)) =>
+            {
+                Level::All
+            }
             true => Level::Content,
         })
     }
@@ -350,7 +363,12 @@ impl<P: Peer> Generator<'_, P> {
         };
         Some(match same {
             false => Level::Type,
-            true if self.attributes.are_equal(entry, meta) => Level::All,
+            true if self
+                .attributes
+                .are_equal(entry, in_alternate(root, entry, meta)) =>
+            {
+                Level::All
+            }
             true => Level::Content,
         })
     }
@@ -413,7 +431,10 @@ impl<P: Peer> Generator<'_, P> {
         flags: ItemFlags,
     ) -> Result<(), Error> {
         if let Some(to) = self.root() {
-            let (wanted, which) = self.attributes.of_new(at.entry, None);
+            let before = self.attributes.before(Some(to), place, None);
+            let (wanted, which) = self.attributes.of_new(at.entry, before);
+            let attributes = self.attributes;
+            let mut applied = Applied::default();
             let copied = root
                 .open_regular(rel(at.entry.path()))
                 .and_then(|(source, meta)| {
@@ -434,8 +455,11 @@ impl<P: Peer> Generator<'_, P> {
                             .at(rel(at.entry.path()), rel(place))
                             .unwrap_or_else(stopped)
                     })?;
+                    applied = attributes.set_on_temp(&mut temp, at.entry, wanted.mode, false);
                     temp.commit_unseen(&wanted, which)
                 });
+            let shown = self.destination.quoted(place);
+            applied.reported(self.report, Role::Generator, &shown);
             if let Err(error) = copied {
                 let from = self.options.shown(root.path()).quoted(at.entry.path());
                 let text = sentence(&[b"copy_file ", &from, b" => ", place]);
@@ -453,6 +477,15 @@ pub(crate) fn partial_place(dir: &Path, place: &[u8]) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;
     let dir = join(parent(place), dir.as_os_str().as_bytes());
     join(&dir, basename(place))
+}
+
+/// What an alternate directory has of an entry.
+fn in_alternate<'s>(root: &'s Root, entry: &'s Entry, meta: &'s Meta) -> There<'s> {
+    There {
+        root: Some(root),
+        path: entry.path(),
+        meta,
+    }
 }
 
 fn hard_link(from: &Root, path: &[u8], to: &Root, place: &[u8]) -> Result<(), tree::Error> {

@@ -5,6 +5,7 @@ use wire::ItemFlags;
 
 use super::{At, Generator, Peer};
 use crate::Error;
+use crate::attributes::Before;
 use crate::event::Role;
 use crate::flist::{Entry, parent};
 use crate::options::DeleteWhen;
@@ -37,8 +38,12 @@ impl<P: Peer> Generator<'_, P> {
         }
         let is_new = now.is_none() || self.destination.is_new && place == b".";
         let mut flags = match &now {
-            Some(now) if !is_new => self.attributes.differences(entry, now, ItemFlags::empty()),
-            _ => ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW,
+            Some(now) if !is_new => {
+                let there = self.there(entry, now);
+                self.attributes
+                    .differences(entry, there, ItemFlags::empty())
+            }
+            _ => ItemFlags::LOCAL_CHANGE | self.attributes.of_unseen(entry),
         };
         if now.is_none()
             && let Some(differences) = self.alternate_directory(at)
@@ -68,7 +73,8 @@ impl<P: Peer> Generator<'_, P> {
         let Some(root) = self.root() else {
             return Ok(true);
         };
-        let mode = self.attributes.permissions(entry, None);
+        let before = self.attributes.before(Some(root), place, None);
+        let mode = self.attributes.permissions(entry, before);
         let made = match root.mkdir(rel(place), mode) {
             Err(error) if error.vanished() && self.options.relative => {
                 self.make_parents(place)?;
@@ -136,7 +142,7 @@ impl<P: Peer> Generator<'_, P> {
             }
         }
         self.set_attributes(place, entry, &now, false);
-        let wanted = self.attributes.permissions(entry, Some(&now));
+        let wanted = self.attributes.permissions(entry, Before::Same(&now));
         if !self.attributes.is_privileged && wanted & 0o700 != 0o700 {
             let now = Meta {
                 mode: wanted,
@@ -161,6 +167,9 @@ impl<P: Peer> Generator<'_, P> {
     /// The touch-up pass for one directory.
     pub(super) fn finish_directory(&mut self, entry: &Entry) {
         let place = entry.path();
+        if self.attributes.has_late(entry) {
+            self.set_late(entry);
+        }
         let is_loosened = self.loosened.contains(place);
         if !is_loosened && !self.touched.contains(place)
             || entry.is_implied() && !self.options.implied_dirs
@@ -171,6 +180,17 @@ impl<P: Peer> Generator<'_, P> {
         match root.lstat(rel(place)) {
             Ok(Some(now)) if now.is_dir() => _ = self.set_attributes(place, entry, &now, true),
             _ => {}
+        }
+    }
+
+    /// Values of extended attributes that had to be asked for: by now they have come.
+    fn set_late(&mut self, entry: &Entry) {
+        let place = entry.path();
+        let Some(root) = self.root() else { return };
+        if let Ok(Some(now)) = root.lstat(rel(place)) {
+            let applied = self.attributes.set_late(root, rel(place), entry, &now);
+            let shown = self.destination.quoted(place);
+            applied.reported(self.report, Role::Generator, &shown);
         }
     }
 }

@@ -8,6 +8,7 @@ use wire::{BasisType, Item, ItemFlags};
 use super::alternate::Match;
 use super::{At, Generator, Peer, Wanted};
 use crate::Error;
+use crate::attributes::There;
 use crate::event::{Role, Skip};
 use crate::flist::{Entry, parent};
 use crate::options::RemoveSource;
@@ -58,13 +59,19 @@ impl<P: Peer> Generator<'_, P> {
             }
             let flags = match &basis {
                 Some(Basis {
-                    kind: BasisType::AlternateDir(_),
+                    kind: BasisType::AlternateDir(index),
                     meta,
                     ..
-                }) => self
-                    .attributes
-                    .differences(entry, meta, ItemFlags::TRANSFER),
-                _ => ItemFlags::IS_NEW,
+                }) => {
+                    let there = There {
+                        root: self.alternates.get((*index).into()),
+                        path: entry.path(),
+                        meta,
+                    };
+                    self.attributes
+                        .differences(entry, there, ItemFlags::TRANSFER)
+                }
+                _ => self.attributes.of_unseen(entry),
             };
             return self.request(at, flags, None, basis, false);
         };
@@ -74,9 +81,9 @@ impl<P: Peer> Generator<'_, P> {
         if self.options.append.is_some() && now.size >= entry.size {
             return self.pass_over(at);
         }
-        let mut flags = self
-            .attributes
-            .differences(entry, &now, ItemFlags::TRANSFER);
+        let mut flags =
+            self.attributes
+                .differences(entry, self.there(entry, &now), ItemFlags::TRANSFER);
         flags.set(ItemFlags::REPORT_CHANGE, self.options.checksum);
         if self.options.inplace && !self.keep_before_inplace(place, &now) {
             return self.pass_over(at);
@@ -93,9 +100,11 @@ impl<P: Peer> Generator<'_, P> {
             .unwrap_or_default()
             .filter(Meta::is_file);
         let flags = match &now {
-            Some(now) => self
-                .attributes
-                .differences(at.entry, now, ItemFlags::TRANSFER),
+            Some(now) => self.attributes.differences(
+                at.entry,
+                self.there(at.entry, now),
+                ItemFlags::TRANSFER,
+            ),
             None => ItemFlags::empty(),
         };
         self.request(at, flags, now, None, true)
@@ -148,11 +157,8 @@ impl<P: Peer> Generator<'_, P> {
     }
 
     fn up_to_date(&mut self, at: At<'_>, place: &[u8], now: &Meta) -> Result<(), Error> {
-        let flags = self
-            .attributes
-            .differences(at.entry, now, ItemFlags::empty());
         self.drop_partial(place);
-        self.set_attributes(place, at.entry, now, self.options.checksum);
+        let flags = self.amend(at, place, now, self.options.checksum);
         self.tell(at, flags, None)?;
         if self.options.remove_source == RemoveSource::All {
             self.peer.confirm(at)?;
@@ -185,6 +191,7 @@ impl<P: Peer> Generator<'_, P> {
             existing,
             basis: None,
             is_redo,
+            values: self.wanted_values(at.entry, flags),
         };
         if self.peer.wants_basis() && !self.options.dry_run {
             let basis = basis.or_else(|| self.own_basis(place, wanted.existing.as_ref()));

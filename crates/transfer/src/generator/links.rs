@@ -208,11 +208,13 @@ impl<P: Peer> Generator<'_, P> {
         let flags = match now {
             Some(now) if now.kind.type_bits() == at.entry.file_type() => {
                 ItemFlags::LOCAL_CHANGE
-                    | self
-                        .attributes
-                        .differences(at.entry, now, ItemFlags::LOCAL_CHANGE)
+                    | self.attributes.differences(
+                        at.entry,
+                        self.there(at.entry, now),
+                        ItemFlags::LOCAL_CHANGE,
+                    )
             }
-            _ => ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW,
+            _ => ItemFlags::LOCAL_CHANGE | self.attributes.of_unseen(at.entry),
         };
         if let Some(now) = now {
             let is_kept = !now.is_dir() && !self.back_up(place, now);

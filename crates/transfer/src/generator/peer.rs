@@ -11,8 +11,8 @@ use crate::flist::{Entry, List};
 
 /// Who brings the content of files.
 pub(crate) trait Peer {
-    /// Tells about an entry that needs no data.
-    fn report(&mut self, at: At<'_>, item: Item) -> Result<(), Error>;
+    /// Tells about an entry that needs no data, and asks for these long values of its extended attributes.
+    fn report(&mut self, at: At<'_>, item: Item, values: &[u32]) -> Result<(), Error>;
 
     /// Asks for the content of a file.
     fn request(&mut self, at: At<'_>, wanted: Wanted) -> Result<(), Error>;
@@ -48,6 +48,8 @@ pub(crate) struct Wanted {
     pub(crate) basis: Option<(File, Meta)>,
     /// A repetition: the first try did not verify.
     pub(crate) is_redo: bool,
+    /// Long values of extended attributes that are to be told, by number.
+    pub(crate) values: Vec<u32>,
 }
 
 /// What became of a request.

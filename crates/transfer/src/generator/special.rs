@@ -73,8 +73,7 @@ impl<P: Peer> Generator<'_, P> {
     ) -> Result<(), Error> {
         let entry = at.entry;
         if let (Some(now), true) = (&now, is_same) {
-            let flags = self.attributes.differences(entry, now, ItemFlags::empty());
-            self.set_attributes(place, entry, now, false);
+            let flags = self.amend(at, place, now, false);
             self.tell(at, flags, None)?;
             if self.options.remove_source == RemoveSource::All {
                 self.peer.confirm(at)?;
@@ -84,11 +83,13 @@ impl<P: Peer> Generator<'_, P> {
         let mut flags = match &now {
             Some(now) if now.kind.type_bits() == entry.file_type() => {
                 let done = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
-                done | self
-                    .attributes
-                    .differences(entry, now, ItemFlags::LOCAL_CHANGE)
+                done | self.attributes.differences(
+                    entry,
+                    self.there(entry, now),
+                    ItemFlags::LOCAL_CHANGE,
+                )
             }
-            _ => ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW,
+            _ => ItemFlags::LOCAL_CHANGE | self.attributes.of_unseen(entry),
         };
         let mut xname = None;
         if now.is_none()
@@ -163,15 +164,18 @@ impl<P: Peer> Generator<'_, P> {
     /// Sets the attributes of something that was just made.
     fn set_new_attributes(&mut self, place: &[u8], entry: &Entry, made: &Meta) {
         let Some(root) = self.root() else { return };
-        let (wanted, which) = self.attributes.of_new(entry, None);
+        let before = self.attributes.before(Some(root), place, None);
+        let (wanted, which) = self.attributes.of_new(entry, before);
         let wanted = Meta {
             kind: made.kind,
             ..wanted
         };
-        if let Err(error) = root.set_meta(rel(place), &wanted, which, made) {
-            let text = crate::attributes::failure_text(&error, &self.destination.quoted(place));
-            self.report.failed(Role::Generator, text, error.cause());
-        }
+        let path = rel(place);
+        let applied = self
+            .attributes
+            .set_all(root, path, entry, &wanted, which, made);
+        let shown = self.destination.quoted(place);
+        applied.reported(self.report, Role::Generator, &shown);
     }
 }
 
