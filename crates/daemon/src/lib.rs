@@ -12,7 +12,9 @@
 pub mod access;
 pub mod auth;
 pub mod config;
+pub mod journal;
 pub mod refuse;
+pub mod slots;
 
 pub use config::{
     Config, Facility, Failure, Fault, Globals, LogStyle, Module, Override, Place, Problem,

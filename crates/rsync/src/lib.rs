@@ -44,7 +44,7 @@ pub use daemon_options::{DaemonGiven, DaemonOption};
 pub use env::Env;
 pub use exit::{Exit, Place};
 pub use given::Given;
-pub use output::{Log, Visitor};
+pub use output::{Log, Visitor, log_line, log_text};
 pub use parse::{Invocation, Refuses};
 pub use run::{command_line, main, run};
 pub use served::{Bounds, Order, Refusal, Request};

@@ -26,8 +26,8 @@ pub use format::Visitor;
 pub(crate) use format::{Facts, Format};
 use format::{Subject, is_dir, with_slash};
 pub(crate) use listing::Columns;
-pub use log_file::Log;
 pub(crate) use log_file::LogFile;
+pub use log_file::{Log, log_line, log_text};
 pub(crate) use number::Human;
 use progress::ProgressLine;
 

@@ -62,6 +62,15 @@ pub fn open_trusted_file(path: &Path) -> io::Result<File> {
     Ok(File::from(open_trusted(path, OFlags::RDONLY)?))
 }
 
+/// Opens a file that an operator names to be appended to, such as a log, under the rule of [`open_trusted_file`]. It is made
+/// if it is not there, with these permissions.
+pub fn append_trusted_file(path: &Path, permissions: u32) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut walk = Walk::new(CWD, path, Follow::TrustedOwner);
+    walk.mode = Mode::from_raw_mode(permissions);
+    Ok(File::from(walk.open(flags)?))
+}
+
 /// Opens an operator's path: a link is followed only if root or we ourselves own it.
 pub(crate) fn open_trusted(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     Walk::new(CWD, path, Follow::TrustedOwner).open(flags | OFlags::CLOEXEC)
@@ -138,6 +147,8 @@ struct Walk<'a> {
     /// The directory reached; `None` is `start`.
     at: Option<OwnedFd>,
     links_left: u32,
+    /// Of a file that is made.
+    mode: Mode,
 }
 
 impl<'a> Walk<'a> {
@@ -149,6 +160,7 @@ impl<'a> Walk<'a> {
             names: Vec::new(),
             at: None,
             links_left: 40,
+            mode: Mode::empty(),
         };
         walk.push(path.as_os_str());
         walk
@@ -198,10 +210,19 @@ impl<'a> Walk<'a> {
     /// Opens the last component, or queues its target and returns `None`.
     fn open_last(&mut self, name: &OsStr, flags: OFlags) -> Result<Option<OwnedFd>, Errno> {
         let follows = self.follow != Follow::Never && !flags.contains(OFlags::NOFOLLOW);
-        if follows && self.expand(name)? {
-            return Ok(None);
+        if self.follow == Follow::TrustedOwner && is_proc(self.here()) {
+            // The kernel's own links, such as `/dev/stderr` leads to: what they say is no path.
+            return open_at(self.here(), name, flags).map(Some);
         }
-        match open_at(self.here(), name, flags | OFlags::NOFOLLOW) {
+        if follows {
+            match self.expand(name) {
+                Ok(true) => return Ok(None),
+                Err(Errno::NOENT) if flags.contains(OFlags::CREATE) => {}
+                Err(error) => return Err(error),
+                Ok(false) => {}
+            }
+        }
+        match make_at(self.here(), name, flags | OFlags::NOFOLLOW, self.mode) {
             // O_DIRECTORY hides that it was a link; the kernel's own resolution tells.
             Err(Errno::NOTDIR) if self.expand(name)? => Err(Errno::LOOP),
             opened => opened.map(Some),
@@ -273,7 +294,15 @@ impl<'a> Walk<'a> {
 }
 
 fn open_at(dir: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    retry_on_intr(|| rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()))
+    make_at(dir, name, flags, Mode::empty())
+}
+
+fn make_at(dir: BorrowedFd<'_>, name: &OsStr, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    retry_on_intr(|| rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, mode))
+}
+
+fn is_proc(dir: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(dir).is_ok_and(|stat| stat.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 #[cfg(test)]
@@ -282,7 +311,8 @@ mod tests {
     #![allow(clippy::disallowed_methods)]
 
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
 
@@ -417,5 +447,30 @@ mod tests {
         assert!(check_name(OsStr::new("a/b")).is_err());
         assert!(check_name(OsStr::new("..")).is_err());
         assert!(check_name(OsStr::new("...")).is_ok());
+    }
+
+    #[test]
+    fn files_that_an_operator_names_are_made() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("log");
+        let link = top.path().join("link");
+        symlink(&file, &link).unwrap();
+        for text in ["a", "b"] {
+            append_trusted_file(&link, 0o600)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"ab");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        let mut read = String::new();
+        open_trusted_file(&link)
+            .unwrap()
+            .read_to_string(&mut read)
+            .unwrap();
+        assert_eq!(read, "ab");
+        assert!(append_trusted_file(&top.path().join("none/log"), 0o600).is_err());
+        assert!(append_trusted_file(top.path(), 0o600).is_err());
+        append_trusted_file(Path::new("/dev/stderr"), 0o600).unwrap();
     }
 }

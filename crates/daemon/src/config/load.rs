@@ -76,6 +76,7 @@ pub(super) fn load(
         loader.config.problems.push(problem);
         return Err(Failure {
             problems: loader.config.problems,
+            defaults: Box::new(loader.config.defaults),
         });
     }
     loader.apply_overrides();
@@ -477,25 +478,26 @@ mod tests {
     fn failures_name_file_and_line() {
         for (text, line, last) in [
             (
-                "\n[m\n",
+                "log file=l\n[m\n",
                 Some(2),
                 "params.c:Section() - Badly formed line in config file: m",
             ),
-            ("&x y\n", Some(1), "Unknown directive: &x."),
+            ("log file=l\n&x y\n", Some(2), "Unknown directive: &x."),
             (
-                "&include @/none\n",
-                Some(1),
+                "log file=l\n&include @/none\n",
+                Some(2),
                 "rsync: [Receiver] unable to stat config file \"@/none\": No such file or directory (2)",
             ),
             (
-                "&merge @/conf\n",
-                Some(1),
+                "log file=l\n&merge @/conf\n",
+                Some(2),
                 "config file \"@/conf\" is included too deeply",
             ),
         ] {
             let files = Files::new(&[("conf", text)]);
             let failure = files.load(&[]).expect_err(text);
             let problem = failure.problems.last().expect("a reason");
+            assert_eq!(failure.defaults.log_file.raw(), b"l");
             assert_eq!(problem.place.as_ref().map(|place| place.line), line);
             let here = files.0.path().to_str().expect("UTF-8");
             assert_eq!(

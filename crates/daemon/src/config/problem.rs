@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Settings;
+
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -95,6 +97,8 @@ impl fmt::Display for OsCode {
 pub struct Failure {
     /// What was wrong, in the order of the file; the last one was fatal.
     pub problems: Vec<Problem>,
+    /// What the global section had said by then, which tells where to log it.
+    pub defaults: Box<Settings>,
 }
 
 impl Failure {

@@ -16,6 +16,22 @@ pub trait Log: Send + std::fmt::Debug {
     fn line(&mut self, text: &[u8], is_error: bool, at: Timestamp);
 }
 
+/// A line as it stands in a log file, with its end: `2026/11/22 12:16:45 [PID] text`.
+#[must_use]
+pub fn log_line(text: &[u8], pid: u32, zone: &TimeZone, at: Timestamp) -> Vec<u8> {
+    let time = at.to_zoned(zone.clone()).strftime("%Y/%m/%d %H:%M:%S");
+    let mut line = format!("{time} [{pid}] ").into_bytes();
+    line.extend(log_text(text));
+    line.push(b'\n');
+    line
+}
+
+/// A message with all bytes written in octal that may do something to who reads a log.
+#[must_use]
+pub fn log_text(text: &[u8]) -> Vec<u8> {
+    Passes::Log.escape(text)
+}
+
 /// A log file that lines are appended to.
 #[derive(Debug)]
 pub(crate) struct LogFile<W = File> {
@@ -43,13 +59,7 @@ impl LogFile {
 impl<W: Write + Send + std::fmt::Debug> Log for LogFile<W> {
     /// One line, with the time and the process.
     fn line(&mut self, text: &[u8], _is_error: bool, at: Timestamp) {
-        let time = at
-            .to_zoned(self.zone.clone())
-            .strftime("%Y/%m/%d %H:%M:%S")
-            .to_string();
-        let mut line = format!("{time} [{}] ", self.pid).into_bytes();
-        line.extend(Passes::Log.escape(text));
-        line.push(b'\n');
+        let line = log_line(text, self.pid, &self.zone, at);
         // A log that cannot be written must not stop the transfer it tells of.
         let _ = self.file.write_all(&line);
     }
