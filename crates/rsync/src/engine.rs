@@ -308,6 +308,7 @@ fn report(meant: &Meant) -> Report {
         progress: level("PROGRESS") > 0 && !meant.said.quiet,
         names: level("NAME") > 0,
         skip_detail: level("SKIP") > 1,
+        filters: meant.debug.level("FILTER") > 0,
     }
 }
 

@@ -153,6 +153,49 @@ impl<O: Write, E: Write> Printer<O, E> {
                     self.info(&line, now);
                 }
             }
+            Event::UnsafeLink {
+                path,
+                target,
+                is_copied,
+            } => {
+                if self.level("SYMSAFE") > 0 {
+                    let verb: &[u8] = if *is_copied {
+                        b"copying"
+                    } else {
+                        b"not backing up"
+                    };
+                    let words = [
+                        verb,
+                        b" unsafe symlink \"",
+                        path,
+                        b"\" -> \"",
+                        target,
+                        b"\"",
+                    ];
+                    self.info(&words.concat(), now);
+                }
+            }
+            Event::Filtered {
+                role,
+                path,
+                is_dir,
+                is_excluded,
+                rule,
+            } => {
+                if self.settings.debug.level("FILTER") > 0 {
+                    let verb = match (role, is_excluded) {
+                        (Role::Sender, true) => "hiding",
+                        (Role::Sender, false) => "showing",
+                        (_, true) => "protecting",
+                        (_, false) => "risking",
+                    };
+                    let (role, kind) =
+                        (role_name(*role), if *is_dir { "directory" } else { "file" });
+                    let head = format!("[{role}] {verb} {kind} ");
+                    let words = [head.as_bytes(), path, b" because of pattern ", rule];
+                    self.info(&words.concat(), now);
+                }
+            }
             Event::BackedUp { path, kept_as } => {
                 if self.level("BACKUP") > 0 {
                     let kept_as = kept_as.as_os_str().as_encoded_bytes();

@@ -14,7 +14,7 @@ use crate::event::{Class, Event, Role};
 use crate::flist::parent;
 use crate::module::Module;
 use crate::options::Options;
-use crate::report::{Reporter, absolute, sentence};
+use crate::report::{Reporter, absolute};
 use crate::scan::rel;
 use crate::symlink::is_unsafe;
 
@@ -96,14 +96,11 @@ impl Backups {
         if now.is_symlink() && self.safe_links {
             let target = root.read_link(rel(place))?;
             if is_unsafe(&target, place) {
-                let text = sentence(&[
-                    b"not backing up unsafe symlink \"",
-                    place,
-                    b"\" -> \"",
-                    &target,
-                    b"\"",
-                ]);
-                report.say(Class::Info, Role::Generator, text);
+                report.event(Event::UnsafeLink {
+                    path: place,
+                    target: &target,
+                    is_copied: false,
+                });
                 return Ok(true);
             }
         }

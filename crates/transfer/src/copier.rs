@@ -67,7 +67,7 @@ pub fn local_copy(
         false => (None, owners),
     };
     let first = match &mut walk {
-        Some(walk) => walk.first(&mut scanner, sources)?,
+        Some(walk) => walk.first(&mut scanner, sources, &report)?,
         None => listing::whole(&mut scanner, sources, &options, &report, owners)?,
     };
     let run = Run {

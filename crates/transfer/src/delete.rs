@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use filter::{MergeFile, Scope, Side};
-use tree::{Kind, Meta, Root};
+use tree::{Kind, Meta, Root, Which};
 use wire::{IoErrors, Protocol, SortOrder};
 
 use crate::Error;
@@ -139,6 +139,19 @@ impl<'a> Deleter<'a> {
 
     /// Removes an item that [`Deleter::surplus`] named.
     pub(crate) fn remove(&mut self, surplus: &Surplus) -> Result<bool, Error> {
+        self.remove_reported(surplus, Extent::Everything)
+    }
+
+    /// Removes what an argument names that the sender does not have; a directory with content only if that is permitted.
+    pub(crate) fn remove_argument(&mut self, surplus: &Surplus) -> Result<bool, Error> {
+        let extent = match self.removes_content() {
+            true => Extent::Everything,
+            false => Extent::Empty,
+        };
+        self.remove_reported(surplus, extent)
+    }
+
+    fn remove_reported(&mut self, surplus: &Surplus, extent: Extent) -> Result<bool, Error> {
         let Some(root) = self.destination.root() else {
             return Ok(true);
         };
@@ -149,7 +162,7 @@ impl<'a> Deleter<'a> {
             true => self.scope(root, crate::flist::parent(&surplus.path))?,
             false => None,
         };
-        self.remove_all(root, surplus, &now, scope.as_ref(), Extent::Everything)
+        self.remove_all(root, surplus, &now, scope.as_ref(), extent)
     }
 
     /// Removes what is in the way of something of another type; a directory with content only if that is permitted.
@@ -166,11 +179,15 @@ impl<'a> Deleter<'a> {
             true => self.scope(root, crate::flist::parent(place))?,
             false => None,
         };
-        let extent = match self.options.delete.is_some() || self.options.force {
+        let extent = match self.removes_content() {
             true => Extent::SilentTop,
             false => Extent::EmptyTop,
         };
         self.remove_all(root, &surplus, now, scope.as_ref(), extent)
+    }
+
+    fn removes_content(&self) -> bool {
+        self.options.delete.is_some() || self.options.force
     }
 
     fn remove_all(
@@ -182,9 +199,9 @@ impl<'a> Deleter<'a> {
         extent: Extent,
     ) -> Result<bool, Error> {
         if !top.is_dir {
-            return Ok(self.remove_file(root, &top.path, now, extent == Extent::Everything));
+            return Ok(self.remove_file(root, &top.path, now, extent.is_reported()));
         }
-        let mut levels = vec![self.level(root, top.path.clone(), scope, extent)?];
+        let mut levels = vec![self.level(root, top.path.clone(), now, scope, extent)?];
         let mut is_gone = true;
         while let Some(level) = levels.last_mut() {
             if self.options.cancel.is_cancelled() {
@@ -198,9 +215,10 @@ impl<'a> Deleter<'a> {
                     Look::There(meta) if !next.is_dir => {
                         self.remove_file(root, &next.path, &meta, true)
                     }
-                    Look::There(_) => {
+                    Look::There(meta) => {
+                        let scope = scope.as_ref();
                         let below =
-                            self.level(root, next.path, scope.as_ref(), Extent::Everything)?;
+                            self.level(root, next.path, &meta, scope, Extent::Everything)?;
                         levels.push(below);
                         continue;
                     }
@@ -212,8 +230,7 @@ impl<'a> Deleter<'a> {
             }
             let Some(done) = levels.pop() else { break };
             let is_top = levels.is_empty();
-            let gone =
-                self.remove_emptied(root, &done, is_top, !is_top || extent == Extent::Everything);
+            let gone = self.remove_emptied(root, &done, is_top, !is_top || extent.is_reported());
             match levels.last_mut() {
                 Some(above) => above.stays |= !gone || done.stays,
                 None => is_gone = gone,
@@ -227,9 +244,13 @@ impl<'a> Deleter<'a> {
         &self,
         root: &Root,
         path: Vec<u8>,
+        now: &Meta,
         above: Option<&Scope>,
         extent: Extent,
     ) -> Result<Level, Error> {
+        if extent.empties() && !self.options.dry_run {
+            make_writable(root, &path, now);
+        }
         let scope = match above {
             Some(scope) => Some(self.enter(root, scope, &path)?),
             None => None,
@@ -254,7 +275,7 @@ impl<'a> Deleter<'a> {
                 return Ok(level);
             }
         };
-        if extent == Extent::EmptyTop {
+        if !extent.empties() {
             level.stays = !entries.is_empty();
             return Ok(level);
         }
@@ -393,7 +414,14 @@ impl<'a> Deleter<'a> {
     }
 
     fn is_protected(&self, scope: Option<&Scope>, path: &[u8], is_dir: bool) -> bool {
-        scope.is_some_and(|scope| scope.check(path, is_dir).is_excluded())
+        let rules_protect = scope.is_some_and(|scope| {
+            let verdict = scope.check(path, is_dir);
+            if self.options.report.filters {
+                self.report.filtered(Role::Generator, path, is_dir, verdict);
+            }
+            verdict.is_excluded()
+        });
+        rules_protect
             || self
                 .options
                 .hides(&self.destination.shown, path, is_dir, Side::Receiver)
@@ -442,6 +470,18 @@ impl<'a> Deleter<'a> {
     }
 }
 
+/// An ordinary user's own directory may forbid what is about to be done in it. If this does not help, the removals tell.
+fn make_writable(root: &Root, path: &[u8], now: &Meta) {
+    if rustix::process::geteuid().is_root() || now.mode & 0o300 == 0o300 {
+        return;
+    }
+    let writable = Meta {
+        mode: now.mode | 0o300,
+        ..*now
+    };
+    let _ = root.set_meta(rel(path), &writable, Which::MODE, now);
+}
+
 /// The root, each directory on the way to `dir`, and `dir` itself.
 fn steps(dir: &[u8]) -> impl Iterator<Item = &[u8]> {
     let inner = (dir != b".").then_some(dir);
@@ -476,8 +516,20 @@ enum Extent {
     Everything,
     /// All, but the top goes without a word.
     SilentTop,
+    /// The top only if it is empty.
+    Empty,
     /// The top only if it is empty, without a word.
     EmptyTop,
+}
+
+impl Extent {
+    fn is_reported(self) -> bool {
+        matches!(self, Self::Everything | Self::Empty)
+    }
+
+    fn empties(self) -> bool {
+        matches!(self, Self::Everything | Self::SilentTop)
+    }
 }
 
 enum Look {

@@ -67,6 +67,28 @@ pub enum Event<'a> {
         /// Why.
         why: Skip<'a>,
     },
+    /// A symbolic link leads out of the tree.
+    UnsafeLink {
+        /// Which.
+        path: &'a [u8],
+        /// Where to.
+        target: &'a [u8],
+        /// What it leads to is sent in its place (`--copy-unsafe-links`); otherwise no backup of it is made.
+        is_copied: bool,
+    },
+    /// A filter rule decided about a name, if that is to be told (`--debug=FILTER`).
+    Filtered {
+        /// The sender hides or shows, the generator protects or risks.
+        role: Role,
+        /// The name.
+        path: &'a [u8],
+        /// Is it a directory?
+        is_dir: bool,
+        /// It takes no part.
+        is_excluded: bool,
+        /// The rule as rsync calls it, with its list.
+        rule: &'a [u8],
+    },
     /// What was replaced or removed has been kept.
     BackedUp {
         /// Its name.

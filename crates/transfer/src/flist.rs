@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) top_dir: bool,
     /// A directory whose content is not in the list.
     pub(crate) no_content: bool,
+    /// A directory that could not be listed whole, which counts as an I/O error from its turn on.
+    pub(crate) is_incomplete: bool,
     /// A duplicate, or an empty directory that is not wanted: its number stays, it does not take part.
     pub(crate) is_cleared: bool,
     pub(crate) extra: Option<Box<Extra>>,
@@ -205,6 +207,7 @@ impl Entry {
             base: 0,
             top_dir: entry.top_dir,
             no_content: entry.no_content,
+            is_incomplete: false,
             is_cleared: false,
             extra: has_extra.then(|| {
                 Box::new(Extra {

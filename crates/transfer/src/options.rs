@@ -227,6 +227,8 @@ pub struct Report {
     pub names: bool,
     /// Why a file that exists is left alone is to be found out in detail (`--info=SKIP2`).
     pub skip_detail: bool,
+    /// Which rule decides about a name (`--debug=FILTER`).
+    pub filters: bool,
 }
 
 /// Names to transfer.

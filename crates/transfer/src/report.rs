@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use filter::{List, Verdict};
 use wire::IoErrors;
 
 use crate::event::{Class, Event, Events, Notice, Role};
@@ -61,6 +62,28 @@ impl<'e> Reporter<'e> {
             text: text.as_ref(),
             cause: None,
         }));
+    }
+
+    /// A rule has decided about a name, if it was one.
+    pub(crate) fn filtered(&self, role: Role, path: &[u8], is_dir: bool, verdict: Verdict<'_>) {
+        let (Verdict::Included(found) | Verdict::Excluded(found)) = verdict else {
+            return;
+        };
+        let mut rule = found.rule.shown();
+        match found.list {
+            List::Global => {}
+            List::Cvs => rule.extend_from_slice(b" [global CVS]"),
+            List::PerDirectory(name) => {
+                rule.extend([b" [per-dir ", name, b"]"].concat());
+            }
+        }
+        self.event(Event::Filtered {
+            role,
+            path,
+            is_dir,
+            is_excluded: verdict.is_excluded(),
+            rule: &rule,
+        });
     }
 
     pub(crate) fn io_error(&self, errors: IoErrors) {

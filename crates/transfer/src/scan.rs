@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tree::{Kind, Links, Meta, Policy, Root};
 use wire::{HardLink, MAX_PATH, Rdev};
@@ -44,6 +45,10 @@ pub(crate) struct Scanner<'a> {
     implied: Vec<Vec<u8>>,
     sent_dot: bool,
     xattrs: Option<XattrRules>,
+    /// What could not be read so far.
+    errors: AtomicUsize,
+    /// Whoever scans says himself when that counts as an I/O error.
+    pub(crate) defers_errors: bool,
 }
 
 /// A directory whose content is to be listed.
@@ -76,7 +81,14 @@ impl<'a> Scanner<'a> {
             bases: Vec::new(),
             implied: Vec::new(),
             sent_dot: false,
+            errors: AtomicUsize::new(0),
+            defers_errors: false,
         }
+    }
+
+    /// How much could not be read so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// What the arguments name, without the content of directories.
@@ -104,8 +116,7 @@ impl<'a> Scanner<'a> {
 
     fn start(&mut self, start: &Start, found: &mut Vec<Found>) -> Result<(), Error> {
         let Some(base) = self.base(&start.base)? else {
-            let whole = join(start.base.as_os_str().as_bytes(), &start.name);
-            return self.missing_argument(&whole, start, found);
+            return Ok(());
         };
         let path = start.name.strip_prefix(b"/").unwrap_or(&start.name);
         let path = if path.is_empty() {
@@ -194,7 +205,7 @@ impl<'a> Scanner<'a> {
         let dir = match base.root.dir(rel(dir_path)) {
             Ok(dir) => dir,
             Err(error) => {
-                self.unreadable(b"opendir ", pending, error.cause());
+                self.unreadable("opendir", pending, error.cause());
                 return Ok(Vec::new());
             }
         };
@@ -202,7 +213,7 @@ impl<'a> Scanner<'a> {
         if let Err(error) = dir.list(&mut Vec::new(), |name, kind| {
             names.push((name.to_owned(), kind));
         }) {
-            self.unreadable(b"readdir", pending, error.cause());
+            self.unreadable(error.verb(), pending, error.cause());
         }
         let mut found = Vec::with_capacity(names.len());
         for (name, kind) in names {
@@ -341,15 +352,11 @@ impl<'a> Scanner<'a> {
                     return None;
                 }
                 if self.options.copy_unsafe_links && is_unsafe(&target, path) {
-                    let shown = quoted(&self.bases[usize::from(base)].shown, path);
-                    let text = sentence(&[
-                        b"copying unsafe symlink ",
-                        &shown,
-                        b" -> \"",
-                        &target,
-                        b"\"",
-                    ]);
-                    self.report.say(Class::Info, Role::Sender, text);
+                    self.report.event(Event::UnsafeLink {
+                        path,
+                        target: &target,
+                        is_copied: true,
+                    });
                     meta = self.follow(base, path, meta)?;
                 } else if self.options.copy_dirlinks
                     && let Ok(Some(followed)) = root.stat(rel(path))
@@ -470,7 +477,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The number of a directory that names are relative to; `None` if it is not there.
+    /// The number of a directory that names are relative to; `None`, with its message, if it cannot be opened.
     fn base(&mut self, path: &Path) -> Result<Option<u16>, Error> {
         if let Some(last) = self.bases.last()
             && last.given == path
@@ -498,7 +505,6 @@ impl<'a> Scanner<'a> {
         };
         let root = match self.options.open_dir(opened, policy) {
             Ok(root) => root,
-            Err(error) if error.vanished() => return Ok(None),
             Err(error) => {
                 self.general_error();
                 let text = sentence(&[b"change_dir ", &self.options.quoted(path), b" failed"]);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, bounded};
-use wire::{Protocol, SortOrder};
+use wire::{IoErrors, Protocol, SortOrder};
 
 use crate::Error;
 use crate::event::{Event, Stats};
@@ -149,8 +149,11 @@ impl Walk {
         &mut self,
         scanner: &mut Scanner<'_>,
         sources: &[OsString],
+        report: &Reporter<'_>,
     ) -> Result<Listed, Error> {
         let mut found = Vec::new();
+        // What goes wrong further down counts when its directory's turn comes, as where it travels with the list.
+        scanner.defers_errors = true;
         for argument in scanner.arguments(sources)? {
             match argument {
                 Found {
@@ -165,6 +168,9 @@ impl Walk {
                 }
                 other => found.push(other),
             }
+        }
+        if scanner.errors() > 0 {
+            report.io_error(IoErrors::GENERAL);
         }
         let list = self.plan(found);
         let root = list.active().next().map(|(_, entry)| entry);
@@ -184,13 +190,18 @@ impl Walk {
             return Ok(None);
         };
         let mut found = Vec::new();
+        let errors = scanner.errors();
         for pending in &pending {
             found.append(&mut scanner.content(pending)?);
         }
         let list = self.plan(found);
+        let is_incomplete = scanner.errors() > errors;
         Ok(Some(Listed {
             list: Arc::new(list),
-            dir: Some(dir),
+            dir: Some(Entry {
+                is_incomplete,
+                ..dir
+            }),
         }))
     }
 

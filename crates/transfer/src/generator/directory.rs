@@ -1,7 +1,7 @@
 //! Directories (behaviour.md 2.2).
 
 use tree::{Meta, Root, Which};
-use wire::ItemFlags;
+use wire::{IoErrors, ItemFlags};
 
 use super::{At, Generator, Peer};
 use crate::Error;
@@ -20,6 +20,9 @@ impl<P: Peer> Generator<'_, P> {
         now: Option<Meta>,
     ) -> Result<(), Error> {
         let entry = at.entry;
+        if entry.is_incomplete {
+            self.report.io_error(IoErrors::GENERAL);
+        }
         if entry.is_implied() && !self.options.implied_dirs {
             return Ok(());
         }

@@ -63,7 +63,8 @@ impl<P: Peer> Generator<'_, P> {
     pub(super) fn missing_arg(&mut self, entry: &Entry, now: Option<Meta>) -> Result<(), Error> {
         let Some(now) = now else { return Ok(()) };
         let surplus = Surplus::of(entry.path(), now.is_dir());
-        self.remove(&surplus)
+        self.touch(parent(&surplus.path));
+        self.deleter.remove_argument(&surplus).map(drop)
     }
 
     /// Removes what is in the way of `what`. False, with its messages, if it stays.
@@ -108,7 +109,8 @@ fn names_in(list: &List, number: u32) -> HashSet<&[u8]> {
             names.insert(basename(entry.path()));
         }
         at += 1;
-        if entry.is_dir() {
+        // A duplicate of the directory itself has the same content.
+        if entry.is_dir() && entry.path() != dir {
             let path = entry.path();
             at += list.entries[at..].partition_point(|below| is_below(below.path(), path));
         }

@@ -73,7 +73,11 @@ impl Scanner<'_> {
         let Some(scope) = &inside.scope else {
             return false;
         };
-        scope.check(path, is_dir).is_excluded()
+        let verdict = scope.check(path, is_dir);
+        if self.options.report.filters {
+            self.report.filtered(Role::Sender, path, is_dir, verdict);
+        }
+        verdict.is_excluded()
             || self.options.hides(
                 &self.bases[usize::from(base)].shown,
                 path,

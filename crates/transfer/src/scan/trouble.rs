@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use wire::IoErrors;
 
@@ -53,16 +54,16 @@ impl Scanner<'_> {
             .say(Class::Warning, Role::Sender, sentence(&[what, &shown]));
     }
 
-    pub(super) fn unreadable(&self, what: &[u8], pending: &Pending, cause: &std::io::Error) {
+    pub(super) fn unreadable(&self, verb: &str, pending: &Pending, cause: &std::io::Error) {
         let path = path_of(&pending.path);
         if cause.kind() == std::io::ErrorKind::NotFound {
             return self.vanished(pending.base, path, b"directory has vanished: ");
         }
         self.general_error();
         let shown = quoted(&self.bases[usize::from(pending.base)].shown, path);
-        let text = match what.ends_with(b" ") {
-            true => sentence(&[what, &shown, b" failed"]),
-            false => sentence(&[what, b"(", &shown, b")"]),
+        let text = match verb {
+            "readdir" => sentence(&[b"readdir(", &shown, b")"]),
+            _ => sentence(&[b"opendir ", &shown, b" failed"]),
         };
         self.report.failed(Role::Sender, text, cause);
     }
@@ -81,7 +82,10 @@ impl Scanner<'_> {
     }
 
     pub(super) fn general_error(&self) {
-        self.report.io_error(IoErrors::GENERAL);
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        if !self.defers_errors {
+            self.report.io_error(IoErrors::GENERAL);
+        }
     }
 }
 
