@@ -21,7 +21,7 @@ mod strong;
 pub use blocks::{BadBlocks, Blocks, block_len, strong_len};
 pub use patch::{Patch, PatchError, Target};
 pub use rolling::{RollingSum, weak_sum};
-pub use search::{Index, Outcome, Sink, search};
+pub use search::{Index, Outcome, Sink, Tally, search};
 pub use signature::Signature;
 pub use strong::{Algorithm, Digest, FileSum, StrongSum};
 

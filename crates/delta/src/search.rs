@@ -39,9 +39,30 @@ pub struct Outcome {
     pub matched: u64,
     /// Bytes that were not.
     pub literal: u64,
+    /// How it was done.
+    pub tally: Tally,
     /// The file could not be read, or became shorter. What is missing went out as zeros, and the whole-file sum must
     /// be spoiled so that the receiver does not take it for the truth.
     pub damage: Option<io::Error>,
+}
+
+/// What a search, or several, met with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Blocks found.
+    pub matches: u64,
+    /// Places whose weak sum is that of a block.
+    pub hash_hits: u64,
+    /// Such places where no block was.
+    pub false_alarms: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.matches += other.matches;
+        self.hash_hits += other.hash_hits;
+        self.false_alarms += other.false_alarms;
+    }
 }
 
 /// Looks for the blocks of `index` in the `len` bytes of `source`, which is read once, from start to end.
@@ -245,7 +266,7 @@ struct Search<'a, S> {
 
 impl<S: Sink> Search<'_, S> {
     /// The block that is here, if one is.
-    fn find(&self, weak: u32, offset: u64, data: &[u8]) -> Option<usize> {
+    fn find(&mut self, weak: u32, offset: u64, data: &[u8]) -> Option<usize> {
         let mut digest = None;
         // In place, a block where it already is costs the receiver nothing; otherwise a run of blocks is best.
         let here = if self.in_place {
@@ -257,8 +278,14 @@ impl<S: Sink> Search<'_, S> {
         let mut candidates = first
             .filter(|&block| self.has_weak(block, weak, data.len()))
             .chain(self.index.candidates(weak));
-        candidates
-            .find(|&block| self.may_use(block, offset) && self.has_strong(block, data, &mut digest))
+        let found = candidates.find(|&block| {
+            self.may_use(block, offset) && self.has_strong(block, data, &mut digest)
+        });
+        drop(candidates);
+        let tally = &mut self.outcome.tally;
+        tally.hash_hits += u64::from(digest.is_some());
+        tally.false_alarms += u64::from(digest.is_some() && found.is_none());
+        found
     }
 
     fn block_at(&self, offset: u64, len: usize) -> Option<usize> {
@@ -309,6 +336,7 @@ impl<S: Sink> Search<'_, S> {
         }
         self.want = block + 1;
         self.outcome.matched += len as u64;
+        self.outcome.tally.matches += 1;
         self.sink.matched(block as u32, &window.buffered()[..len])?;
         window.advance(len);
         window.take_pending();
@@ -339,6 +367,7 @@ impl<S: Sink> Search<'_, S> {
         let is_here = self.has_weak(block, RollingSum::new(data).value(), len)
             && self.may_use(block, window.offset())
             && self.has_strong(block, data, &mut None);
+        self.outcome.tally.hash_hits += u64::from(is_here);
         if is_here {
             self.literal(window)?;
             self.matched(window, block, len)?;

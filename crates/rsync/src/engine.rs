@@ -300,10 +300,15 @@ fn report(meant: &Meant) -> Report {
         .into_iter()
         .flatten()
         .any(|text| Format::parse(text).has_any(b"bcC"));
+    // Without such a format the client shows nothing of what is left alone: a server says that itself.
+    let has_items = |format: &Vec<u8>| Format::parse(format).has_any(b"i");
+    let says_unchanged =
+        meant.said.server && level("NAME") > 1 && !meant.out_format.as_ref().is_some_and(has_items);
     Report {
         unchanged: meant.said.itemize > 1
-            || level("NAME") > 1
+            || level("NAME") > 1 && !says_unchanged
             || meant.out_format.as_ref().is_some_and(asks_for_all),
+        says_unchanged,
         after_transfer: late,
         progress: level("PROGRESS") > 0 && !meant.said.quiet,
         names: level("NAME") > 0,

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use transfer::{Class, Event, Itemized, Notice, Outcome, Role, Skip, Stats};
+use transfer::{Class, Event, Itemized, Notice, Outcome, Role, Skip, Tally};
 use wire::{ItemFlags, Severity};
 
 pub(crate) use escape::Passes;
@@ -196,6 +196,7 @@ impl<O: Write, E: Write> Printer<O, E> {
                     self.info(&words.concat(), now);
                 }
             }
+            Event::LeftAlone { path, differs } => self.left_alone(path, *differs, now),
             Event::BackedUp { path, kept_as } => {
                 if self.level("BACKUP") > 0 {
                     let kept_as = kept_as.as_os_str().as_encoded_bytes();
@@ -205,6 +206,20 @@ impl<O: Write, E: Write> Printer<O, E> {
             Event::RemovedSource { path } => {
                 if self.level("REMOVE") > 0 {
                     self.info(&[b"sender removed ", *path].concat(), now);
+                }
+            }
+            Event::AllSent { tally, literal } => {
+                self.delta_told(now);
+                if self.settings.debug.level("DELTASUM") > 0 {
+                    let Tally {
+                        matches,
+                        hash_hits,
+                        false_alarms,
+                    } = tally;
+                    let line = format!(
+                        "total: matches={matches}  hash_hits={hash_hits}  false_alarms={false_alarms} data={literal}"
+                    );
+                    self.info(line.as_bytes(), now);
                 }
             }
             Event::Progress(progress) => {
@@ -240,11 +255,6 @@ impl<O: Write, E: Write> Printer<O, E> {
             return;
         }
         self.delta_told(now);
-        // The engine does not count matches; without any, the line is known.
-        let is_known = self.settings.facts.sends && outcome.stats.matched == 0;
-        if self.settings.debug.level("DELTASUM") > 0 && is_known {
-            self.info(deltas(&outcome.stats).as_bytes(), now);
-        }
         if let Some(line) = self
             .progress
             .as_mut()
@@ -391,7 +401,6 @@ impl<O: Write, E: Write> Printer<O, E> {
             !item.unchanged && (!(item.flags - markers).is_empty() || item.link.is_some());
         let shows_attributes = self.has_any(b"i");
         let names_all = self.level("NAME") > 1;
-        let name = || with_slash(item.entry.path, is_dir(item.entry.mode));
         // Without `%i` a change of attributes alone is told of directories only.
         let is_told = item
             .flags
@@ -412,13 +421,16 @@ impl<O: Write, E: Write> Printer<O, E> {
         if let Some(format) = self.settings.format.as_ref().filter(|_| wants_line) {
             let line = format.render(Subject::Item(item), &self.settings.facts, now.timestamp);
             self.say(&line);
-        } else if names_all
-            && !shows_attributes
-            && self.settings.is_receiving
-            && !is_dir(item.entry.mode)
-        {
-            let tail: &[u8] = if item.unchanged { b" is uptodate" } else { b"" };
-            self.info(&[&name()[..], tail].concat(), now);
+        } else if !shows_attributes && self.settings.is_receiving && !is_dir(item.entry.mode) {
+            self.left_alone(item.entry.path, !item.unchanged, now);
+        }
+    }
+
+    /// What `-vv` says of entries that need no content.
+    fn left_alone(&mut self, path: &[u8], differs: bool, now: Now) {
+        if self.level("NAME") > 1 {
+            let tail: &[u8] = if differs { b"" } else { b" is uptodate" };
+            self.info(&[&with_slash(path, false)[..], tail].concat(), now);
         }
     }
 
@@ -588,12 +600,4 @@ pub(crate) fn strerror(cause: &io::Error) -> String {
         }
         None => text,
     }
-}
-
-/// What `-vv` says of the delta transfers at the end.
-fn deltas(stats: &Stats) -> String {
-    format!(
-        "total: matches=0  hash_hits=0  false_alarms=0 data={}",
-        stats.literal
-    )
 }

@@ -386,7 +386,7 @@ impl<'a> Run<'a> {
             lists_dirs: meant.dirs,
             whole_files: meant
                 .whole_file
-                .unwrap_or(is_local && said.write_batch.is_none()),
+                .unwrap_or(is_local && !said.server && said.write_batch.is_none()),
             is_dry_run: said.dry_run,
             is_batch_only: said.only_write_batch,
             protocol: meant.protocol,

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use delta::Tally;
 use tree::Meta;
 use wire::{Item, ItemFlags, Protocol};
 
@@ -178,6 +179,10 @@ fn generate(
         }
     }
     generator.settle_all()?;
+    report.event(Event::AllSent {
+        tally: Tally::default(),
+        literal: generator.peer.stats.literal,
+    });
     let installed = generator.peer.finisher.install()?;
     generator.installed_all(&installed)?;
     generator.delete_late()?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use delta::Tally;
 use wire::{DeleteStatistics, IoErrors, ItemFlags, Severity};
 
 use crate::Error;
@@ -89,6 +90,14 @@ pub enum Event<'a> {
         /// The rule as rsync calls it, with its list.
         rule: &'a [u8],
     },
+    /// An entry needed no more than other attributes, if that; for whoever asked for it
+    /// ([`Report::says_unchanged`](crate::Report)).
+    LeftAlone {
+        /// Which.
+        path: &'a [u8],
+        /// Its attributes were others.
+        differs: bool,
+    },
     /// What was replaced or removed has been kept.
     BackedUp {
         /// Its name.
@@ -100,6 +109,13 @@ pub enum Event<'a> {
     RemovedSource {
         /// Which.
         path: &'a [u8],
+    },
+    /// The sender has sent all content that was wanted.
+    AllSent {
+        /// What its searches met with.
+        tally: Tally,
+        /// Bytes sent as they are.
+        literal: u64,
     },
     /// Content of a file is under way.
     Progress(Progress<'a>),

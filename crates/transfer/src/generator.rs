@@ -345,6 +345,14 @@ impl<'a, P: Peer> Generator<'a, P> {
             ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let is_news =
             !(flags - silent).is_empty() || xname.as_ref().is_some_and(|name| !name.is_empty());
+        let is_left_alone =
+            !flags.intersects(ItemFlags::LOCAL_CHANGE | ItemFlags::IS_NEW) && !at.entry.is_dir();
+        if is_left_alone && self.options.report.says_unchanged {
+            self.report.event(Event::LeftAlone {
+                path: &at.entry.name,
+                differs: is_news,
+            });
+        }
         if is_news || self.options.report.unchanged {
             let values = self.wanted_values(at.entry, flags);
             self.peer.report(

@@ -68,6 +68,7 @@ pub use chmod::{BadChmod, Chmod};
 pub use client::Client;
 pub use connection::{Connection, Credentials};
 pub use copier::local_copy;
+pub use delta::Tally;
 pub use dial::{BadProxy, BadSocketOption, Dial, Dialled, Family, Proxy, SocketOption};
 pub use error::Error;
 pub use event::{

@@ -219,6 +219,8 @@ pub struct Options {
 pub struct Report {
     /// Entries that are up to date, too (`-ii`, `-vv`).
     pub unchanged: bool,
+    /// Entries that are left alone, as events of the side that decides: the other side hears nothing of them.
+    pub says_unchanged: bool,
     /// Files after their transfer, because bytes or checksums are to be shown, instead of before it.
     pub after_transfer: bool,
     /// Bytes while a file is being transferred.

@@ -265,6 +265,8 @@ impl Catalogue for Batched<'_> {
 
     fn noted(&mut self, _: u32, _: &wire::Item) {}
 
+    fn all_sent(&mut self) {}
+
     fn piece(&self) -> Option<usize> {
         None
     }

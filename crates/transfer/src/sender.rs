@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 
+use delta::Tally;
 use tree::Meta;
 use wire::{
     DeleteStatistics, IoErrors, Item, ItemFlags, ItemFormat, Message, Ndx, NdxReader, NdxWriter,
@@ -53,6 +54,9 @@ pub(crate) trait Catalogue {
     /// A file's content has been sent.
     fn sent(&mut self, number: u32, item: &Item, sent: Sent) -> Result<(), Error>;
 
+    /// Every file that was wanted has been sent.
+    fn all_sent(&mut self);
+
     /// The peer says something beside the data, if the stream leaves it to us.
     fn hear(&mut self, message: Message) -> Result<(), Error>;
 
@@ -90,6 +94,7 @@ pub(crate) struct Sent {
     pub(crate) opened: Meta,
     pub(crate) literal: u64,
     pub(crate) matched: u64,
+    pub(crate) tally: Tally,
     pub(crate) digest: Vec<u8>,
     /// What could not be read.
     pub(crate) damage: Option<io::Error>,
@@ -155,6 +160,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                 other => return Err(out_of_place(other)),
             }
         }
+        self.catalogue.all_sent();
         if !self.io_errors.is_empty() && self.session.protocol.has_no_send() {
             let message = Message::IoError(self.io_errors);
             self.stream.send_message(&message, self.session.protocol)?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use delta::Tally;
 use wire::{
     BasisType, DeleteStatistics, EntryEncoder, EntryFormat, IoErrors, Item, ItemFlags, Malformed,
     Message, Ndx, NdxWriter, SortOrder, Statistics, SumHead, XattrsOwed,
@@ -76,6 +77,7 @@ impl Sending<'_> {
             direction: self.direction,
             own: self.own,
             stats: Stats::default(),
+            tally: Tally::default(),
             total_done: 0,
             pace: options.bandwidth.map(Pace::new),
         };
@@ -161,6 +163,7 @@ struct Forest<'a> {
     direction: Direction,
     own: Option<&'a Path>,
     stats: Stats,
+    tally: Tally,
     total_done: u64,
     pace: Option<Pace>,
     xattr_rules: Option<XattrRules>,
@@ -597,9 +600,17 @@ impl Catalogue for Forest<'_> {
         self.stats.transferred_size += size;
         self.stats.literal += sent.literal;
         self.stats.matched += sent.matched;
+        self.tally += sent.tally;
         self.total_done += size;
         self.show_progress(number, size, true);
         Ok(())
+    }
+
+    fn all_sent(&mut self) {
+        self.report.event(Event::AllSent {
+            tally: self.tally,
+            literal: self.stats.literal,
+        });
     }
 
     fn hear(&mut self, message: Message) -> Result<(), Error> {

@@ -204,7 +204,12 @@ impl<P: Peer> Generator<'_, P> {
         self.open += 1;
         self.count(at.number, 1);
         self.lead_soon(at);
-        self.peer.request(at, wanted)
+        self.peer.request(at, wanted)?;
+        match self.options.dry_run {
+            // Nothing has to come before the others can be told about.
+            true => self.lead(at),
+            false => Ok(()),
+        }
     }
 
     /// The file that is there as its own basis.

@@ -3,7 +3,7 @@
 //! Of each group one name leads: it is brought over like any file, and the others are linked to it. Names that are not
 //! at the destination wait until the last of their group is known, in case one of them is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tree::Meta;
@@ -27,8 +27,10 @@ struct Group {
     /// The last name that is known to come.
     last: u32,
     leader: Leader,
-    /// Names that wait.
-    waiting: Vec<(Arc<List>, u32)>,
+    /// Names that waited for one to lead, the last one first: rsync deals with them in that order.
+    before: VecDeque<(Arc<List>, u32)>,
+    /// Names that wait for the leader's content.
+    after: VecDeque<(Arc<List>, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ impl<P: Peer> Generator<'_, P> {
         match &group.leader {
             Leader::None => Ok(false),
             Leader::UnderWay(_) => {
-                group.waiting.push((Arc::clone(at.list), at.number));
+                group.after.push_back((Arc::clone(at.list), at.number));
                 self.count(at.number, 1);
                 Ok(true)
             }
@@ -96,7 +98,7 @@ impl<P: Peer> Generator<'_, P> {
         };
         let waits = group.last > at.number;
         if waits {
-            group.waiting.push((Arc::clone(at.list), at.number));
+            group.before.push_front((Arc::clone(at.list), at.number));
             self.count(at.number, 1);
         }
         waits
@@ -128,7 +130,9 @@ impl<P: Peer> Generator<'_, P> {
             place: leading.clone(),
             name: name.clone(),
         };
-        for (list, number) in std::mem::take(&mut group.waiting).into_iter().rev() {
+        let before = std::mem::take(&mut group.before);
+        let after = std::mem::take(&mut group.after);
+        for (list, number) in before.into_iter().chain(after) {
             let Some(entry) = list.get(number) else {
                 continue;
             };
@@ -170,7 +174,11 @@ impl<P: Peer> Generator<'_, P> {
         }
         let is_last =
             matches!(group.leader, Leader::None) && (was_leader || group.last <= at.number);
-        let Some((list, number)) = group.waiting.pop_if(|_| is_last) else {
+        if !is_last {
+            return Ok(());
+        }
+        let next = group.after.pop_back().or_else(|| group.before.pop_front());
+        let Some((list, number)) = next else {
             return Ok(());
         };
         // It leads now whatever else there may be.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSliceMut, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-use delta::{FileSum, Index, Signature, Sink};
+use delta::{FileSum, Index, Signature, Sink, Tally};
 use wire::{Item, TokenEncoder};
 
 use super::{Catalogue, Opened, Sender, Sent};
@@ -45,6 +45,7 @@ impl<C: Catalogue> Sender<'_, C> {
             piece,
             literal: 0,
             matched: 0,
+            tally: Tally::default(),
         };
         let damage = match (append, basis.blocks().count()) {
             (Some((known, verifies)), _) => answer.tail(&file, meta.size, known, verifies)?,
@@ -57,6 +58,7 @@ impl<C: Catalogue> Sender<'_, C> {
             sum,
             literal,
             matched,
+            tally,
             ..
         } = answer;
         self.tokens.end_file(self.stream.out());
@@ -73,6 +75,7 @@ impl<C: Catalogue> Sender<'_, C> {
             opened: meta,
             literal,
             matched,
+            tally,
             digest: digest.to_vec(),
             damage,
         };
@@ -90,6 +93,7 @@ struct Answer<'a> {
     piece: Option<usize>,
     literal: u64,
     matched: u64,
+    tally: Tally,
 }
 
 impl Answer<'_> {
@@ -159,6 +163,7 @@ impl Answer<'_> {
             in_place,
             self,
         )?;
+        self.tally = outcome.tally;
         Ok(outcome.damage)
     }
 
