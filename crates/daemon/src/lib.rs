@@ -6,17 +6,35 @@
 //! - [`Config`] is a configuration file as values: [`Globals`] and one [`Module`] with its [`Settings`] for each section.
 //!   [`parameters`] has one row for each parameter, from which the parser and the manual page follow.
 //!
+//! - [`main`] is the program: the listener, or one connection.
+//!
 //! What this crate must never know: how files are compared and written, and what a client's options mean; crates
 //! `transfer` and `rsync` know.
 
 pub mod access;
 pub mod auth;
 pub mod config;
+mod conversation;
+mod entry;
+mod identity;
 pub mod journal;
+mod listener;
+mod paths;
+mod peer;
+mod proxy;
 pub mod refuse;
+mod session;
 pub mod slots;
+mod start;
+mod worker;
 
 pub use config::{
     Config, Facility, Failure, Fault, Globals, LogStyle, Module, Override, Place, Problem,
     Settings, Text, UnknownParameter, parameters,
 };
+pub use start::main;
+
+/// A path of the command line or the configuration.
+fn as_path(bytes: &[u8]) -> std::path::PathBuf {
+    std::path::PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
+}

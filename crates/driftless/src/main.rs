@@ -73,11 +73,21 @@ fn run(command: &OsStr, mut arguments: std::env::ArgsOs) -> ExitCode {
     }
 }
 
+/// Runs rsync: a transfer, or a daemon.
+fn rsync_or_daemon(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let env = rsync::Env::new(std::env::vars_os());
+    match rsync::command_line(arguments, &env) {
+        Err(code) => code,
+        Ok(rsync::Invocation::Transfer(given)) => rsync::run(*given, &env),
+        Ok(rsync::Invocation::Daemon(given)) => daemon::main(*given, env),
+    }
+}
+
 /// Runs the program that driftless stands in for, if `name` is that of one.
 fn drop_in(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let with_name = |arguments| std::iter::once(name.to_owned()).chain(arguments);
     let code = match name.to_str()? {
-        "rsync" => rsync::main(arguments, std::env::vars_os()),
+        "rsync" => rsync_or_daemon(arguments),
         "inotifywait" | "fsnotifywait" => {
             watch::inotifywait::run(with_name(arguments), watch::Io::standard())
         }

@@ -163,7 +163,7 @@ pub struct Place {
 }
 
 /// The version of rsync that we are compatible with; scripts look for it in brackets.
-pub(crate) const RSYNC_VERSION: &str = "3.5.0";
+pub const RSYNC_VERSION: &str = "3.5.0";
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

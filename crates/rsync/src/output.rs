@@ -444,6 +444,10 @@ impl<O: Write, E: Write> Printer<O, E> {
         let logged = self.settings.log_format.as_ref().map(render);
         let shown = self.settings.format.as_ref().map(render);
         self.log(&logged.unwrap_or_default(), now);
+        // The engine has told the client already, as far as the protocol has words for it.
+        if self.settings.is_server && self.settings.protocol > 30 {
+            return;
+        }
         match shown {
             Some(line) => self.say(&line),
             None if self.level("DEL") > 0 => self.say(&plain),

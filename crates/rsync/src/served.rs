@@ -60,6 +60,8 @@ pub struct Refusal {
     pub lines: Vec<Vec<u8>>,
     /// The exit code.
     pub code: u8,
+    /// A client that pulls hears the code too, and not only the words.
+    pub tells_code: bool,
 }
 
 /// A request that can be carried out.
@@ -107,6 +109,14 @@ impl Request {
     #[must_use]
     pub fn sends(&self) -> bool {
         self.given.sender
+    }
+
+    /// Whether names keep the whole paths.
+    #[must_use]
+    pub fn is_relative(&self) -> bool {
+        self.given
+            .relative
+            .unwrap_or(self.given.files_from.is_some())
     }
 
     /// Whether what was sent is removed afterwards, and by which option.
@@ -257,6 +267,7 @@ impl Refusal {
         Self {
             lines: vec![text.into()],
             code,
+            tells_code: true,
         }
     }
 
@@ -265,6 +276,7 @@ impl Refusal {
             Stop::Refuse(text, exit) => Self {
                 lines: text.lines().map(|line| line.as_bytes().to_vec()).collect(),
                 code: exit.code(),
+                tells_code: false,
             },
             // Neither help nor usage is for a daemon to show.
             Stop::Usage | Stop::Show(_) => Self::new("rsync: on remote machine: usage error", 1),
@@ -277,6 +289,12 @@ impl Refusal {
         let role = if sends { "sender" } else { "Receiver" };
         Exit::of(self.code).line(&place!(role))
     }
+}
+
+/// The line that explains the exit code of a daemon's process.
+#[must_use]
+pub fn last_line(exit: Exit, role: &'static str) -> String {
+    exit.line(&place!(role)).unwrap_or_default()
 }
 
 impl Order<'_> {

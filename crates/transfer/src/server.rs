@@ -84,8 +84,8 @@ impl Server {
         self.stream.speaker(self.session.protocol)
     }
 
-    /// Receives what the client sends into `destination`. Deletions are told to the client; `events` hears of everything
-    /// else.
+    /// Receives what the client sends into `destination`. Deletions are told to the client, if its protocol has words for
+    /// them; `events` hears of everything.
     ///
     /// # Errors
     /// What ends the run before its end.
@@ -103,14 +103,16 @@ impl Server {
         let Self { stream, session } = self;
         let (hearing, speaking) = stream.split()?;
         let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
-        let tell = |event: Event<'_>| match event {
-            Event::Deleted { path, is_dir } if session.protocol.reports_deletions() => {
+        let tell = |event: Event<'_>| {
+            if let Event::Deleted { path, is_dir } = event
+                && session.protocol.reports_deletions()
+            {
                 speaker.message(&Message::Deleted {
                     path: path.to_vec(),
                     is_dir,
                 });
             }
-            event => events.event(event),
+            events.event(event);
         };
         let report = Reporter::new(&tell);
         let receiving = Receiving {
@@ -183,18 +185,25 @@ impl Server {
         Ok(())
     }
 
-    /// Tells the client why there is no session, and leaves with `code`. `lines` are errors in rsync's words.
+    /// Tells the client why there is no session, and with which code we leave if it is to know that. `lines` are errors
+    /// in rsync's words. Returns how many bytes were sent and received.
     ///
     /// # Errors
     /// Those of a broken connection.
-    pub fn refuse(mut self, lines: &[Vec<u8>], code: u8) -> Result<(), Error> {
+    pub fn refuse(mut self, lines: &[Vec<u8>], code: Option<u8>) -> Result<(u64, u64), Error> {
         let speaker = self.speaker();
         for line in lines {
             speaker.say(wire::Severity::Error, &[line, &b"\n"[..]].concat());
         }
-        let error = Error::fatal(code, Role::of_end(false), "", None);
-        self.stream.say_farewell(self.session.protocol, &error);
-        Ok(())
+        match code {
+            Some(code) => {
+                let error = Error::fatal(code, Role::of_end(false), "", None);
+                self.stream.say_farewell(self.session.protocol, &error);
+            }
+            None => self.stream.flush()?,
+        }
+        let link = self.stream.link();
+        Ok((link.sent(), link.received()))
     }
 
     fn agree(

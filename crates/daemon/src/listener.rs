@@ -1,0 +1,329 @@
+//! The process that waits for connections and gives each one a process of its own.
+//!
+//! It has one thread and no state that a connection could touch: each process starts anew, reads the configuration itself
+//! and finds its connection as standard input, as if inetd had started it.
+
+mod pid_file;
+mod socket;
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rsync::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::WaitOptions;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+
+use crate::config::Config;
+use crate::entry::strerror;
+use crate::journal::Journal;
+use crate::start::{Setup, complain};
+use pid_file::PidFile;
+use socket::Wanted;
+
+/// Set for a process that a daemon has started to take its place in the background.
+const DETACHED: &str = "DRIFTLESS_DETACHED";
+
+/// Listens until it is told to stop; the exit code.
+pub(crate) fn run(setup: &Setup) -> u8 {
+    let config = match setup.globals() {
+        Ok(config) => config,
+        Err(failure) => {
+            let mut lines = failure.log_lines("client");
+            lines.push(format!(
+                "Failed to parse config file: {}",
+                setup.config_file().display()
+            ));
+            return complain(&lines.join("\n"), 1);
+        }
+    };
+    let is_child = setup.env.get(DETACHED).is_some();
+    let detaches = setup.given.detach != Some(false);
+    if detaches && !is_child {
+        return detach(setup);
+    }
+    if is_child {
+        // It leads nothing yet, so this cannot fail; if it did, it would only keep the terminal.
+        let _ = rustix::process::setsid();
+    }
+    let journal = setup.journal(&config);
+    for problem in &config.problems {
+        for line in problem.fault.log_lines("Receiver") {
+            journal.warn(&line);
+        }
+    }
+    let pid_file = match config.globals.pid_file.path(&setup.env) {
+        None => None,
+        Some(path) => match PidFile::write(&path) {
+            Ok(file) => Some(file),
+            Err(text) => {
+                journal.warn(&text);
+                return complain(&text, Exit::FileIo.code());
+            }
+        },
+    };
+    let code = listen(setup, config, journal, is_child);
+    drop(pid_file);
+    code
+}
+
+/// Starts this program again in the background. Its parent waits until it listens, or has given up.
+fn detach(setup: &Setup) -> u8 {
+    let mut command = setup.anew();
+    command
+        .env(DETACHED, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    match command.spawn() {
+        Ok(mut child) => {
+            if let Some(mut ready) = child.stdout.take() {
+                let _ = ready.read(&mut [0]);
+            }
+            0
+        }
+        Err(cause) => complain(
+            &format!("rsync: fork failed: {}", strerror(&cause)),
+            Exit::Ipc.code(),
+        ),
+    }
+}
+
+fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8 {
+    let wanted = Wanted::new(setup, &config.globals);
+    let sockets = match socket::inherited() {
+        inherited if !inherited.is_empty() => inherited,
+        _ => match wanted.open(&journal) {
+            Ok(sockets) => sockets,
+            Err(text) => {
+                journal.warn(&text);
+                return complain(&text, Exit::SocketIo.code());
+            }
+        },
+    };
+    if config.globals.proxy_protocol && config.globals.proxy_protocol_hosts.is_empty() {
+        journal.warn(
+            "\"proxy protocol = true\" but \"proxy protocol hosts\" is unset: all connections will be rejected as \
+             untrusted proxy peers.  Set \"proxy protocol hosts\" to your trusted proxy's address.",
+        );
+    }
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(cause) => return complain(&format!("rsync: {cause}"), Exit::Ipc.code()),
+    };
+    journal.note(&format!(
+        "rsyncd version {} starting, listening on port {}",
+        rsync::VERSION,
+        wanted.port()
+    ));
+    if is_child {
+        leave_terminal();
+    }
+    Listener {
+        setup,
+        config,
+        journal,
+        wanted,
+        sockets,
+        signals,
+    }
+    .serve()
+}
+
+/// The standard streams lead nowhere from now on; whoever waits for us sees the end of one.
+fn leave_terminal() {
+    let Ok(null) = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    else {
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdin(&null);
+    let _ = rustix::stdio::dup2_stdout(&null);
+    let _ = rustix::stdio::dup2_stderr(&null);
+}
+
+struct Listener<'a> {
+    setup: &'a Setup,
+    config: Config,
+    journal: Journal,
+    wanted: Wanted,
+    sockets: Vec<OwnedFd>,
+    signals: Signals,
+}
+
+/// How the listener ends.
+enum Stop {
+    /// In order.
+    Asked,
+    Interrupted,
+}
+
+impl Listener<'_> {
+    fn serve(mut self) -> u8 {
+        loop {
+            let ready = self.wait();
+            match self.heed_signals() {
+                None => {}
+                Some(Stop::Asked) => {
+                    self.journal
+                        .note("sent 0 bytes  received 0 bytes  total size 0");
+                    return 0;
+                }
+                Some(Stop::Interrupted) => {
+                    let exit = Exit::Interrupted;
+                    self.journal.warn(&rsync::last_line(exit, "Receiver"));
+                    return exit.code();
+                }
+            }
+            for at in ready {
+                if let Some(socket) = self.sockets.get(at) {
+                    self.accept(socket);
+                }
+            }
+        }
+    }
+
+    /// Waits for connections or a signal. Returns which sockets have connections.
+    fn wait(&self) -> Vec<usize> {
+        let mut polled: Vec<PollFd<'_>> = self
+            .sockets
+            .iter()
+            .map(AsFd::as_fd)
+            .chain([self.signals.woken.as_fd()])
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        if poll(&mut polled, None).is_err() {
+            return Vec::new();
+        }
+        let is_ready = |(at, fd): (usize, &PollFd<'_>)| (!fd.revents().is_empty()).then_some(at);
+        polled[..self.sockets.len()]
+            .iter()
+            .enumerate()
+            .filter_map(is_ready)
+            .collect()
+    }
+
+    fn accept(&self, socket: &OwnedFd) {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let connection = match rustix::net::accept_with(socket, flags) {
+            Ok(connection) => connection,
+            // The client has gone again, or somebody else serves it.
+            Err(errno) if is_passing(errno) => return,
+            Err(errno) => {
+                let cause = strerror(&errno.into());
+                self.journal.warn(&format!("accept() failed: {cause}"));
+                return self.pause();
+            }
+        };
+        self.wanted.set_options(&connection, &self.journal);
+        let mut command = self.setup.anew();
+        command.stdin(Stdio::from(connection)).env_remove(DETACHED);
+        // The child is not waited for here but when its signal comes.
+        if let Err(cause) = command.spawn() {
+            let cause = strerror(&cause);
+            self.journal
+                .warn(&format!("could not create child server process: {cause}"));
+            self.pause();
+        }
+    }
+
+    /// What is missing now may be there again soon. Signals are not kept waiting.
+    fn pause(&self) {
+        let mut polled = [PollFd::from_borrowed_fd(
+            self.signals.woken.as_fd(),
+            PollFlags::IN,
+        )];
+        let pause = Timespec::try_from(Duration::from_secs(1)).ok();
+        let _ = poll(&mut polled, pause.as_ref());
+    }
+
+    fn heed_signals(&mut self) -> Option<Stop> {
+        self.signals.clear();
+        if self.signals.has_come(SIGCHLD) {
+            while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        }
+        if self.signals.has_come(SIGHUP) {
+            self.reload();
+        }
+        if self.signals.has_come(SIGINT) {
+            return Some(Stop::Interrupted);
+        }
+        self.signals.has_come(SIGTERM).then_some(Stop::Asked)
+    }
+
+    /// Takes up a changed configuration. Processes read it anew in any case: this concerns log and sockets.
+    fn reload(&mut self) {
+        let config = match self.setup.globals() {
+            Ok(config) => config,
+            Err(failure) => {
+                for line in failure.log_lines("Receiver") {
+                    self.journal.warn(&line);
+                }
+                return self
+                    .journal
+                    .warn("the configuration before it stays in force");
+            }
+        };
+        self.journal = self.setup.journal(&config);
+        let wanted = Wanted::new(self.setup, &config.globals);
+        if wanted != self.wanted {
+            match wanted.open(&self.journal) {
+                Ok(sockets) => {
+                    self.sockets = sockets;
+                    self.wanted = wanted;
+                }
+                Err(text) => self.journal.warn(&text),
+            }
+        }
+        self.config = config;
+        self.journal.note(&format!(
+            "configuration read again, listening on port {}",
+            self.wanted.port()
+        ));
+    }
+}
+
+/// What an accept may answer although nothing is wrong with us.
+fn is_passing(errno: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        errno,
+        Errno::AGAIN | Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NETDOWN
+    )
+}
+
+/// Signals as something to wait for.
+struct Signals {
+    woken: UnixStream,
+    flags: Vec<(i32, std::sync::Arc<std::sync::atomic::AtomicBool>)>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let (woken, waker) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
+        let mut flags = Vec::new();
+        for signal in [SIGHUP, SIGINT, SIGTERM, SIGCHLD] {
+            let flag = std::sync::Arc::default();
+            // The flag is set before the waiter wakes.
+            signal_hook::flag::register(signal, std::sync::Arc::clone(&flag))?;
+            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+            flags.push((signal, flag));
+        }
+        Ok(Self { woken, flags })
+    }
+
+    fn clear(&mut self) {
+        while matches!(self.woken.read(&mut [0; 64]), Ok(1..)) {}
+    }
+
+    fn has_come(&self, signal: i32) -> bool {
+        self.flags.iter().any(|(known, flag)| {
+            *known == signal && flag.swap(false, std::sync::atomic::Ordering::SeqCst)
+        })
+    }
+}

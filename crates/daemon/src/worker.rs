@@ -1,0 +1,465 @@
+//! One connection, from its greeting until its client has entered a module (behaviour.md 8.4).
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rsync::Env;
+use transfer::{Cancel, Error, Link};
+use wire::{
+    AuthReply, DaemonLine, Digest, Greeting, ModuleRequest, Protocol, REPLY_LINE_MAX,
+    REQUEST_LINE_MAX,
+};
+
+use crate::access::{self, Client, SystemNames};
+use crate::auth::{self, Access, Claim, Denial};
+use crate::config::{Config, Module};
+use crate::conversation::Conversation;
+use crate::entry::Entry;
+use crate::journal::Journal;
+use crate::peer::{self, Peer};
+use crate::proxy;
+use crate::slots::Slot;
+use crate::start::Setup;
+
+/// How a client has come to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// By a socket, which is standard input.
+    Socket,
+    /// By a remote shell, over standard input and output.
+    Shell,
+}
+
+/// The end of a connection before its time, with an exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Leave(pub(crate) u8);
+
+/// A client that has proved to be allowed into a module, or need not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// Empty if nobody has asked.
+    pub(crate) user: Vec<u8>,
+    /// What the user's rule says in place of the module's `read only`.
+    pub(crate) read_only: Option<bool>,
+}
+
+/// A connection that is being served.
+pub(crate) struct Worker<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) transport: Transport,
+    pub(crate) config: Config,
+    /// What `%VAR%` in the configuration and the hooks know.
+    pub(crate) env: Env,
+    pub(crate) journal: Journal,
+    pub(crate) talk: Conversation,
+    pub(crate) peer: Peer,
+    pub(crate) early_input: Vec<u8>,
+    /// The client's place among those of its module, for as long as this process lives.
+    slot: Option<Slot>,
+}
+
+/// No client takes longer to say what it wants, in seconds.
+const PATIENCE: i32 = 60;
+
+/// Serves the client of standard input, and tells the exit code.
+pub(crate) fn serve(setup: &Setup, transport: Transport) -> u8 {
+    match Worker::new(setup, transport).and_then(Worker::run) {
+        Ok(code) | Err(Leave(code)) => code,
+    }
+}
+
+/// Lets the client read what we have said last: closing a connection with unread input would destroy it on the way.
+fn linger() {
+    const AT_MOST: Duration = Duration::from_secs(2);
+    const BYTES_MAX: usize = 64 << 20;
+    let socket = rustix::stdio::stdin();
+    if rustix::net::shutdown(socket, rustix::net::Shutdown::Write).is_err() {
+        return;
+    }
+    let Ok(socket) = rustix::io::dup(socket) else {
+        return;
+    };
+    let Ok(mut link) = Link::over_socket(socket, Cancel::default()) else {
+        return;
+    };
+    let deadline = std::time::Instant::now() + AT_MOST;
+    let (mut unread, mut total) = (Vec::new(), 0);
+    while let Ok(count @ 1..) = link.fill(&mut unread, Some(deadline)) {
+        total += count;
+        unread.clear();
+        if total > BYTES_MAX {
+            return;
+        }
+    }
+}
+
+impl<'a> Worker<'a> {
+    fn new(setup: &'a Setup, transport: Transport) -> Result<Self, Leave> {
+        let (config, journal) = setup.open().map_err(Leave)?;
+        let talk = Conversation::new(link(transport).map_err(|_| Leave(10))?, Vec::new());
+        let socket = rustix::stdio::stdin();
+        let address = match transport {
+            Transport::Shell => Some(peer::of_shell(&setup.env)),
+            Transport::Socket => peer::of_socket(socket.as_fd()),
+        };
+        Ok(Self {
+            setup,
+            transport,
+            config,
+            env: setup.env.clone(),
+            journal,
+            talk,
+            peer: Peer {
+                address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+                name: peer::UNDETERMINED.to_owned(),
+            },
+            early_input: Vec::new(),
+            slot: None,
+        })
+    }
+
+    fn run(mut self) -> Result<u8, Leave> {
+        self.arm(self.config.defaults.timeout);
+        self.hear_proxy()?;
+        self.name_peer();
+        let (name, address) = (self.peer.name.clone(), self.peer.address);
+        self.env.put("RSYNC_HOST_NAME", name.as_bytes());
+        let shown = address.to_string();
+        self.env.put("RSYNC_HOST_ADDR", shown.as_bytes());
+        self.journal.know("host", name.as_bytes());
+        self.journal.know("address", shown.as_bytes());
+        if self.transport == Transport::Socket {
+            self.journal
+                .note(&format!("connect from {name} ({address})"));
+        }
+        let (protocol, digest) = self.greet()?;
+        let Some(module) = self.request(protocol)? else {
+            return Ok(0);
+        };
+        let admitted = self.admit(&module, digest)?;
+        Entry::new(self, module, protocol, admitted)?.serve()
+    }
+
+    /// Limits the time for what the client says next, to less than `timeout` seconds if that is a limit.
+    pub(crate) fn arm(&mut self, timeout: i32) {
+        if self.transport == Transport::Shell {
+            return;
+        }
+        let seconds = match timeout {
+            1.. => timeout.min(PATIENCE),
+            _ => PATIENCE,
+        };
+        self.talk
+            .limit(Some(Duration::from_secs(seconds.unsigned_abs().into())));
+    }
+
+    /// Takes the header of a proxy, which only a trusted one may send.
+    fn hear_proxy(&mut self) -> Result<(), Leave> {
+        if !self.config.globals.proxy_protocol || self.transport == Transport::Shell {
+            return Ok(());
+        }
+        let trusted = self.config.globals.proxy_protocol_hosts.expand(&self.env);
+        if !access::is_listed(&trusted, &self.client(), &SystemNames) {
+            let Peer { name, address } = &self.peer;
+            self.journal.warn(&format!(
+                "proxy protocol rejected from untrusted peer {name} ({address})"
+            ));
+            return Err(Leave(5));
+        }
+        let told = self.talk.read(proxy::header);
+        if let Some(address) = told.map_err(|error| self.lost(&error))? {
+            self.peer.address = address.to_canonical();
+        }
+        Ok(())
+    }
+
+    /// Finds out the client's name, if any module wants to know: later the resolver may be out of reach.
+    fn name_peer(&mut self) {
+        let mut all = std::iter::once(&self.config.defaults)
+            .chain(self.config.modules.iter().map(|module| &module.settings));
+        if all.any(|settings| settings.reverse_lookup) {
+            let journal = self.journal.clone();
+            self.peer.name = peer::name(self.peer.address, &mut |line| journal.warn(&line));
+        }
+    }
+
+    fn greet(&mut self) -> Result<(Protocol, Option<Digest>), Leave> {
+        let newest = self.setup.newest();
+        let mut greeting = Greeting::own(newest).to_line();
+        if let Some(motd) = self.config.globals.motd_file.path(&self.env)
+            && let Ok(text) = read_file(&motd)
+        {
+            greeting.extend(text);
+            greeting.push(b'\n');
+        }
+        self.say(&greeting)?;
+        let line = self.line(REQUEST_LINE_MAX)?;
+        let theirs = match Greeting::parse(&line) {
+            Ok(greeting) => greeting,
+            Err(bad) => return Err(self.refuse(&bad.daemon_text(), None)),
+        };
+        let protocol = newest.agree(theirs.version).map_err(|mismatch| {
+            self.journal.warn(&mismatch.to_string());
+            Leave(2)
+        })?;
+        Ok((
+            protocol,
+            Digest::choose(theirs.digests.as_deref(), protocol),
+        ))
+    }
+
+    /// What the client wants: a module, or only the list, which it gets here.
+    fn request(&mut self, protocol: Protocol) -> Result<Option<Module>, Leave> {
+        loop {
+            let line = self.line(REQUEST_LINE_MAX)?;
+            let request = match ModuleRequest::parse(&line) {
+                Ok(request) => request,
+                Err(bad) => return Err(self.refuse(&bad.to_string(), None)),
+            };
+            match request {
+                ModuleRequest::List => {
+                    let Peer { name, address } = &self.peer;
+                    self.journal
+                        .note(&format!("module-list request from {name} ({address})"));
+                    self.list(protocol)?;
+                    return Ok(None);
+                }
+                ModuleRequest::EarlyInput(length) => {
+                    let input = self.talk.read(|cursor| Ok(cursor.take(length)?.to_vec()));
+                    self.early_input = input.map_err(|error| self.lost(&error))?;
+                }
+                ModuleRequest::Module(name) => {
+                    if let Some(module) = self.config.module(&name).cloned() {
+                        self.env.put("RSYNC_MODULE_NAME", &name);
+                        self.journal.know("module", &name);
+                        return Ok(Some(module));
+                    }
+                    let shown = String::from_utf8_lossy(&name).into_owned();
+                    let Peer { name, address } = &self.peer;
+                    let log = format!("unknown module '{shown}' tried from {name} ({address})");
+                    return Err(self.refuse(&format!("Unknown module '{shown}'"), Some(&log)));
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, _protocol: Protocol) -> Result<(), Leave> {
+        let mut text = Vec::new();
+        for module in self
+            .config
+            .modules
+            .iter()
+            .filter(|module| module.settings.list)
+        {
+            let comment = module.settings.comment.expand(&self.env);
+            // A comment with a line end cannot be told; the grammar lets none through.
+            let _ = DaemonLine::encode_module(&module.name, &comment, &mut text);
+        }
+        let _ = DaemonLine::Exit.encode(&mut text);
+        self.say(&text)
+    }
+
+    /// Whether the client may use the module: by its address, by the number of others, by its password.
+    fn admit(&mut self, module: &Module, digest: Option<Digest>) -> Result<Admitted, Leave> {
+        self.check_host(module)?;
+        self.take_place(module)?;
+        let users = module.settings.auth_users.expand(&self.env);
+        match auth::rules(&users).is_empty() {
+            true => Ok(Admitted::default()),
+            false => self.authenticate(module, &users, digest),
+        }
+    }
+
+    fn check_host(&mut self, module: &Module) -> Result<(), Leave> {
+        let settings = &module.settings;
+        let Peer { name, address } = self.peer.clone();
+        let decision = access::decide(
+            &settings.hosts_allow.expand(&self.env),
+            &settings.hosts_deny.expand(&self.env),
+            &self.client(),
+            settings.forward_lookup,
+            &SystemNames,
+        );
+        for note in &decision.notes {
+            self.journal.warn(note);
+        }
+        let shown = String::from_utf8_lossy(&module.name).into_owned();
+        if !decision.admitted {
+            let log = format!("rsync denied on module {shown} from {name} ({address})");
+            self.journal.explain(&log, &decision.reason.to_string());
+            // Nobody is told of a module that is not for him.
+            let text = match settings.list {
+                true => format!("access denied to {shown} from {name} ({address})"),
+                false => format!("Unknown module '{shown}'"),
+            };
+            return Err(self.refuse(&text, None));
+        }
+        if self.transport == Transport::Socket {
+            self.journal.note(&format!(
+                "rsync allowed access on module {shown} from {name} ({address})"
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_place(&mut self, module: &Module) -> Result<(), Leave> {
+        let settings = &module.settings;
+        let lock_file = settings.lock_file.path(&self.env).unwrap_or_default();
+        match Slot::take(&lock_file, settings.max_connections) {
+            Ok(slot) => {
+                self.slot = Some(slot);
+                Ok(())
+            }
+            Err(none) => Err(self.refuse(&none.client_text(), Some(&none.to_string()))),
+        }
+    }
+
+    /// Lets the client prove who it is. It does not learn why it is turned away; the log does.
+    fn authenticate(
+        &mut self,
+        module: &Module,
+        users: &[u8],
+        digest: Option<Digest>,
+    ) -> Result<Admitted, Leave> {
+        let settings = &module.settings;
+        let shown = String::from_utf8_lossy(&module.name).into_owned();
+        let Peer { name, address } = self.peer.clone();
+        let text = format!("auth failed on module {shown}");
+        let log = |who: &str, why: &str| format!("{text} from {name} ({address}){who}: {why}");
+        let Some(digest) = digest else {
+            let list = Digest::list();
+            let text =
+                format!("your client does not support one of our daemon-auth checksums: {list}");
+            self.refuse(&text, Some(&text));
+            return Err(Leave(4));
+        };
+        if let Err(weak) = auth::check_digest(&settings.auth_digest.expand(&self.env), digest) {
+            return Err(self.refuse(&text, Some(&log("", &weak.to_string()))));
+        }
+        let challenge = self.challenge(digest)?;
+        let mut line = Vec::new();
+        let _ = DaemonLine::AuthRequired(challenge.as_bytes()).encode(&mut line);
+        self.say(&line)?;
+        let reply = self.talk.read(|cursor| cursor.line(REPLY_LINE_MAX));
+        let reply = match reply.map(|line| AuthReply::parse(&line)) {
+            Ok(Some(reply)) => reply,
+            Err(error @ Error::Stalled(_)) => return Err(self.lost(&error)),
+            Ok(None) | Err(_) => {
+                return Err(self.refuse(&text, Some(&log("", "invalid challenge response"))));
+            }
+        };
+        let claim = Claim {
+            user: &reply.user,
+            response: &reply.response,
+            challenge: challenge.as_bytes(),
+            digest,
+        };
+        let secrets = settings.secrets_file.path(&self.env);
+        let access = auth::authenticate(
+            users,
+            secrets.as_deref(),
+            settings.strict_modes,
+            &claim,
+            &auth::system_groups,
+        );
+        match access {
+            Ok(access) => Ok(Admitted {
+                user: reply.user,
+                read_only: match access {
+                    Access::AsModule => None,
+                    Access::ReadOnly => Some(true),
+                    Access::ReadWrite => Some(false),
+                },
+            }),
+            Err(denial) => {
+                if let Denial::UntrustedSecrets(fault) = &denial {
+                    self.journal.warn(&fault.to_string());
+                }
+                let user = format!(" for {}", String::from_utf8_lossy(&reply.user));
+                Err(self.refuse(&text, Some(&log(&user, &denial.to_string()))))
+            }
+        }
+    }
+
+    fn challenge(&self, digest: Digest) -> Result<String, Leave> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|error| {
+            self.journal.warn(&format!("no random numbers: {error}"));
+            Leave(11)
+        })?;
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let connection = format!(
+            "{} {} {}",
+            self.peer.address,
+            now.as_micros(),
+            std::process::id()
+        );
+        Ok(digest.challenge(&random, connection.as_bytes()))
+    }
+
+    /// The client as access rules know it.
+    fn client(&self) -> Client<'_> {
+        Client {
+            address: self.peer.address,
+            scope: 0,
+            name: &self.peer.name,
+        }
+    }
+
+    pub(crate) fn line(&mut self, limit: usize) -> Result<Vec<u8>, Leave> {
+        let line = self.talk.read(|cursor| cursor.line(limit));
+        line.map_err(|error| self.lost(&error))
+    }
+
+    pub(crate) fn say(&mut self, text: &[u8]) -> Result<(), Leave> {
+        let said = self.talk.say(text);
+        said.map_err(|error| self.lost(&error))
+    }
+
+    /// Tells the client why not, and the log what the administrator needs to know.
+    pub(crate) fn refuse(&mut self, text: &str, log: Option<&str>) -> Leave {
+        if let Some(log) = log {
+            self.journal.warn(log);
+        }
+        let mut line = Vec::new();
+        DaemonLine::encode_error(text, &mut line);
+        // Whoever has gone already need not know.
+        if self.talk.say(&line).is_ok() && self.transport == Transport::Socket {
+            linger();
+        }
+        Leave(5)
+    }
+
+    /// The client is gone, silent, or talks nonsense: there is nobody to answer.
+    pub(crate) fn lost(&self, error: &Error) -> Leave {
+        match error {
+            Error::Stalled(_) => {
+                self.journal
+                    .warn("[Receiver] daemon handshake timeout -- exiting");
+                Leave(30)
+            }
+            _ => Leave(error.exit_code()),
+        }
+    }
+}
+
+/// The way to the client.
+fn link(transport: Transport) -> Result<Link, Error> {
+    let dup = |fd: rustix::fd::BorrowedFd<'_>| -> Result<OwnedFd, Error> {
+        rustix::io::dup(fd).map_err(|errno| Error::Socket(errno.into()))
+    };
+    let input = dup(rustix::stdio::stdin())?;
+    match transport {
+        Transport::Socket => Link::over_socket(input, Cancel::default()),
+        Transport::Shell => {
+            Link::over_pipes(input, dup(rustix::stdio::stdout())?, Cancel::default())
+        }
+    }
+}
+
+/// A small file of the operator's.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
