@@ -61,8 +61,9 @@ pub fn local_copy(
         incremental: listing::is_incremental(&options),
         sending: true,
     });
-    let goes_by_directory =
-        destination.is_some_and(|path| listing::goes_by_directory(&options, sources, path));
+    let goes_by_directory = destination
+        .is_some_and(|path| listing::goes_by_directory(&options, sources, path))
+        && !options.list_only;
     let (mut walk, owners) = match goes_by_directory {
         true => (Some(Walk::new(&options, owners)), None),
         false => (None, owners),
