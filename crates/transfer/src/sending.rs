@@ -71,6 +71,7 @@ impl Sending<'_> {
             ahead: Vec::new(),
             known: 0,
             referenced: 0,
+            released: 0,
             all_listed: !session.is_incremental(),
             told_errors: IoErrors::empty(),
             is_client,
@@ -156,6 +157,8 @@ struct Forest<'a> {
     known: u64,
     /// Entries up to the end of the list that was referred to last.
     referenced: u64,
+    /// Entries in lists that the receiving side has finished.
+    released: u64,
     all_listed: bool,
     /// What the peer knows of our errors.
     told_errors: IoErrors,
@@ -323,6 +326,7 @@ impl Forest<'_> {
             self.number_dirs(&list, pending);
         }
         self.lists.push_back(list);
+        self.reach_oldest();
         Ok(())
     }
 
@@ -382,6 +386,12 @@ impl Forest<'_> {
             .map(|list| list.entries.len() as u64)
             .sum();
         self.referenced = self.referenced.max(self.known - behind);
+    }
+
+    /// The peer deals with the oldest list, also if it asks for nothing in it.
+    fn reach_oldest(&mut self) {
+        let oldest = self.lists.front().map_or(0, |list| list.entries.len());
+        self.referenced = self.referenced.max(self.released + oldest as u64);
     }
 
     fn itemize(&self, entry: &Entry, item: &Item, bytes: u64, digest: Option<&[u8]>) {
@@ -700,11 +710,14 @@ impl Catalogue for Forest<'_> {
 
     fn release(&mut self) -> bool {
         // The last list is needed until the end: its numbers may come up again.
-        let is_last = self.lists.len() <= 1;
-        if !is_last {
-            self.lists.pop_front();
+        let finished = (self.lists.len() > 1)
+            .then(|| self.lists.pop_front())
+            .flatten();
+        if let Some(finished) = &finished {
+            self.released += finished.entries.len() as u64;
+            self.reach_oldest();
         }
-        !is_last
+        finished.is_some()
     }
 }
 
