@@ -50,6 +50,8 @@ pub(crate) struct Generator<'a, P> {
     skipped: Vec<Vec<u8>>,
     /// Directories that a dry run did not make.
     absent: Vec<Vec<u8>>,
+    /// Directories that the run has made and is in, the innermost last: they hold nothing that it has not put there.
+    fresh: Vec<Vec<u8>>,
     links: Links,
     /// Lists that are not finished, the oldest first.
     lists: VecDeque<Open>,
@@ -93,6 +95,10 @@ impl<'a, P: Peer> Generator<'a, P> {
             delayed: Vec::new(),
             skipped: Vec::new(),
             absent: Vec::new(),
+            fresh: match destination.is_new && !destination.is_single() {
+                true => vec![b".".to_vec()],
+                false => Vec::new(),
+            },
             links: Links::default(),
             lists: VecDeque::new(),
             dirs: Vec::new(),
@@ -202,7 +208,11 @@ impl<'a, P: Peer> Generator<'a, P> {
             return self.refuse(at);
         }
         let place = self.destination.place(path);
-        let now = match self.look(entry, place) {
+        let looked = match self.is_in_fresh(place) {
+            true => Ok(None),
+            false => self.look(entry, place),
+        };
+        let now = match looked {
             Ok(now) => now,
             Err(error) => {
                 let text = sentence(&[
@@ -251,6 +261,12 @@ impl<'a, P: Peer> Generator<'a, P> {
                 self.pass_over(at)
             }
         }
+    }
+
+    /// Whether a place is in a directory that was empty when it was made and has not been left since.
+    fn is_in_fresh(&mut self, place: &[u8]) -> bool {
+        while self.fresh.pop_if(|dir| !is_below(place, dir)).is_some() {}
+        place != b"." && self.fresh.last().is_some_and(|dir| parent(place) == dir)
     }
 
     /// What the destination has, if a dry run would have it too.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -22,7 +23,7 @@ use crate::Error;
 const HELD_INPUT: usize = 4 << 20;
 
 /// What one read asks for.
-const READ_SIZE: usize = 64 << 10;
+const READ_SIZE: usize = 256 << 10;
 
 /// How long a wait may last before the cancellation is looked at.
 pub(crate) const CANCEL_LATENCY: Duration = Duration::from_millis(200);
@@ -291,15 +292,13 @@ impl Link {
 
     /// Reads what is there; `None` if nothing is.
     fn read_available(&mut self, input: &mut Vec<u8>) -> Result<Option<usize>, Error> {
-        let old = input.len();
-        input.resize(old + READ_SIZE, 0);
+        input.reserve(READ_SIZE);
         let answer = loop {
-            match rustix::io::read(&self.reader, &mut input[old..]) {
+            match rustix::io::read(&self.reader, spare_capacity(input)) {
                 Err(Errno::INTR) => {}
                 answer => break answer,
             }
         };
-        input.truncate(old + *answer.as_ref().unwrap_or(&0));
         match answer {
             Ok(count) => {
                 if self.is_tcp {

@@ -705,6 +705,10 @@ impl Catalogue for Forest<'_> {
         }
         self.finish(stream, list, below)?;
         self.note_list_size(stream, sent);
+        // The peer looks at what it has while the next list is made.
+        if stream.out().len() >= LISTS_AT_ONCE {
+            stream.flush()?;
+        }
         Ok(true)
     }
 
@@ -724,3 +728,6 @@ impl Catalogue for Forest<'_> {
 /// Entries that the peer knows beyond those it deals with, while it has something to do and while we wait for it.
 const WINDOW: u64 = 1000;
 const WINDOW_IDLE: u64 = 10_000;
+
+/// Bytes of lists that are sent together.
+const LISTS_AT_ONCE: usize = 8 << 10;

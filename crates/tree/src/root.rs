@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -198,11 +199,26 @@ impl Root {
 
     /// The open parent of `rel` and its last name; the root itself is `.` in itself.
     pub(crate) fn at<'p>(&self, rel: &'p Path) -> Result<(Arc<Dir>, &'p OsStr)> {
+        if let Some(found) = self.at_once(rel) {
+            return Ok(found);
+        }
         check_relative(rel).at("open", rel)?;
         match (rel.parent(), rel.file_name()) {
             (Some(parent), Some(name)) => Ok((self.resolved_dir(parent)?, name)),
             _ => Ok((Arc::clone(&self.top), OsStr::new("."))),
         }
+    }
+
+    /// The way of nearly every call: a name in a directory that was used just before, whose path needs no second check.
+    fn at_once<'p>(&self, rel: &'p Path) -> Option<(Arc<Dir>, &'p OsStr)> {
+        let bytes = rel.as_os_str().as_bytes();
+        let slash = bytes.iter().rposition(|&byte| byte == b'/')?;
+        let (parent, name) = (&bytes[..slash], &bytes[slash + 1..]);
+        if !self.policy.hold_dirs || matches!(name, b"" | b"." | b"..") {
+            return None;
+        }
+        let dir = self.recent.find(OsStr::from_bytes(parent))?;
+        Some((dir, OsStr::from_bytes(name)))
     }
 
     /// Forgets directories at and beneath `rel`, which was renamed, removed or changed its rules.
@@ -237,7 +253,7 @@ impl Root {
             return Ok(Arc::clone(&self.top));
         }
         if self.policy.hold_dirs
-            && let Some(dir) = self.recent.find(rel)
+            && let Some(dir) = self.recent.find(rel.as_os_str())
         {
             return Ok(dir);
         }
@@ -280,11 +296,9 @@ impl Recent {
     /// A transfer works in few directories at once, and each one held is a file descriptor.
     const KEPT: usize = 32;
 
-    fn find(&self, rel: &Path) -> Option<Arc<Dir>> {
+    fn find(&self, rel: &OsStr) -> Option<Arc<Dir>> {
         let mut dirs = self.lock();
-        let place = dirs
-            .iter()
-            .position(|dir| dir.rel().as_os_str() == rel.as_os_str())?;
+        let place = dirs.iter().position(|dir| dir.rel().as_os_str() == rel)?;
         dirs[..=place].rotate_right(1);
         dirs.first().map(Arc::clone)
     }

@@ -88,7 +88,10 @@ impl<P: Peer> Generator<'_, P> {
         self.touch(parent(place));
         self.touch(place);
         match made {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.fresh.push(place.to_vec());
+                Ok(true)
+            }
             Err(error) if error.is_existing() => Ok(true),
             Err(error) => {
                 let text = sentence(&[
