@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) debug: Levels,
     /// The line of a changed item.
     pub(crate) format: Option<Format>,
+    /// The format, or that of the client for whom this is a server, tells what of an item is changed.
+    pub(crate) itemizes: bool,
     /// Show unchanged items too (`-ii`).
     pub(crate) all_items: bool,
     /// The line of a changed item in the log; `None` is no line.
@@ -136,7 +138,7 @@ impl<O: Write, E: Write> Printer<O, E> {
                 self.info(&line, now);
             }
             Event::CreatedDestination { path, directories } => {
-                if self.level("NAME") > 0 || self.has_any(b"i") {
+                if self.level("NAME") > 0 || self.settings.itemizes {
                     let path = path.display();
                     let line = match directories {
                         None => format!("created directory {path}"),
@@ -348,7 +350,8 @@ impl<O: Write, E: Write> Printer<O, E> {
             self.say(format!("{verb} file list").as_bytes());
         } else if self.settings.lists_dirs {
             self.write(format!("{verb} file list ... ").as_bytes());
-            if self.level("FLIST") > 1 {
+            // Who receives a list learns of its length at its end.
+            if sending && self.level("FLIST") > 1 {
                 self.write(b"\n 0 files...\r");
             }
             self.is_mid_line = true;

@@ -355,6 +355,10 @@ impl<'a> Run<'a> {
                 .as_deref()
                 .filter(|_| !said.server)
                 .map(Format::parse),
+            itemizes: meant
+                .out_format
+                .as_deref()
+                .is_some_and(|format| Format::parse(format).has_any(b"i")),
             all_items: said.itemize > 1,
             log_format: Some(Format::parse(log_format)),
             facts: Facts {

@@ -7,8 +7,10 @@
 
 #[path = "it/remote.rs"]
 mod remote;
-#[path = "it/same_words.rs"]
-mod same_words;
+#[path = "it/said.rs"]
+mod said;
+#[path = "it/scenarios.rs"]
+mod scenarios;
 #[path = "it/server_words.rs"]
 mod server_words;
 #[path = "it/serving.rs"]

@@ -43,6 +43,7 @@ pub struct DaemonBuilder {
     module: String,
     users: Vec<(String, String)>,
     parameters: Vec<(String, String)>,
+    more: String,
 }
 
 impl RsyncDaemon {
@@ -53,6 +54,7 @@ impl RsyncDaemon {
             module: name.to_owned(),
             users: Vec::new(),
             parameters: Vec::new(),
+            more: String::new(),
         }
         .set(
             "path",
@@ -311,6 +313,12 @@ impl DaemonBuilder {
         self
     }
 
+    /// Further lines of the configuration, such as other modules.
+    pub fn more(mut self, lines: &str) -> Self {
+        self.more.push_str(lines);
+        self
+    }
+
     /// Starts the daemon and waits until it listens.
     ///
     /// # Panics
@@ -366,6 +374,7 @@ impl DaemonBuilder {
         for (name, value) in &parameters {
             writeln!(conf, "    {name} = {value}").expect("a string takes everything");
         }
+        conf.push_str(&self.more);
         fs::write(work.join("rsyncd.conf"), conf).expect("the work directory is writable");
     }
 }

@@ -64,7 +64,8 @@ impl Visit {
             .extend_from_slice(&Greeting::own(terms.newest).to_line());
         ask(request, stream.out())?;
         let line = match stream.read(|cursor| cursor.line(REPLY_LINE_MAX)) {
-            Err(Error::Closed { .. }) => {
+            // Whether our own greeting still found a reader is a matter of chance.
+            Err(Error::Closed { .. } | Error::Socket(_)) => {
                 return Err(Error::Greeting(
                     "rsync: did not see server greeting".to_owned(),
                 ));

@@ -51,9 +51,10 @@ impl Run<'_> {
             },
             Ok(link) => self.session(link, module, host, options, &caller)?,
         };
-        let status = shell
-            .as_mut()
-            .and_then(|shell| shell.wait().ok())
+        let status = shell.as_mut().and_then(|shell| shell.wait().ok());
+        // A daemon that did not begin to talk is its own fault, whatever the shell says.
+        let status = status
+            .filter(|_| !matches!(result, Err(Error::Greeting(_))))
             .map(exit_status);
         match caller.no_password.into_inner() {
             Some(stop) if matches!(result, Err(Error::PasswordNeeded { .. })) => Err(stop),

@@ -24,6 +24,7 @@ fn printer(verbosity: u32, format: Option<&str>) -> Printer<Vec<u8>, Vec<u8>> {
         info,
         debug,
         format: format.map(|text| Format::parse(text.as_bytes())),
+        itemizes: format.is_some_and(|format| format.contains("%i")),
         all_items: false,
         log_format: Some(Format::parse(b"%i %n%L")),
         facts: Facts {

@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use testkit::{Aspects, Original, Tree, compare};
 
-use crate::same_words::example;
+use crate::scenarios::example;
 
 /// Stands for a remote shell: forgets the host and runs the rest here.
 const SHELL: &str = "#!/bin/sh\nshift\nexec sh -c \"$*\"\n";

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use testkit::Original;
 
-use crate::same_words::example;
+use crate::scenarios::example;
 
 /// Stands for a remote shell: forgets the host and runs the rest here.
 const SHELL: &str = "#!/bin/sh\nshift\nexec \"$@\"\n";

@@ -1,0 +1,344 @@
+//! Scenarios: command lines that the installed rsync and ours get over equal trees. What they print, how they end and what
+//! they leave behind must be the same.
+//!
+//! The files in `tests/scenarios` are tables. `[TITLE]` begins a group of scenarios over one tree, which lines before the
+//! first command line describe:
+//!
+//! - `DIR: ENTRY; ENTRY...` makes a directory, entries as of [`testkit::Tree::build`];
+//! - `file NAME: TEXT` writes a file, `\n` in the text is a line end;
+//! - `env: NAME=VALUE` sets a variable;
+//! - `via: WAY...` says how the commands run: `local` (the default); `push` and `pull`, through a remote shell that drops the
+//!   host, with ours at each end in turn; `dpush` and `dpull`, with the installed daemon.
+//!
+//! Each other line is a scenario, the arguments of a run as for a shell; `&&` between runs. `{from}` and `{to}` are the
+//! directories of these names, seen from the client; `{url}` is `rsync://127.0.0.1:PORT/` and `{port}` its port. The daemon's
+//! modules are in `rsyncd.conf`. Bytes on the wire, rates, times of now and places in the program are put aside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use testkit::{Original, RsyncDaemon, Tree};
+
+use crate::said::{Said, normal, tree_lines};
+
+macro_rules! tables {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            run(stringify!($name), include_str!(concat!("../scenarios/", stringify!($name), ".txt")));
+        })*
+    };
+}
+
+tables! { words archive output selection deletion writing daemons handbook }
+
+const DAEMON: &str = include_str!("../scenarios/rsyncd.conf");
+
+/// Stands for a remote shell: drops a user and the host, and runs the rest here.
+const SHELL: &str = "#!/bin/sh\n[ \"$1\" = -l ] && shift 2\nshift\nexec sh -c \"$*\"\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Local,
+    Push,
+    Pull,
+    DaemonPush,
+    DaemonPull,
+}
+
+impl Way {
+    fn parse(word: &str) -> Self {
+        match word {
+            "local" => Self::Local,
+            "push" => Self::Push,
+            "pull" => Self::Pull,
+            "dpush" => Self::DaemonPush,
+            "dpull" => Self::DaemonPull,
+            _ => panic!("no way: {word}"),
+        }
+    }
+
+    /// Who is ours, besides nobody: the client, and at the other end of a remote shell the server.
+    fn roles(self) -> &'static [(&'static str, bool, bool)] {
+        match self {
+            Self::Push | Self::Pull => &[
+                ("ours is the client", true, false),
+                ("ours is the server", false, true),
+            ],
+            Self::Local | Self::DaemonPush | Self::DaemonPull => &[("ours", true, false)],
+        }
+    }
+}
+
+/// What a group's scenarios start from.
+#[derive(Clone, Default)]
+struct Group {
+    title: String,
+    trees: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+    env: Vec<(String, String)>,
+    ways: Vec<Way>,
+}
+
+impl Group {
+    /// Takes a line that describes the group; `false` if it is a command line.
+    fn describe(&mut self, line: &str) -> bool {
+        let Some((key, value)) = line.split_once(": ") else {
+            return false;
+        };
+        let value = value.trim();
+        match key.split_once(' ') {
+            Some(("file", name)) => {
+                let text = value.replace("\\n", "\n");
+                self.files.push((name.to_owned(), text));
+            }
+            Some(_) => return false,
+            None if key.starts_with('-') => return false,
+            None if key == "via" => {
+                self.ways = value.split(' ').map(Way::parse).collect();
+            }
+            None if key == "env" => {
+                let (name, value) = value.split_once('=').expect("NAME=VALUE");
+                self.env.push((name.to_owned(), value.to_owned()));
+            }
+            None => self.trees.push((key.to_owned(), value.replace(';', "\n"))),
+        }
+        true
+    }
+}
+
+/// A place with the daemon and the shell that all scenarios of a table share.
+struct Bench {
+    base: tempfile::TempDir,
+    daemon: RsyncDaemon,
+    theirs: PathBuf,
+    ours: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let base = tempfile::tempdir().expect("a directory");
+        let shell = Tree::at(base.path());
+        shell.write("shell", SHELL);
+        shell.chmod("shell", 0o755);
+        shell.write("secrets", "rsync_backup:syh\n");
+        shell.chmod("secrets", 0o600);
+        shell.build_share();
+        let conf = DAEMON.replace("{base}", &base.path().display().to_string());
+        let daemon = RsyncDaemon::module("w", base.path()).more(&conf).start();
+        Self {
+            base,
+            daemon,
+            theirs: Original::Rsync.require(),
+            ours: example(),
+        }
+    }
+
+    /// Runs a scenario in a place of its own, by two programs.
+    fn run(&self, group: &Group, way: Way, line: &str, client: &Path, server: &Path) -> Said {
+        let work = self.base.path().join("work");
+        for (name, spec) in &group.trees {
+            Tree::build(work.join(name), spec);
+        }
+        let top = Tree::at(&work);
+        for (name, text) in &group.files {
+            top.write(name, text);
+        }
+        top.age();
+        let started = std::time::SystemTime::now() - std::time::Duration::from_secs(1);
+        let mut said = Said::default();
+        for step in line.split(" && ") {
+            let ran = Command::new("sh")
+                .args([
+                    "-c",
+                    &format!("exec \"$RSYNC\" {}", self.arguments(way, step, server)),
+                ])
+                .current_dir(&work)
+                .env("RSYNC", client)
+                .env("HOME", &work)
+                .env("TZ", "UTC")
+                .env("LC_ALL", "C.UTF-8")
+                .env_remove("RSYNC_RSH")
+                .env_remove("RSYNC_PASSWORD")
+                .envs(group.env.iter().map(|(name, value)| (name, value)))
+                .stdin(Stdio::null())
+                .output()
+                .expect("sh");
+            let names = [
+                (&*work.display().to_string(), "@"),
+                (&*server.display().to_string(), "SERVER"),
+                (&*self.port(), "PORT"),
+            ];
+            said.add(&normal(&ran, &names));
+        }
+        said.tree = tree_lines(&work, started);
+        fs::remove_dir_all(&work).expect("removed");
+        said
+    }
+
+    fn arguments(&self, way: Way, step: &str, server: &Path) -> String {
+        let (shell, url) = (
+            self.base.path().join("shell"),
+            format!("rsync://127.0.0.1:{}/", self.port()),
+        );
+        let (from, to) = match way {
+            Way::Local => ("from".to_owned(), "to".to_owned()),
+            Way::Push => ("from".to_owned(), "host:to".to_owned()),
+            Way::Pull => ("host:from".to_owned(), "to".to_owned()),
+            Way::DaemonPush => ("from".to_owned(), format!("{url}w/work/to")),
+            Way::DaemonPull => (format!("{url}w/work/from"), "to".to_owned()),
+        };
+        let over = match way {
+            Way::Push | Way::Pull => {
+                format!("-e {} --rsync-path={} ", shell.display(), server.display())
+            }
+            _ => String::new(),
+        };
+        let step = step
+            .replace("{from}", &from)
+            .replace("{to}", &to)
+            .replace("{url}", &url)
+            .replace(
+                "{shell}",
+                &format!("-e {} --rsync-path={}", shell.display(), server.display()),
+            )
+            .replace("{port}", &self.port());
+        over + &step
+    }
+
+    fn port(&self) -> String {
+        self.daemon.port().to_string()
+    }
+}
+
+/// What a table needs of trees beside what every test does.
+trait Aged {
+    fn age(&self);
+    fn build_share(&self);
+}
+
+impl Aged for Tree {
+    /// Gives all that has no time of its own the same old one, directories last.
+    fn age(&self) {
+        let mut paths = vec![self.root().to_owned()];
+        let mut at = 0;
+        while let Some(path) = paths.get(at).cloned() {
+            at += 1;
+            if path.is_dir() && !path.is_symlink() {
+                let entries = fs::read_dir(&path).expect("readable");
+                paths.extend(entries.map(|entry| entry.expect("an entry").path()));
+            }
+        }
+        let year = std::time::Duration::from_secs(365 * 86_400);
+        let recently = std::time::SystemTime::now() - year;
+        for path in paths.iter().rev() {
+            let path = path.strip_prefix(self.root()).expect("beneath");
+            if self.mtime(path) > recently {
+                self.touch(
+                    path,
+                    std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000),
+                );
+            }
+        }
+    }
+
+    /// What the daemon's read-only modules hold.
+    fn build_share(&self) {
+        Tree::build(
+            self.path("share"),
+            "f hosts 158\nf a/1 3\nf b/1 3\nf b/2 3\nf c 3",
+        )
+        .age();
+    }
+}
+
+fn run(table: &str, text: &str) {
+    let bench = Bench::new();
+    let mut group = Group::default();
+    let (mut is_described, mut count, mut differing) = (false, 0, String::new());
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        if let Some(title) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
+            group = Group {
+                title: title.to_owned(),
+                ..Group::default()
+            };
+            is_described = false;
+            continue;
+        }
+        if !is_described && group.describe(line) {
+            continue;
+        }
+        is_described = true;
+        let ways = if group.ways.is_empty() {
+            vec![Way::Local]
+        } else {
+            group.ways.clone()
+        };
+        for way in ways {
+            count += 1;
+            differing += &compared(&bench, &group, way, line);
+        }
+    }
+    assert!(count > 0, "{table} has no scenario");
+    assert!(differing.is_empty(), "{table}:\n{differing}");
+}
+
+/// What differs in a scenario, for a person; empty if nothing does.
+fn compared(bench: &Bench, group: &Group, way: Way, line: &str) -> String {
+    let expected = bench.run(group, way, line, &bench.theirs, &bench.theirs);
+    let mut differing = String::new();
+    for (role, is_client, is_server) in way.roles() {
+        let program = |is_ours: &bool| if *is_ours { &bench.ours } else { &bench.theirs };
+        let found = bench.run(group, way, line, program(is_client), program(is_server));
+        // Two processes share standard error and the clock: what the installed program itself says another time is no fault.
+        if found != expected && found != bench.run(group, way, line, &bench.theirs, &bench.theirs) {
+            differing += &format!(
+                "[{}] {way:?}, {role}\n$ rsync {line}\n{}",
+                group.title,
+                expected.difference(&found)
+            );
+        }
+    }
+    differing
+}
+
+#[test]
+fn both_programs_have_the_same_help() {
+    let options = |program: &Path, line: &str| -> Vec<String> {
+        let ran = Command::new(program)
+            .args(line.split(' '))
+            .output()
+            .expect("rsync");
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let is_option = |line: &&str| {
+            line.starts_with("  ") || line.starts_with('-') || line.starts_with("Usage")
+        };
+        text.lines()
+            .skip_while(|line| !line.starts_with("Usage"))
+            .filter(is_option)
+            .map(str::to_owned)
+            .collect()
+    };
+    for line in ["--help", "--daemon --help"] {
+        let theirs = options(&Original::Rsync.require(), line);
+        assert!(theirs.len() > 10, "{line}: {theirs:?}");
+        assert_eq!(options(&example(), line), theirs);
+    }
+}
+
+/// The example, which cargo builds before it runs tests.
+pub(crate) fn example() -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let target = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE/deps");
+    target.join("examples/rsync")
+}
