@@ -9,7 +9,7 @@ use wire::{ItemFlags, XattrItem};
 
 use crate::event::{Class, Role};
 use crate::flist::{Entry, parent};
-use crate::options::{Options, Privilege};
+use crate::options::Options;
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 
@@ -94,18 +94,13 @@ impl<'a> Attributes<'a> {
         rules: &Arc<filter::Rules>,
         long_values: LongValues<'a>,
     ) -> Self {
-        let is_root = rustix::process::geteuid().is_root();
         let mut groups: Vec<u32> = rustix::process::getgroups()
             .unwrap_or_default()
             .into_iter()
             .map(rustix::fs::Gid::as_raw)
             .collect();
         groups.push(rustix::process::getegid().as_raw());
-        let is_privileged = match options.privilege {
-            Privilege::Auto => is_root,
-            Privilege::Super => true,
-            Privilege::Never | Privilege::Fake => false,
-        };
+        let is_privileged = options.acts_as_root();
         let beside = options
             .backup
             .as_ref()

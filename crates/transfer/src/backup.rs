@@ -34,6 +34,7 @@ struct BackupDir {
     path: PathBuf,
     opened: OnceLock<Root>,
     module: Option<Module>,
+    policy: Policy,
 }
 
 impl Backups {
@@ -59,6 +60,7 @@ impl Backups {
                     given: dir.clone(),
                     path,
                     opened: OnceLock::new(),
+                    policy: options.noting(Policy::default()),
                     module: options.module.clone(),
                 })
             }
@@ -184,7 +186,7 @@ impl BackupDir {
             .iter()
             .rev()
             .try_for_each(|dir| Module::create(module, dir).map(drop))?;
-        Module::open(module, &self.path, Policy::default())
+        Module::open(module, &self.path, self.policy)
     }
 }
 

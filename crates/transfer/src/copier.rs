@@ -215,14 +215,8 @@ fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outco
 pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
     let refused = [
         (options.crtimes, "--crtimes"),
-        (
-            options.privilege == crate::options::Privilege::Fake,
-            "--fake-super",
-        ),
         (options.iconv.is_some(), "--iconv"),
         (options.batch.is_some(), "batch files"),
-        (options.copy_devices, "--copy-devices"),
-        (options.write_devices, "--write-devices"),
         (options.stop_at.is_some(), "--stop-at"),
     ];
     match refused.into_iter().find(|(is_asked, _)| *is_asked) {

@@ -109,6 +109,7 @@ impl Destination {
         let policy = Policy {
             links,
             hold_dirs: true,
+            devices: options.write_devices,
             ..Policy::default()
         };
         let root = options.open_dir(path, policy).map_err(|error| {

@@ -177,8 +177,10 @@ impl<'a> Finisher<'a> {
         let Ok(Some(now)) = root.lstat(rel(place)) else {
             return;
         };
-        let existing = existing.filter(|existing| existing.is_file());
-        let before = self.attributes.before(Some(root), place, existing);
+        let is_kept = |existing: &&Meta| existing.is_file() || existing.kind.is_device();
+        let before = self
+            .attributes
+            .before(Some(root), place, existing.filter(is_kept));
         let (mut wanted, which) = self.attributes.of_new(entry, before);
         wanted.kind = now.kind;
         let path = rel(place);

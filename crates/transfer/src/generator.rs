@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use tree::{Meta, Root};
+use tree::{Kind, Meta, Root};
 use wire::{Item, ItemFlags};
 
 use crate::Error;
@@ -285,6 +285,16 @@ impl<'a, P: Peer> Generator<'a, P> {
             && target.is_dir()
         {
             return Ok(Some(target));
+        }
+        if self.options.write_devices
+            && entry.is_file()
+            && now.as_ref().is_some_and(|now| now.kind.is_device())
+        {
+            let content = root.lstat_content(rel(place))?;
+            return Ok(content.map(|content| Meta {
+                kind: Kind::File,
+                ..content
+            }));
         }
         Ok(now)
     }

@@ -10,7 +10,7 @@ use wire::{Acl, IdName, Named};
 use crate::Error;
 use crate::event::{Class, Role};
 use crate::flist::Entry;
-use crate::options::{Options, Privilege};
+use crate::options::Options;
 use crate::owners::OwnerNames;
 use crate::report::Reporter;
 
@@ -57,11 +57,7 @@ impl IdMap {
     /// # Errors
     /// Maps that cannot be read.
     pub(crate) fn new(options: &Options, report: &Reporter<'_>) -> Result<Self, Error> {
-        let is_root = match options.privilege {
-            Privilege::Auto => rustix::process::geteuid().is_root(),
-            Privilege::Super | Privilege::Fake => true,
-            Privilege::Never => false,
-        };
+        let is_root = options.acts_as_root();
         let users = Table::new(true, options.usermap.as_deref(), options, report)?;
         let groups = Table::new(false, options.groupmap.as_deref(), options, report)?;
         Ok(Self {

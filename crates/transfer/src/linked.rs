@@ -28,6 +28,9 @@ pub(crate) fn is_needed(options: &Options) -> bool {
         || options.append.is_some()
         || options.sparse
         || options.bandwidth.is_some()
+        // The length of a device is not where it ends.
+        || options.copy_devices
+        || options.write_devices
         || options.report.after_transfer
         // Old protocols sort and decide differently.
         || options.newest != Protocol::LATEST

@@ -8,7 +8,7 @@ use filter::Side;
 use tree::{Links, Policy, Root};
 
 use crate::flist::join;
-use crate::options::Options;
+use crate::options::{Options, Privilege};
 use crate::report::{Shown, absolute};
 
 /// A daemon's module, as the process that serves it sees it.
@@ -97,7 +97,15 @@ impl Module {
 impl Options {
     /// Opens a directory that one of the ends has named.
     pub(crate) fn open_dir(&self, path: &Path, policy: Policy) -> tree::Result<Root> {
-        Module::open(self.module.as_ref(), path, policy)
+        Module::open(self.module.as_ref(), path, self.noting(policy))
+    }
+
+    /// A policy under which what only root may set is noted, if that was asked for.
+    pub(crate) fn noting(&self, policy: Policy) -> Policy {
+        Policy {
+            fake_super: self.privilege == Privilege::Fake,
+            ..policy
+        }
     }
 
     /// Opens a directory that one of the ends has named, and makes it if only itself is missing.

@@ -481,6 +481,15 @@ impl Options {
         }
     }
 
+    /// Whether what only root may do is done, or noted as done.
+    pub(crate) fn acts_as_root(&self) -> bool {
+        match self.privilege {
+            Privilege::Auto => rustix::process::geteuid().is_root(),
+            Privilege::Super | Privilege::Fake => true,
+            Privilege::Never => false,
+        }
+    }
+
     /// Whether directories are listed at all.
     #[must_use]
     pub(crate) fn lists_dirs(&self) -> bool {

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
-use tree::{Kind, Links, Meta, Policy, Root};
+use tree::{Kind, Links, Meta, Policy, Root, Time};
 use wire::{HardLink, MAX_PATH, Rdev};
 
 use crate::Error;
@@ -371,6 +372,10 @@ impl<'a> Scanner<'a> {
 
     fn entry_of(&self, base: u16, path: &[u8], meta: &Meta, mut target: Vec<u8>) -> Entry {
         let options = self.options;
+        let meta = &match options.copy_devices && meta.kind.is_device() {
+            true => self.as_content(base, path, meta),
+            false => *meta,
+        };
         let mut entry = Entry {
             name: path.into(),
             size: match meta.kind {
@@ -418,6 +423,21 @@ impl<'a> Scanner<'a> {
             self.add_lists(&mut entry, meta.kind);
         }
         entry
+    }
+
+    /// The stat of a regular file with a device's content. Since nobody knows when that was changed, it counts as new.
+    fn as_content(&self, base: u16, path: &[u8], meta: &Meta) -> Meta {
+        let root = &self.bases[usize::from(base)].root;
+        let sized = root.lstat_content(rel(path)).unwrap_or_default();
+        Meta {
+            kind: Kind::File,
+            size: sized.map_or(0, |sized| sized.size),
+            mtime: Time {
+                sec: Time::from(SystemTime::now()).sec,
+                ..meta.mtime
+            },
+            ..*meta
+        }
     }
 
     /// Adds access control lists and extended attributes to an entry.
@@ -496,6 +516,7 @@ impl<'a> Scanner<'a> {
             },
             hold_dirs: true,
             noatime: self.options.open_noatime,
+            devices: self.options.copy_devices,
             ..Policy::default()
         };
         let opened = if path.as_os_str().is_empty() {

@@ -71,7 +71,11 @@ impl<'f> Output<'f> {
             self.dig()?;
         }
         if self.hole > 0 || self.ahead != Ahead::Nothing {
-            self.file.set_len(self.position)?;
+            match self.file.set_len(self.position) {
+                // A device has its length.
+                Err(_) if self.file.metadata().is_ok_and(|it| !it.is_file()) => {}
+                cut => cut?,
+            }
         }
         Ok(self.position)
     }

@@ -215,10 +215,14 @@ impl Acl {
 impl Xattrs {
     /// One of the file's lists; `None` if it has none and its permission bits are all.
     pub fn acl(&self, kind: AclKind) -> Result<Option<Acl>> {
-        let Some(raw) = self.value(kind.xattr())? else {
+        let Some(raw) = self.value(self.acl_name(kind))? else {
             return Ok(None);
         };
-        match Acl::from_xattr(&raw) {
+        let acl = match self.fakes() {
+            true => Acl::from_fake_super(&raw, self.mode()?),
+            false => Acl::from_xattr(&raw),
+        };
+        match acl {
             Some(acl) => Ok(Some(acl)),
             None => Err(self.error("getxattr", io::Error::from(io::ErrorKind::InvalidData))),
         }
@@ -229,9 +233,20 @@ impl Xattrs {
     pub fn set_acl(&self, kind: AclKind, acl: Option<&Acl>) -> Result<()> {
         match acl {
             Some(acl) if kind == AclKind::Default || !acl.is_minimal() => {
-                self.set(kind.xattr(), &acl.to_xattr())
+                let raw = match self.fakes() {
+                    true => acl.to_fake_super(kind),
+                    false => acl.to_xattr(),
+                };
+                self.set(self.acl_name(kind), &raw)
             }
-            _ => self.remove(kind.xattr()),
+            _ => self.remove(self.acl_name(kind)),
+        }
+    }
+
+    fn acl_name(&self, kind: AclKind) -> &'static OsStr {
+        match self.fakes() {
+            true => kind.fake_super_xattr(),
+            false => kind.xattr(),
         }
     }
 }

@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Context, Result};
 use crate::meta::{Kind, Meta};
 use crate::resolve::check_name;
+use crate::root::Policy;
 
 /// An open directory beneath a [`Root`](crate::Root).
 ///
@@ -24,7 +25,7 @@ use crate::resolve::check_name;
 pub struct Dir {
     fd: OwnedFd,
     rel: PathBuf,
-    noatime: bool,
+    policy: Policy,
     /// Owner and group that files made here come with, once one was made.
     newborn: OnceLock<(u32, u32)>,
 }
@@ -39,11 +40,11 @@ pub struct DirEntry {
 }
 
 impl Dir {
-    pub(crate) fn new(fd: OwnedFd, rel: PathBuf, noatime: bool) -> Self {
+    pub(crate) fn new(fd: OwnedFd, rel: PathBuf, policy: Policy) -> Self {
         Self {
             fd,
             rel,
-            noatime,
+            policy,
             newborn: OnceLock::new(),
         }
     }
@@ -56,7 +57,8 @@ impl Dir {
     /// The stat of `name`, a link itself and not its target; `None` if there is no such name.
     pub fn lstat(&self, name: &OsStr) -> Result<Option<Meta>> {
         check_name(name).within("stat", &self.rel, name)?;
-        match Meta::read(self.fd(), name) {
+        let read = Meta::read(self.fd(), name);
+        match read.and_then(|real| self.stands_for(name, real)) {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error).within("stat", &self.rel, name),
@@ -71,9 +73,11 @@ impl Dir {
     /// The target of a symbolic link, as it is stored.
     pub fn read_link(&self, name: &OsStr) -> Result<Vec<u8>> {
         check_name(name).within("readlink", &self.rel, name)?;
-        retry_on_intr(|| rustix::fs::readlinkat(&self.fd, name, Vec::new()))
-            .map(std::ffi::CString::into_bytes)
-            .within("readlink", &self.rel, name)
+        match retry_on_intr(|| rustix::fs::readlinkat(&self.fd, name, Vec::new())) {
+            Err(Errno::INVAL) if self.policy.fake_super => self.read_stand_in(name),
+            target => target.map(std::ffi::CString::into_bytes),
+        }
+        .within("readlink", &self.rel, name)
     }
 
     /// Opens a regular file for reading and returns the stat taken before its first byte is read.
@@ -91,7 +95,7 @@ impl Dir {
             )
         })
         .within("open", &self.rel, name)?;
-        regular(file).within("open", &self.rel, name)
+        regular(file, self.policy).within("open", &self.rel, name)
     }
 
     /// Opens an existing regular file for reading and writing in place, without following a link
@@ -104,7 +108,7 @@ impl Dir {
         let file =
             retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR))
                 .within("open", &self.rel, name)?;
-        regular(file).within("open", &self.rel, name)
+        regular(file, self.policy).within("open", &self.rel, name)
     }
 
     /// The names in this directory, in no order, without `.` and `..`.
@@ -133,6 +137,11 @@ impl Dir {
         list_fd(fd.as_fd(), buffer, visit).at("readdir", &self.rel)
     }
 
+    /// What may be done with names in it.
+    pub(crate) fn policy(&self) -> Policy {
+        self.policy
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -149,16 +158,22 @@ impl Dir {
 
     fn read_flags(&self) -> OFlags {
         let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        flags.set(OFlags::NOATIME, self.noatime);
+        flags.set(OFlags::NOATIME, self.policy.noatime);
         flags
     }
 }
 
-/// Checks that what was opened is a regular file.
-pub(crate) fn regular(fd: OwnedFd) -> Result<(File, Meta), Errno> {
+/// Checks that what was opened is a regular file, or a device that counts as one.
+pub(crate) fn regular(fd: OwnedFd, policy: Policy) -> Result<(File, Meta), Errno> {
     let meta = Meta::of(&fd)?;
     match meta.kind {
         Kind::File => Ok((File::from(fd), meta)),
+        Kind::Char | Kind::Block if policy.devices => {
+            let size = rustix::fs::seek(&fd, SeekFrom::End(0)).unwrap_or(0);
+            // What cannot be sought has no size.
+            let _ = rustix::fs::seek(&fd, SeekFrom::Start(0));
+            Ok((File::from(fd), Meta { size, ..meta }))
+        }
         Kind::Dir => Err(Errno::ISDIR),
         _ => Err(Errno::INVAL),
     }

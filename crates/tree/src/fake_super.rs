@@ -2,11 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
 
-use crate::error::Result;
-use crate::meta::{Kind, Meta};
-use crate::xattr::Xattrs;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::dir::Dir;
+use crate::error::{Context, Result, join};
+use crate::meta::{Kind, Meta, Which};
+use crate::root::Root;
+use crate::set::{Changes, Target, set_meta_of};
+use crate::xattr::{Xattrs, in_directory};
 
 /// Type, mode, device number and owner that a file stands for.
 ///
@@ -98,6 +106,177 @@ impl fmt::Display for FakeStat {
         write!(f, "{mode:o} {major},{minor} {uid}:{gid}")
     }
 }
+
+impl Dir {
+    /// The stat of what `name` stands for, whose real stat is `real`.
+    pub(crate) fn stands_for(&self, name: &OsStr, real: Meta) -> Result<Meta, Errno> {
+        if !self.policy().fake_super || !can_be_noted_on(&real) {
+            return Ok(real);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::openat(self.fd(), name, flags, Mode::empty()));
+        let value = match opened {
+            Ok(fd) => read_note(|buffer| rustix::fs::fgetxattr(&fd, FakeStat::XATTR, buffer)),
+            Err(Errno::ACCESS) => in_directory(self, name, |path| {
+                read_note(|buffer| rustix::fs::lgetxattr(path, FakeStat::XATTR, buffer))
+            }),
+            Err(cause) => Err(cause),
+        };
+        interpreted(value?, real)
+    }
+
+    /// The target that a regular file holds in place of a symbolic link.
+    pub(crate) fn read_stand_in(&self, name: &OsStr) -> Result<Vec<u8>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| rustix::fs::openat(self.fd(), name, flags, Mode::empty()))?;
+        if Meta::of(&fd)?.kind != Kind::File {
+            return Err(Errno::INVAL);
+        }
+        let mut target = Vec::new();
+        File::from(fd)
+            .take(TARGET_MAX)
+            .read_to_end(&mut target)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(target)
+    }
+
+    /// Makes `name` stand for what it was told to be, in place of [`Dir::set_meta`].
+    pub(crate) fn note_meta(
+        &self,
+        name: &OsStr,
+        want: &Meta,
+        which: Which,
+        now: &Meta,
+    ) -> Result<bool> {
+        let real = Meta::read(self.fd(), name).within("stat", self.rel(), name)?;
+        if !can_be_noted_on(&real) {
+            // A link of earlier days: it has times at most.
+            let times = Changes::between(&real, want, which & (Which::MTIME | Which::ATIME));
+            let target = Target::Name(self, name, real.kind);
+            times.apply(target, || join(self.rel(), name))?;
+            return Ok(!times.is_empty());
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::openat(self.fd(), name, flags, Mode::empty()));
+        let file = File::from(opened.within("open", self.rel(), name)?);
+        note(&file, &join(self.rel(), name), now, want, which)
+    }
+}
+
+impl Root {
+    /// The stat of what the target of `rel` stands for.
+    pub(crate) fn target_stands_for(&self, rel: &Path, real: Meta) -> Result<Meta, Errno> {
+        if !self.fakes() || !can_be_noted_on(&real) {
+            return Ok(real);
+        }
+        let fd = self.open_target_any(rel)?;
+        let value = read_note(|buffer| rustix::fs::fgetxattr(&fd, FakeStat::XATTR, buffer))?;
+        interpreted(value, real)
+    }
+
+    /// Makes a regular file that stands for a link or a node.
+    pub(crate) fn make_stand_in(
+        &self,
+        rel: &Path,
+        kind: Kind,
+        rdev: (u32, u32),
+        content: &[u8],
+    ) -> Result<()> {
+        let mut temp = self.temp_file(rel)?;
+        temp.file().write_all(content).at("write", rel)?;
+        let want = Meta {
+            kind,
+            mode: if kind == Kind::Symlink { 0o777 } else { 0o600 },
+            rdev,
+            ..Meta::of(temp.file()).at("stat", rel)?
+        };
+        temp.commit_unseen(&want, Which::MODE)
+    }
+}
+
+/// Makes a new file stand for what it was told to be.
+pub(crate) fn note_meta_of(file: &File, path: &Path, want: &Meta, which: Which) -> Result<()> {
+    let real = Meta::of(file).at("stat", path)?;
+    let now = Meta {
+        kind: want.kind,
+        rdev: want.rdev,
+        ..real
+    };
+    note(file, path, &now, want, which).map(drop)
+}
+
+/// Makes a file stand for `want`, as far as `which` says and otherwise for what it stands for `now`.
+fn note(file: &File, path: &Path, now: &Meta, want: &Meta, which: Which) -> Result<bool> {
+    let real = Meta::of(file).at("stat", path)?;
+    let pick = |flag, wanted, present| {
+        if which.contains(flag) {
+            wanted
+        } else {
+            present
+        }
+    };
+    let target = Meta {
+        mode: pick(Which::MODE, want.mode, now.mode),
+        uid: pick(Which::OWNER, want.uid, now.uid),
+        gid: pick(Which::GROUP, want.gid, now.gid),
+        ..*now
+    };
+    let wanted = FakeStat::of(&target);
+    let in_reach = Meta {
+        mode: pick(Which::MODE, wanted.real_mode(), real.mode),
+        mtime: want.mtime,
+        atime: want.atime,
+        ..real
+    };
+    let possible = Which::MODE | Which::MTIME | Which::ATIME;
+    let mut changed = set_meta_of(file, path, &in_reach, which & possible, &real)?;
+    let noted = FakeStat::needed(&target, &in_reach);
+    let xattrs = Xattrs::of_file(file, path)?;
+    // A corrupt note is replaced.
+    if xattrs.fake_stat().unwrap_or_default() != noted {
+        xattrs.set_fake_stat(noted.as_ref())?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Other types have no attributes that a user may set.
+fn can_be_noted_on(real: &Meta) -> bool {
+    matches!(real.kind, Kind::File | Kind::Dir)
+}
+
+fn read_note(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Option<Vec<u8>>, Errno> {
+    let mut value = vec![0; NOTE_MAX];
+    match retry_on_intr(|| read(&mut value)) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(Errno::RANGE) => Err(Errno::BADMSG),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// A directory stays one whatever is noted on it, and nothing else becomes one.
+fn interpreted(value: Option<Vec<u8>>, real: Meta) -> Result<Meta, Errno> {
+    let Some(value) = value else {
+        return Ok(real);
+    };
+    let stat = FakeStat::parse(&value).ok_or(Errno::BADMSG)?;
+    match (stat.kind == Kind::Dir) == real.is_dir() {
+        true => Ok(stat.over(&real)),
+        false => Err(Errno::BADMSG),
+    }
+}
+
+/// More than any note takes, in bytes.
+const NOTE_MAX: usize = 128;
+
+/// The longest target of a symbolic link, in bytes.
+const TARGET_MAX: u64 = 4096;
 
 impl Xattrs {
     /// What the file stands for, if that is noted on it. A corrupt note is an error of kind

@@ -20,11 +20,20 @@ impl Root {
     /// Makes a directory with `mode`, less the process's umask. An existing name is an error.
     pub fn mkdir(&self, rel: &Path, mode: u32) -> Result<()> {
         let (dir, name) = self.at(rel)?;
+        // Whoever only stands for the owner still has to get in.
+        let mode = if self.fakes() {
+            mode & 0o777 | 0o700
+        } else {
+            mode
+        };
         dir.mkdir(name, mode)
     }
 
     /// Makes a symbolic link that holds `target`.
     pub fn symlink(&self, rel: &Path, target: &[u8]) -> Result<()> {
+        if self.fakes() {
+            return self.make_stand_in(rel, Kind::Symlink, (0, 0), target);
+        }
         let (dir, name) = self.at(rel)?;
         dir.symlink(name, target)
     }
@@ -39,6 +48,9 @@ impl Root {
     /// Makes a pipe, socket or device with `mode`, less the process's umask; `rdev` is the major
     /// and minor number of a device.
     pub fn mknod(&self, rel: &Path, kind: Kind, mode: u32, rdev: (u32, u32)) -> Result<()> {
+        if self.fakes() {
+            return self.make_stand_in(rel, kind, rdev, b"");
+        }
         let (dir, name) = self.at(rel)?;
         dir.mknod(name, kind, mode, rdev)
     }

@@ -30,6 +30,13 @@ pub struct Policy {
     /// Opens files for reading with `O_NOATIME` (`--open-noatime`), which only the file's owner
     /// and root may: for others the open fails.
     pub noatime: bool,
+    /// Devices are opened as if they were regular files, of the length that they have
+    /// (`--copy-devices`, `--write-devices`).
+    pub devices: bool,
+    /// What only root may set is noted in extended attributes instead, and read from there
+    /// (`--fake-super`, behaviour.md 7.11): stats are those of what a file stands for, links and
+    /// nodes are made as regular files.
+    pub fake_super: bool,
 }
 
 /// An open directory and the path it was opened by.
@@ -145,7 +152,10 @@ impl Root {
     /// allows; `None` if it leads nowhere.
     pub fn stat(&self, rel: &Path) -> Result<Option<Meta>> {
         check_relative(rel).at("stat", rel)?;
-        let found = self.resolve(rel, OFlags::PATH).and_then(Meta::of);
+        let found = self.resolve(rel, OFlags::PATH).and_then(|fd| {
+            let real = Meta::of(fd)?;
+            self.target_stands_for(rel, real)
+        });
         match found {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -176,14 +186,33 @@ impl Root {
         check_relative(rel).at("open", rel)?;
         let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         flags.set(OFlags::NOATIME, self.policy.noatime);
-        self.resolve(rel, flags).and_then(regular).at("open", rel)
+        self.resolve(rel, flags)
+            .and_then(|fd| regular(fd, self.policy))
+            .at("open", rel)
+    }
+
+    /// Like [`lstat`](Self::lstat), with the length of a device where
+    /// [devices count as files](Policy::devices).
+    pub fn lstat_content(&self, rel: &Path) -> Result<Option<Meta>> {
+        match self.lstat(rel)? {
+            Some(meta) if meta.kind.is_device() && self.policy.devices => {
+                let size = self.open_regular(rel).map_or(0, |(_, opened)| opened.size);
+                Ok(Some(Meta { size, ..meta }))
+            }
+            meta => Ok(meta),
+        }
+    }
+
+    /// What links and nodes are made by.
+    pub(crate) fn fakes(&self) -> bool {
+        self.policy.fake_super
     }
 
     /// Opens what `rel` leads to for its attributes alone: it need not be a regular file.
     pub(crate) fn open_target_any(&self, rel: &Path) -> Result<OwnedFd, Errno> {
         check_relative(rel)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        resolve::open_beneath(self.top.fd(), rel, flags, self.policy.links)
+        self.resolve(rel, flags)
     }
 
     /// Opens a regular file for writing in place; see [`Dir::open_in_place`].
@@ -229,7 +258,7 @@ impl Root {
     fn new(path: &Path, fd: OwnedFd, policy: Policy) -> Self {
         Self {
             path: path.to_owned(),
-            top: Arc::new(Dir::new(fd, PathBuf::new(), policy.noatime)),
+            top: Arc::new(Dir::new(fd, PathBuf::new(), policy)),
             policy,
             recent: Recent::default(),
             above: None,
@@ -258,7 +287,7 @@ impl Root {
             return Ok(dir);
         }
         let fd = self.resolve(rel, DIRECTORY).at("open", rel)?;
-        let dir = Arc::new(Dir::new(fd, rel.to_owned(), self.policy.noatime));
+        let dir = Arc::new(Dir::new(fd, rel.to_owned(), self.policy));
         if self.policy.hold_dirs {
             self.recent.add(Arc::clone(&dir));
         }

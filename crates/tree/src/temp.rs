@@ -13,6 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::dir::Dir;
 use crate::error::{Context, Error, Result, join};
+use crate::fake_super::note_meta_of;
 use crate::meta::{Kind, Meta, Time, Which};
 use crate::resolve::check_name;
 use crate::root::Root;
@@ -68,7 +69,9 @@ impl TempFile {
     /// committed: a list sets the permissions too.
     pub fn xattrs(&mut self) -> Result<Xattrs> {
         self.has_any_mode = true;
-        Xattrs::of_file(&self.file, &join(self.final_dir.rel(), &self.final_name))
+        let path = join(self.final_dir.rel(), &self.final_name);
+        let xattrs = Xattrs::of_file(&self.file, &path)?;
+        Ok(xattrs.faking(self.final_dir.policy().fake_super))
     }
 
     /// The name it has at present.
@@ -129,6 +132,12 @@ impl TempFile {
     }
 
     fn finish(&mut self, want: &Meta, which: Which) -> Result<()> {
+        if self.final_dir.policy().fake_super {
+            let (dir, name) = (Arc::clone(&self.final_dir), self.final_name.clone());
+            let noted = note_meta_of(&self.file, &join(dir.rel(), &name), want, which);
+            self.move_to(&dir, &name)?;
+            return noted;
+        }
         let shown = || join(self.final_dir.rel(), &self.final_name);
         let (uid, gid) = if which.intersects(Which::OWNER | Which::GROUP) {
             self.dir

@@ -13,7 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::meta::Kind;
+use crate::meta::{Kind, Meta};
 use crate::root::Root;
 
 /// The extended attributes of one file. Names have their full prefix (`user.x`).
@@ -21,6 +21,8 @@ use crate::root::Root;
 pub struct Xattrs {
     of: Of,
     path: PathBuf,
+    /// Access control lists are noted in attributes of our own.
+    fake_super: bool,
 }
 
 /// How the file is held on to.
@@ -38,12 +40,21 @@ impl Root {
         let (dir, name) = self.at(rel)?;
         let of = match now {
             Kind::File | Kind::Dir => open_or_name(dir, name),
+            // Whatever else it stands for, it is most likely a regular file.
+            _ if self.fakes() => match open_or_name(Arc::clone(&dir), name) {
+                Err(Errno::LOOP) => Ok(Of::Name(dir, name.to_owned())),
+                opened => opened,
+            },
             // Opening these would wait, or do something.
             _ => Ok(Of::Name(dir, name.to_owned())),
         };
         let path = rel.to_owned();
         match of {
-            Ok(of) => Ok(Xattrs { of, path }),
+            Ok(of) => Ok(Xattrs {
+                of,
+                path,
+                fake_super: self.fakes(),
+            }),
             Err(cause) => Err(Error::new("open", path, cause)),
         }
     }
@@ -56,6 +67,7 @@ impl Root {
             Ok(fd) => Ok(Xattrs {
                 of: Of::File(fd),
                 path,
+                fake_super: self.fakes(),
             }),
             Err(cause) => Err(Error::new("open", path, cause)),
         }
@@ -69,9 +81,34 @@ impl Xattrs {
             Ok(fd) => Ok(Self {
                 of: Of::File(fd),
                 path: path.to_owned(),
+                fake_super: false,
             }),
             Err(cause) => Err(Error::new("dup", path, cause)),
         }
+    }
+
+    /// The same with access control lists as they are kept under [`Policy::fake_super`].
+    ///
+    /// [`Policy::fake_super`]: crate::Policy::fake_super
+    pub(crate) fn faking(self, fake_super: bool) -> Self {
+        Self { fake_super, ..self }
+    }
+
+    pub(crate) fn fakes(&self) -> bool {
+        self.fake_super
+    }
+
+    /// The permission bits of what the file stands for.
+    pub(crate) fn mode(&self) -> Result<u32> {
+        if let Some(noted) = self.fake_stat()? {
+            return Ok(noted.mode);
+        }
+        let read = match &self.of {
+            Of::File(fd) => Meta::of(fd),
+            Of::Name(dir, name) => Meta::read(dir.fd(), name),
+        };
+        read.map(|meta| meta.mode)
+            .map_err(|cause| self.error("stat", cause))
     }
 
     /// All names that we may see, sorted by their bytes. A file system without extended attributes
@@ -182,7 +219,7 @@ fn open_or_name(dir: Arc<Dir>, name: &OsStr) -> Result<Of, Errno> {
 ///
 /// The calls for links take a path only, and paths start at the working directory, which all
 /// threads share. So a thread is made that has one of its own.
-fn in_directory<T: Send>(
+pub(crate) fn in_directory<T: Send>(
     dir: &Dir,
     name: &OsStr,
     call: impl Fn(&Path) -> Result<T, Errno> + Send + Sync,

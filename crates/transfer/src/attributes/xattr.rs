@@ -28,15 +28,11 @@ pub(crate) struct XattrRules {
 impl XattrRules {
     /// The rules of a side; `None` if no attributes are kept.
     pub(crate) fn new(options: &Options, rules: &Arc<Rules>, side: Side) -> Option<Self> {
-        let root = match options.privilege {
-            Privilege::Auto => rustix::process::geteuid().is_root(),
-            Privilege::Super => true,
-            Privilege::Never | Privilege::Fake => false,
-        };
+        let fake_super = options.privilege == Privilege::Fake;
         let namespaces = XattrNamespaces {
-            fake_super: options.privilege == Privilege::Fake,
+            fake_super,
             internal: options.xattrs > 1,
-            root,
+            root: options.acts_as_root() && !fake_super,
             filtered: rules.check_xattr(b"user.", side).is_some(),
         };
         (options.xattrs > 0).then(|| Self {

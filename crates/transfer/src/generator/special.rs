@@ -46,8 +46,11 @@ impl<P: Peer> Generator<'_, P> {
         now: Option<Meta>,
     ) -> Result<(), Error> {
         let is_same = now.as_ref().is_some_and(|now| {
-            now.kind.type_bits() == at.entry.file_type()
-                && (at.entry.is_special() || now.rdev == at.entry.rdev())
+            // rsync tells devices apart by their numbers alone.
+            match at.entry.is_device() {
+                true => now.kind.is_device() && now.rdev == at.entry.rdev(),
+                false => now.kind.type_bits() == at.entry.file_type(),
+            }
         });
         self.put(
             at,
@@ -81,7 +84,10 @@ impl<P: Peer> Generator<'_, P> {
             return self.lead(at);
         }
         let mut flags = match &now {
-            Some(now) if now.kind.type_bits() == entry.file_type() => {
+            Some(now)
+                if now.kind.type_bits() == entry.file_type()
+                    || now.kind.is_device() && entry.is_device() =>
+            {
                 let done = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
                 done | self.attributes.differences(
                     entry,
