@@ -332,6 +332,18 @@ impl<'a> Attributes<'a> {
         self.set_all(root, path, entry, &wanted, which, now)
     }
 
+    /// Sets the modification time alone.
+    pub(crate) fn set_time(&self, root: &Root, path: &Path, entry: &Entry, now: &Meta) -> Applied {
+        let (mut wanted, which) = self.of_new(entry, Before::Same(now));
+        wanted.kind = now.kind;
+        let mut applied = Applied::default();
+        match root.set_meta(path, &wanted, which & Which::MTIME, now) {
+            Ok(changed) => applied.changed = changed,
+            Err(error) => applied.failures.push(Failure::Meta(error)),
+        }
+        applied
+    }
+
     /// Sets what was decided on.
     pub(crate) fn set_all(
         &self,

@@ -1,7 +1,7 @@
 //! Keeping what is replaced or removed (behaviour.md 7.4).
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -73,6 +73,11 @@ impl Backups {
         }))
     }
 
+    /// The name of a place's backup, in the directory of backups if there is one.
+    pub(crate) fn name(&self, place: &[u8]) -> Vec<u8> {
+        [place, &self.suffix].concat()
+    }
+
     /// Whether this is a backup's own name, which is not backed up again when it is removed.
     pub(crate) fn is_backup(&self, place: &[u8]) -> bool {
         self.dir.is_none() && !self.suffix.is_empty() && place.ends_with(&self.suffix)
@@ -90,7 +95,7 @@ impl Backups {
         let Some(root) = destination.root() else {
             return Ok(true);
         };
-        let name = [place, &self.suffix].concat();
+        let name = self.name(place);
         if name.len() >= MAX_PATH {
             report.say(Class::Transfer, Role::Generator, "backup filename too long");
             return Ok(false);
@@ -111,7 +116,14 @@ impl Backups {
             .lstat(rel(&name))?
             .is_some_and(|existing| existing.is_dir())
         {
-            to.remove_tree(rel(&name), Mounts::Cross, &mut |_, _| false, &mut |_, _| {})?;
+            let mut tell = |path: &Path, kind| {
+                let path = path.as_os_str().as_bytes();
+                let is_dir = kind == Kind::Dir;
+                if path != name {
+                    report.event(Event::Deleted { path, is_dir });
+                }
+            };
+            to.remove_tree(rel(&name), Mounts::Cross, &mut |_, _| false, &mut tell)?;
         }
         link_or_copy(root, place, to, &name, now)?;
         report.event(Event::BackedUp {
@@ -132,7 +144,7 @@ impl Backups {
         let Some(root) = destination.root() else {
             return Ok(());
         };
-        let name = [place, &self.suffix].concat();
+        let name = self.name(place);
         let (to, kept_as) = self.target(root, place, &name)?;
         copy_file(root, place, to, &name, now)?;
         report.event(Event::BackedUp {

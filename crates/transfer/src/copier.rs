@@ -103,8 +103,11 @@ struct Run<'a> {
 impl Run<'_> {
     /// Shows what there is, where nothing is to be done.
     fn show(&self, mut lists: Lists) -> Result<Outcome, Error> {
-        while let Some(Listed { list, .. }) = lists.next()? {
-            for (_, entry) in list.active() {
+        while let Some(Listed { list, dir }) = lists.next()? {
+            // Each directory has its turn with its content.
+            let is_own = |entry: &&Entry| !(list.is_partial && entry.is_dir());
+            let own = list.active().map(|(_, entry)| entry).filter(is_own);
+            for entry in dir.iter().chain(own) {
                 self.report.event(Event::Listed(entry.view()));
             }
         }

@@ -112,7 +112,10 @@ impl Destination {
             devices: options.write_devices,
             ..Policy::default()
         };
-        let root = options.open_dir(path, policy).map_err(|error| {
+        // A directory that may not be searched can be opened all the same, and is of no use.
+        let opened = options.open_dir(path, policy);
+        let searched = opened.and_then(|root| root.lstat(Path::new(".")).map(|_| root));
+        let root = searched.map_err(|error| {
             let text = sentence(&[b"change_dir#1 ", &options.quoted(path), b" failed"]);
             Error::fatal(3, Role::ReceivingSide, text, Some(error.into_cause()))
         })?;

@@ -306,8 +306,13 @@ impl<'a> Finisher<'a> {
             .keep(self.destination, place, existing, self.report)
             .map(drop)
             .map_err(|error| {
-                let text =
-                    sentence(&[b"make_backup ", &self.destination.quoted(place), b" failed"]);
+                let name = backups.name(place);
+                if error.is_name_too_long() {
+                    let text = sentence(&[b"unlink ", &self.destination.quoted(&name)]);
+                    self.report.failed(Role::Receiver, text, error.cause());
+                }
+                let shown = self.destination.quoted(place);
+                let text = sentence(&[b"keep_backup failed: ", &shown, b" -> \"", &name, b"\""]);
                 Error::fatal(11, Role::Receiver, text, Some(error.into_cause()))
             })
     }

@@ -1,6 +1,7 @@
 //! Where the paths of a run lead: anywhere, or beneath the module of a daemon (behaviour.md 8.9 and 9.3).
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,7 +137,14 @@ impl Options {
     /// A path as it was given, in quotes, for messages.
     pub(crate) fn quoted(&self, path: &Path) -> Vec<u8> {
         match &self.module {
-            None => Shown::whole(absolute(path)).quoted(b"."),
+            None => {
+                let mut shown = absolute(path).into_os_string();
+                // The slash at its end is a part of what was given.
+                if path.as_os_str().as_bytes().ends_with(b"/") && shown != "/" {
+                    shown.push("/");
+                }
+                Shown::whole(shown.into()).quoted(b"")
+            }
             Some(module) => Shown::as_given(path, module),
         }
     }

@@ -159,7 +159,7 @@ impl Shown {
     pub(crate) fn quoted(&self, path: &[u8]) -> Vec<u8> {
         let Some((inside, words)) = &self.module else {
             let whole = match path {
-                b"" | b"." => self.real.clone(),
+                b"" => self.real.clone(),
                 path => self.real.join(OsStr::from_bytes(path)),
             };
             return [b"\"", whole.as_os_str().as_bytes(), b"\""].concat();

@@ -15,7 +15,7 @@ use crate::Error;
 use crate::attributes::{XattrRules, acl, xattrs_of};
 use crate::event::{Class, Event, Role, Skip};
 use crate::flist::{Entry, join};
-use crate::options::{FilesFrom, Options};
+use crate::options::{FilesFrom, MissingArgs, Options};
 use crate::report::{Reporter, Shown, quoted, sentence};
 use crate::symlink::{MUNGED, is_unsafe};
 
@@ -143,6 +143,9 @@ impl<'a> Scanner<'a> {
             }
         };
         let Some(meta) = meta else {
+            if start.relative && self.options.missing_args == MissingArgs::Delete {
+                self.implied_parents(start, base, found)?;
+            }
             let whole = join(start.base.as_os_str().as_bytes(), path);
             return self.missing_argument(&whole, start, found);
         };
@@ -524,7 +527,9 @@ impl<'a> Scanner<'a> {
         } else {
             path
         };
-        let root = match self.options.open_dir(opened, policy) {
+        // A directory that may not be searched can be opened all the same, and is of no use.
+        let root = self.options.open_dir(opened, policy);
+        let root = match root.and_then(|root| root.lstat(rel(b".")).map(|_| root)) {
             Ok(root) => root,
             Err(error) => {
                 self.general_error();

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::error::{Context, Result};
-use crate::meta::{Kind, Meta};
+use crate::error::{Context, Error, Result, join};
+use crate::meta::{Kind, Meta, Which};
 use crate::resolve::check_name;
 use crate::root::Policy;
 
@@ -99,16 +99,40 @@ impl Dir {
     }
 
     /// Opens an existing regular file for reading and writing in place, without following a link
-    /// (`--inplace`, `--append`). With `create`, a missing file is made with mode 0600.
+    /// (`--inplace`, `--append`). With `create`, a missing file is made with mode 0600. A file that its owner may not
+    /// write is made writable for as long as it takes to open it.
     pub fn open_in_place(&self, name: &OsStr, create: bool) -> Result<(File, Meta)> {
         check_name(name).within("open", &self.rel, name)?;
         let mut flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         flags.set(OFlags::CREATE, create);
         let flags = flags | OFlags::CLOEXEC;
-        let file =
-            retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR))
-                .within("open", &self.rel, name)?;
+        let open =
+            || retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR));
+        let file = match open() {
+            Err(Errno::ACCESS) => self.open_loosened(name, open)?,
+            opened => opened.within("open", &self.rel, name)?,
+        };
         regular(file, self.policy).within("open", &self.rel, name)
+    }
+
+    fn open_loosened(
+        &self,
+        name: &OsStr,
+        open: impl Fn() -> std::result::Result<OwnedFd, Errno>,
+    ) -> Result<OwnedFd> {
+        let refused = || Error::new("open", join(&self.rel, name), Errno::ACCESS);
+        let now = self.lstat(name)?.filter(|now| now.kind == Kind::File);
+        let now = now
+            .filter(|now| now.mode & 0o200 == 0)
+            .ok_or_else(refused)?;
+        let loose = Meta {
+            mode: now.mode | 0o200,
+            ..now
+        };
+        self.set_meta(name, &loose, Which::MODE, &now)?;
+        let opened = open();
+        self.set_meta(name, &now, Which::MODE, &loose)?;
+        opened.within("open", &self.rel, name)
     }
 
     /// The names in this directory, in no order, without `.` and `..`.

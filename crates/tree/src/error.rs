@@ -93,6 +93,11 @@ impl Error {
         self.is(&[Errno::NOTEMPTY]) || (self.verb == "rmdir" && self.is_existing())
     }
 
+    /// A name is longer than the file system permits.
+    pub fn is_name_too_long(&self) -> bool {
+        self.is(&[Errno::NAMETOOLONG])
+    }
+
     /// Two names that had to be on one file system are not.
     pub fn is_cross_device(&self) -> bool {
         self.is(&[Errno::XDEV])

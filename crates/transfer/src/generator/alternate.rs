@@ -15,7 +15,7 @@ use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, join, parent};
 use crate::fuzzy;
 use crate::options::{AlternateUse, Options};
-use crate::report::{Reporter, absolute, sentence};
+use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 
 /// The alternate directories of a run, with the numbers they have on the wire.
@@ -68,7 +68,7 @@ impl Alternates {
             AlternateUse::Link => "--link-dest",
         };
         let open = |dir: &PathBuf| {
-            let path = absolute(&destination.shown.real().join(dir));
+            let path = destination.shown.real().join(dir);
             let failure = match options.is_dir(&path) {
                 Err(_) => "arg does not exist",
                 Ok(false) => "arg is not a dir",
@@ -133,7 +133,12 @@ impl<P: Peer> Generator<'_, P> {
                     AlternateUse::Compare => self.tell(at, ItemFlags::empty(), None)?,
                     AlternateUse::Link => self.link_alternate(at, place, root, &meta)?,
                     AlternateUse::Copy => {
-                        self.copy_alternate(at, place, root, &meta, ItemFlags::LOCAL_CHANGE)?;
+                        let there = in_alternate(root, entry, &meta);
+                        let flags =
+                            self.attributes
+                                .differences(entry, there, ItemFlags::LOCAL_CHANGE)
+                                | ItemFlags::LOCAL_CHANGE;
+                        self.copy_alternate(at, place, root, &meta, flags)?;
                     }
                 }
                 Ok(Match::Done)
@@ -142,7 +147,7 @@ impl<P: Peer> Generator<'_, P> {
                 let there = in_alternate(root, entry, &meta);
                 let flags = self
                     .attributes
-                    .differences(entry, there, ItemFlags::empty());
+                    .differences(entry, there, ItemFlags::LOCAL_CHANGE);
                 self.copy_alternate(at, place, root, &meta, flags | ItemFlags::LOCAL_CHANGE)?;
                 Ok(Match::Done)
             }
@@ -186,8 +191,10 @@ impl<P: Peer> Generator<'_, P> {
             .differences(entry, there, ItemFlags::empty())
             | ItemFlags::LOCAL_CHANGE;
         let (flags, xname, is_done) = match (level, use_as) {
-            (Level::Type, _) => (differences | ItemFlags::REPORT_CHANGE, None, false),
-            (Level::Content, _) | (Level::All, AlternateUse::Copy) => (differences, None, false),
+            (Level::Type | Level::Content, _) => {
+                (differences | ItemFlags::REPORT_CHANGE, None, false)
+            }
+            (Level::All, AlternateUse::Copy) => (differences, None, false),
             (Level::All, AlternateUse::Compare) => {
                 self.tell(at, ItemFlags::empty(), None)?;
                 (differences, None, true)

@@ -48,9 +48,7 @@ impl<P: Peer> Generator<'_, P> {
             }
             _ => ItemFlags::LOCAL_CHANGE | self.attributes.of_unseen(entry),
         };
-        if now.is_none()
-            && let Some(differences) = self.alternate_directory(at)
-        {
+        if is_new && let Some(differences) = self.alternate_directory(at) {
             flags = differences;
         }
         self.tell(at, flags, None)?;
@@ -85,10 +83,10 @@ impl<P: Peer> Generator<'_, P> {
             }
             made => made,
         };
-        self.touch(parent(place));
-        self.touch(place);
         match made {
             Ok(()) => {
+                self.touch(parent(place));
+                self.touch(place);
                 self.fresh.push(place.to_vec());
                 Ok(true)
             }
@@ -183,9 +181,16 @@ impl<P: Peer> Generator<'_, P> {
             return;
         }
         let Some(root) = self.root() else { return };
-        match root.lstat(rel(place)) {
-            Ok(Some(now)) if now.is_dir() => _ = self.set_attributes(place, entry, &now, true),
-            _ => {}
+        let Some(now) = root.lstat(rel(place)).ok().flatten() else {
+            return;
+        };
+        if is_loosened && now.is_dir() {
+            self.set_attributes(place, entry, &now, true);
+        } else if now.is_dir() {
+            // The rest is as it was set before: what failed then is not tried again.
+            let applied = self.attributes.set_time(root, rel(place), entry, &now);
+            let shown = self.destination.quoted(place);
+            applied.reported(self.report, Role::Generator, &shown);
         }
     }
 

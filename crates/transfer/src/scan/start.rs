@@ -111,6 +111,7 @@ impl Start {
         let content = name.ends_with(b"/") || name.ends_with(b"/.");
         let clean = components.join(&b'/');
         if relative {
+            let with_dot = name.starts_with(b"./");
             let name = if clean.is_empty() {
                 b".".to_vec()
             } else {
@@ -121,7 +122,7 @@ impl Start {
                 name,
                 content,
                 relative: true,
-                with_dot: false,
+                with_dot,
             });
         }
         let whole = join(base.as_os_str().as_bytes(), &clean);
