@@ -16,6 +16,7 @@
 
 mod cvs;
 mod error;
+pub mod fuzz;
 mod glob;
 mod load;
 mod pattern;

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod cases;
+mod corpus;
 mod messages;
 mod random;
 mod wire;

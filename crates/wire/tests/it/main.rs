@@ -6,3 +6,4 @@
 )]
 
 mod captures;
+mod corpus;
