@@ -119,12 +119,17 @@ impl Run<'_> {
         let sink = Sink(lines);
         match &self.meant.route {
             Route::Pull {
+                host,
                 sources,
                 destination,
-                ..
             } => {
                 let destination = destination.as_deref().map(engine::path);
-                client.receive(options, sources, destination.as_deref(), &sink)
+                // What a daemon lists is named without its module.
+                let asked: Vec<Vec<u8>> = match host.access {
+                    Access::Shell => sources.clone(),
+                    Access::Daemon { .. } => sources.iter().map(|path| within(path)).collect(),
+                };
+                client.receive(options, &asked, destination.as_deref(), &sink)
             }
             Route::Push { sources, .. } | Route::Local { sources, .. } => {
                 let sources: Vec<OsString> =
@@ -168,6 +173,13 @@ fn told_words(words: &[Vec<u8>]) -> String {
     };
     let text: Vec<String> = words.iter().map(told).collect();
     format!("{}  ({} args)", text.join(" "), words.len())
+}
+
+/// A daemon's path below its module.
+fn within(path: &[u8]) -> Vec<u8> {
+    let module = server_args::module(path);
+    let rest = &path[module.len()..];
+    rest.strip_prefix(b"/").unwrap_or(rest).to_vec()
 }
 
 /// The exit code of a remote shell; one that a signal killed counts as such.

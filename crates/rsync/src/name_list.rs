@@ -30,7 +30,8 @@ pub(crate) fn read(meant: &Meant) -> Result<Option<FilesFrom>, Stop> {
                 ))
             })?;
             // Only the reader that uses the names itself knows comments.
-            let has_comments = !meant.route.is_pull() && !meant.said.from0;
+            let is_forwarded = meant.route.is_pull() || meant.said.server && !meant.said.sender;
+            let has_comments = !is_forwarded && !meant.said.from0;
             Ok(Some(FilesFrom::Names(names(
                 &text,
                 meant.said.from0,

@@ -244,9 +244,10 @@ impl<'a> Run<'a> {
             Err(transfer::Error::Cancelled) => true,
             _ => false,
         };
-        // A peer that told us its code has told the user why.
+        // A peer that told us its code has told the user why; of an orderly end the client speaks for both.
         let peer_code = match &result {
             Err(error @ transfer::Error::PeerExit { .. }) => Some(error.exit_code()),
+            Ok(outcome) if self.meant.said.server => Some(outcome.exit_code()),
             _ => None,
         };
         let is_told = |exit: Exit| peer_code == Some(exit.code());

@@ -9,6 +9,7 @@ use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end, put_sec
 
 use crate::copier::refuse_unsupported;
 use crate::event::{Direction, Event, Events, Outcome, Role};
+use crate::names;
 use crate::options::{Append, DeleteWhen, FilesFrom, Options};
 use crate::outgoing::Outgoing;
 use crate::receiving::Receiving;
@@ -121,9 +122,7 @@ impl Client {
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
         settle_defaults(&mut options, self.session.protocol);
-        if tells_receiver_rules(&options, self.session.protocol)
-            && let Err(error) = self.send_rules(&options, Side::Sender)
-        {
+        if let Err(error) = self.prepare_sending(&mut options) {
             return Err(part(&mut self.stream, &self.session, error, events));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
@@ -151,9 +150,24 @@ impl Client {
         let requested = Requested::of(asked, options)?;
         self.send_rules(options, Side::Receiver)?;
         if let Some(FilesFrom::Names(names)) = &options.files_from {
-            self.send_names(names)?;
+            names::send(&mut self.stream, &self.session, names)?;
         }
         Ok(requested)
+    }
+
+    /// Tells the receiver the rules that count there, and hears which names it wants.
+    fn prepare_sending(&mut self, options: &mut Options) -> Result<(), Error> {
+        if tells_receiver_rules(options, self.session.protocol) {
+            self.send_rules(options, Side::Sender)?;
+        }
+        if options.files_from == Some(FilesFrom::Peer) {
+            let names = names::receive(&mut self.stream, options.allocation_limit())?;
+            options.files_from = Some(FilesFrom::Names(names));
+            if !self.stream.demultiplexes() {
+                self.stream.start_demultiplexing();
+            }
+        }
+        Ok(())
     }
 
     fn agree(
@@ -176,21 +190,6 @@ impl Client {
                 .map_err(|error| Error::NoCommon(error.to_string()))?;
         }
         put_rules_end(self.stream.out());
-        self.stream.flush()
-    }
-
-    /// Sends the names of `--files-from` to a sender that wants them.
-    fn send_names(&mut self, names: &[Vec<u8>]) -> Result<(), Error> {
-        if !self.session.protocol.frames_files_from() && self.session.protocol.multiplexes_client()
-        {
-            return Err(Error::Unsupported("--files-from with an old server"));
-        }
-        for name in names.iter().filter(|name| !name.is_empty()) {
-            self.stream.out().extend_from_slice(name);
-            self.stream.out().push(0);
-            self.stream.flush_if_large()?;
-        }
-        self.stream.out().push(0);
         self.stream.flush()
     }
 }

@@ -148,6 +148,14 @@ impl Entry {
         }
     }
 
+    /// What a receiving side shows of it: below the destination no name begins with a slash.
+    pub(crate) fn received_view(&self) -> EntryView<'_> {
+        EntryView {
+            path: self.path(),
+            ..self.view()
+        }
+    }
+
     pub(crate) fn view(&self) -> EntryView<'_> {
         EntryView {
             path: &self.name,

@@ -40,6 +40,7 @@ mod link;
 mod linked;
 mod local;
 mod module;
+mod names;
 mod options;
 mod outgoing;
 mod owners;

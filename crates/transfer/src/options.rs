@@ -490,6 +490,12 @@ impl Options {
         }
     }
 
+    /// The most bytes that a peer may make us hold at once for one purpose.
+    pub(crate) fn allocation_limit(&self) -> usize {
+        let limit = self.max_alloc.and_then(|bytes| usize::try_from(bytes).ok());
+        limit.unwrap_or(usize::MAX)
+    }
+
     /// Whether directories are listed at all.
     #[must_use]
     pub(crate) fn lists_dirs(&self) -> bool {

@@ -752,7 +752,7 @@ impl Receiver<'_> {
             .filter(|name| !name.is_empty() && !is_transfer);
         let checksum = self.session.written_sum(entry, digest);
         self.report.event(Event::Itemized(Itemized {
-            entry: entry.view(),
+            entry: entry.received_view(),
             flags: item.flags,
             direction: Direction::Received,
             link,
@@ -769,7 +769,7 @@ impl Receiver<'_> {
         }
         let known = self.lists.entries;
         self.report.event(Event::Progress(Progress {
-            path: &entry.name,
+            path: entry.path(),
             done,
             size: entry.size,
             finished,

@@ -1,5 +1,6 @@
 //! The generator's way to a sender on the other end of a connection.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) struct Requester<'a> {
     notes: Receiver<Note>,
     writer: NdxWriter,
     items: ItemFormat,
+    /// Requests without an answer, where the sender cannot say that there will be none.
+    unanswered: BTreeSet<u32>,
     lists: Vec<Arrived>,
     fates: Vec<(u32, Fate)>,
     all_listed: bool,
@@ -53,6 +56,7 @@ impl<'a> Requester<'a> {
             notes,
             writer: NdxWriter::new(session.protocol),
             items: session.item_format(options),
+            unanswered: BTreeSet::new(),
             lists: Vec::new(),
             fates: Vec::new(),
             all_listed: !session.is_incremental(),
@@ -138,8 +142,15 @@ impl<'a> Requester<'a> {
         match note {
             Note::List(list, dir) => self.lists.push((list, dir)),
             Note::AllListed => self.all_listed = true,
-            Note::Fate(number, fate) => self.fates.push((number, fate)),
-            Note::Phase(phase) => self.phase = phase,
+            Note::Fate(number, fate) => {
+                self.unanswered.remove(&number);
+                self.fates.push((number, fate));
+            }
+            Note::Phase(phase) => {
+                self.phase = phase;
+                let lost = std::mem::take(&mut self.unanswered).into_iter();
+                self.fates.extend(lost.map(|number| (number, Fate::Failed)));
+            }
             Note::End(ended) => {
                 self.has_ended = true;
                 ended?;
@@ -200,6 +211,9 @@ impl Peer for Requester<'_> {
         } else {
             None
         };
+        if !self.session.protocol.has_no_send() {
+            self.unanswered.insert(at.number);
+        }
         let (writer, items) = (&mut self.writer, self.items);
         self.outgoing.with(|stream| {
             let out = stream.out();

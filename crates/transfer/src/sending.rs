@@ -1,6 +1,6 @@
 //! The sending side of a session: lists of a tree, and what becomes of its files (wire-files.md 4 to 6).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::Error;
 use crate::attributes::{XattrRules, xattrs_of};
 use crate::destination::Destination;
 use crate::event::{Class, Direction, Event, Itemized, Outcome, Progress, Role, Stats};
-use crate::flist::{Entry, List};
+use crate::flist::{Entry, List, parent};
 use crate::options::{Append, Options, RemoveSource};
 use crate::owners::OwnerNames;
 use crate::report::{Reporter, quoted, sentence};
@@ -69,6 +69,7 @@ impl Sending<'_> {
             lists: VecDeque::new(),
             dirs: Vec::new(),
             ahead: Vec::new(),
+            below: HashMap::new(),
             known: 0,
             referenced: 0,
             released: 0,
@@ -153,6 +154,8 @@ struct Forest<'a> {
     dirs: Vec<Entry>,
     /// Directories whose content has not been listed, the next one last. Several of one name are one.
     ahead: Vec<(u32, Vec<Pending>)>,
+    /// What the arguments name below directories, by the directory in whose list it belongs.
+    below: HashMap<Vec<u8>, Vec<Found>>,
     /// Entries that have been sent.
     known: u64,
     /// Entries up to the end of the list that was referred to last.
@@ -186,6 +189,12 @@ impl Forest<'_> {
         if self.session.is_incremental() {
             list.is_partial = true;
             for found in self.scanner.arguments(sources)? {
+                // The first list has what is in the root. What a path names below comes with its directory.
+                if found.entry.path().contains(&b'/') {
+                    let dir = parent(&found.entry.name).to_vec();
+                    self.below.entry(dir).or_default().push(found);
+                    continue;
+                }
                 let below = found.pending.clone();
                 let is_root = found.entry.path() == b".";
                 self.add(stream, &mut list, &mut pending, found)?;
@@ -698,6 +707,10 @@ impl Catalogue for Forest<'_> {
             ..List::default()
         };
         let mut below = Vec::new();
+        let named = self.below.remove(&*self.dirs[number as usize].name);
+        for found in named.into_iter().flatten() {
+            self.add(stream, &mut list, &mut below, found)?;
+        }
         for pending in &pending {
             for found in self.scanner.content(pending)? {
                 self.add(stream, &mut list, &mut below, found)?;

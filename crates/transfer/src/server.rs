@@ -11,6 +11,7 @@ use wire::{ClientInfo, Message, Protocol, RuleReader};
 use crate::client::{part, settle_defaults, tells_receiver_rules};
 use crate::copier::refuse_unsupported;
 use crate::event::{Direction, Event, Events, Outcome, Role};
+use crate::names;
 use crate::options::{FilesFrom, Options};
 use crate::outgoing::{Outgoing, Speaker};
 use crate::receiving::Receiving;
@@ -169,9 +170,16 @@ impl Server {
     fn prepare_receiving(&mut self, options: &mut Options) -> Result<(), Error> {
         settle_defaults(options, self.session.protocol);
         refuse_unsupported(options)?;
-        match tells_receiver_rules(options, self.session.protocol) {
-            true => self.receive_rules(options),
-            false => Ok(()),
+        if tells_receiver_rules(options, self.session.protocol) {
+            self.receive_rules(options)?;
+        }
+        let Some(FilesFrom::Names(names)) = &options.files_from else {
+            return Ok(());
+        };
+        names::send(&mut self.stream, &self.session, names)?;
+        match self.stream.multiplexes() {
+            true => Ok(()),
+            false => self.stream.start_multiplexing(),
         }
     }
 
@@ -180,7 +188,15 @@ impl Server {
         refuse_unsupported(options)?;
         self.receive_rules(options)?;
         if options.files_from == Some(FilesFrom::Peer) {
-            options.files_from = Some(FilesFrom::Names(self.receive_names()?));
+            let was_demultiplexing = self.stream.demultiplexes();
+            if !self.session.protocol.frames_files_from() {
+                self.stream.stop_demultiplexing();
+            }
+            let names = names::receive(&mut self.stream, options.allocation_limit())?;
+            options.files_from = Some(FilesFrom::Names(names));
+            if was_demultiplexing && !self.stream.demultiplexes() {
+                self.stream.start_demultiplexing();
+            }
         }
         Ok(())
     }
@@ -230,24 +246,5 @@ impl Server {
             options.rules.receive(&rule, dialect, &mut no_files)?;
         }
         Ok(())
-    }
-
-    /// Takes the names of a client's `--files-from`.
-    fn receive_names(&mut self) -> Result<Vec<Vec<u8>>, Error> {
-        let mut names = Vec::new();
-        loop {
-            let name = self.stream.read(|cursor| {
-                let rest = cursor.rest();
-                let end = rest
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .ok_or(wire::Stop::Incomplete)?;
-                Ok(cursor.take(end + 1)?[..end].to_vec())
-            })?;
-            if name.is_empty() {
-                return Ok(names);
-            }
-            names.push(name);
-        }
     }
 }

@@ -8,6 +8,7 @@ use wire::{
 use crate::Error;
 use crate::event::Role;
 use crate::flist::Entry;
+use crate::names;
 use crate::options::{Compress, DeleteWhen, MissingArgs, Options, RemoveSource};
 use crate::stream::Stream;
 
@@ -63,7 +64,9 @@ impl Session {
         let wishes = Wishes::of(options);
         let agreed = wishes.settle(stream, protocol, flags, Side::Client)?;
         let seed = stream.read(|cursor| cursor.array().map(i32::from_le_bytes))?;
-        stream.start_demultiplexing();
+        if !(sends && names::travel_raw(options, protocol, sends)) {
+            stream.start_demultiplexing();
+        }
         if protocol.multiplexes_client() || !sends && options.remove_source != RemoveSource::No {
             stream.start_multiplexing()?;
         }
@@ -102,9 +105,15 @@ impl Session {
             .filter(|&seed| seed != 0)
             .unwrap_or_else(any_seed);
         put_int(stream.out(), seed);
-        stream.start_multiplexing()?;
+        stream.flush()?;
+        if sends || !names::travel_raw(options, protocol, sends) {
+            stream.start_multiplexing()?;
+        }
         if protocol.multiplexes_client() || sends && options.remove_source != RemoveSource::No {
             stream.start_demultiplexing();
+            if names::travel_raw(options, protocol, sends) {
+                stream.demultiplex_reluctantly();
+            }
         }
         stream.start_counting();
         Ok(Self {
@@ -194,9 +203,7 @@ impl Options {
             && (matches!(self.delete, Some(DeleteWhen::Before | DeleteWhen::After))
                 || self.delay_updates
                 || self.prune_empty_dirs);
-        // The parents that whole paths imply would each be in another list.
-        let sends_paths = !receives && (self.relative || self.files_from.is_some());
-        self.recursive && self.inc_recursive && !vetoes && !sends_paths
+        self.recursive && self.inc_recursive && !vetoes
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Stream {
     heeds_timeouts: bool,
     raw: Vec<u8>,
     demux: Option<Demux>,
+    /// No frame is opened before its data is asked for.
+    is_reluctant: bool,
     data: Vec<u8>,
     /// How much of `data` has been decoded.
     decoded: usize,
@@ -55,6 +57,7 @@ impl Stream {
             heeds_timeouts: false,
             raw: Vec::new(),
             demux: None,
+            is_reluctant: false,
             data: Vec::new(),
             decoded: 0,
             heard: Heard::default(),
@@ -193,6 +196,37 @@ impl Stream {
     pub(crate) fn start_counting(&mut self) {
         let ahead = self.raw.len() + self.data.len() - self.decoded;
         self.link.count_from(ahead as u64);
+    }
+
+    /// Whether what we say leaves in frames.
+    pub(crate) fn multiplexes(&self) -> bool {
+        self.multiplexes
+    }
+
+    /// From here on what we say leaves as it is.
+    pub(crate) fn stop_multiplexing(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.multiplexes = false;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Frames are opened one by one, as they are needed: the peer is about to stop sending them.
+    pub(crate) fn demultiplex_reluctantly(&mut self) {
+        self.is_reluctant = true;
+    }
+
+    /// From here on the peer sends bytes as they are.
+    pub(crate) fn stop_demultiplexing(&mut self) {
+        self.is_reluctant = false;
+        if self.demux.take().is_some() {
+            self.data.append(&mut self.raw);
+        }
+    }
+
+    /// Whether the peer sends frames.
+    pub(crate) fn demultiplexes(&self) -> bool {
+        self.demux.is_some()
     }
 
     /// Where to append what is to be said. Call [`Stream::flush_if_large`] between items.
@@ -373,6 +407,14 @@ impl Stream {
 
     /// Waits for something to come. Meanwhile we show that we live.
     fn receive(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
+        if !self.raw.is_empty() {
+            // What came before the frames began, or has not been opened yet.
+            let (data, heard) = (self.data.len(), self.heard.count);
+            self.take_in()?;
+            if self.data.len() > data || self.heard.count > heard {
+                return self.leave_if_told();
+            }
+        }
         let filled = loop {
             let due = self.next_sign();
             let earlier = [deadline, due].into_iter().flatten().min();
@@ -423,7 +465,12 @@ impl Stream {
         let mut cursor = Cursor::new(&self.raw);
         while let Some(incoming) = demux.next(&mut cursor)? {
             match incoming {
-                Incoming::Data(data) => self.data.extend_from_slice(data),
+                Incoming::Data(data) => {
+                    self.data.extend_from_slice(data);
+                    if self.is_reluctant && !data.is_empty() {
+                        break;
+                    }
+                }
                 Incoming::Message(Message::IoTimeout(asked)) => {
                     self.heard.count += 1;
                     if let Some(asked) = asked.filter(|_| self.heeds_timeouts) {

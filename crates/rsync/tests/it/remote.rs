@@ -17,6 +17,8 @@ const SHELL: &str = "#!/bin/sh\nshift\nexec sh -c \"$*\"\n";
 /// One command line, in a directory that `tree` describes.
 pub(crate) struct Scenario<'a> {
     pub(crate) tree: &'a str,
+    /// Files with a content of their own.
+    pub(crate) files: &'a [(&'a str, &'a [u8])],
     pub(crate) words: &'a [&'a str],
 }
 
@@ -40,7 +42,10 @@ impl Scenario<'_> {
             let said = run(place.path(), client, server, self.words);
             let pair = format!("{} with {}", client.display(), server.display());
             assert_eq!(said, oracle, "{:?}: {pair}", self.words);
-            let aspects = Aspects::exact().ignoring(|path| path == Path::new("shell"));
+            let aspects = Aspects::exact()
+                .without_link_times()
+                .without_directory_times()
+                .ignoring(|path| path == Path::new("shell"));
             forget_time(place.path());
             if let Err(differences) = compare(expected.path(), place.path(), &aspects) {
                 panic!("{:?}: {pair}: {:#?}", self.words, differences.lines());
@@ -54,6 +59,12 @@ impl Scenario<'_> {
         fs::write(&shell, SHELL).expect("the shell");
         fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
         Tree::build(dir.path(), self.tree);
+        for (name, content) in self.files {
+            fs::write(dir.path().join(name), content).expect(name);
+            let file = fs::File::options().write(true).open(dir.path().join(name));
+            file.and_then(|file| file.set_modified(UNIX_EPOCH))
+                .expect(name);
+        }
         dir
     }
 }
@@ -112,7 +123,12 @@ fn both_ends_know_why_one_leaves() {
             &["-a", protocol, "from/", "host:none/here/"],
             &["-a", protocol, "host:from/", "none/here/"],
         ] {
-            Scenario { tree, words }.check();
+            Scenario {
+                tree,
+                files: &[],
+                words,
+            }
+            .check();
         }
     }
 }
@@ -123,7 +139,70 @@ fn errors_told_to_the_client_come_before_the_end() {
     let words = ["-a", "--stderr=client", "from/", "host:to"];
     Scenario {
         tree,
+        files: &[],
         words: &words,
     }
     .check();
+}
+
+/// Whole paths and lists of names, in which the lists of directories depend on what was named.
+#[test]
+fn named_paths() {
+    let tree = "
+        f from/a 1200 mtime=1600000001
+        f from/sub/b 30 mtime=1600000002
+        f from/sub/deep/c 60 mtime=1600000003
+        f from/sub/deep/er/d 7 mtime=1600000004
+        l from/ln -> a
+        d from/sub/deep/er mtime=1600000005
+        d from/sub/deep mtime=1600000006
+        d from/sub mtime=1600000007
+        d from mtime=1600000008
+        f to/gone 4 mtime=1500000001
+        f to/sub/gone 4 mtime=1500000001
+        d to/sub mtime=1500000002
+        d to mtime=1500000003
+        f list 0
+        f zeros 0
+    ";
+    let lists: &[(&str, &[u8])] = &[
+        (
+            "list",
+            b"# no comment to others\na\nsub/deep/er/\r\n./sub/b\n../from/ln",
+        ),
+        ("zeros", b"sub/deep/c\0ln\0nothere\0sub\0"),
+    ];
+    let lines: &[&[&str]] = &[
+        &["-aiR", "from/./sub/deep/er", "host:to"],
+        &[
+            "-aiR",
+            "from/./sub/deep/er/d",
+            "from/./a",
+            "from/sub",
+            "host:to",
+        ],
+        &["-aiR", "--delete", "from/./sub/deep", "host:to"],
+        &["-aiR", "host:from/./sub/deep/er", ":from/./sub", "to"],
+        &["-aiR", "--delete", "host:./from/sub/deep", "to"],
+        &["-ai", "--files-from=list", "from", "host:to"],
+        &["-air", "--files-from=list", "from", "host:to"],
+        &["-ai", "--files-from=:list", "from", "host:to"],
+        &["-ai", "--files-from=list", "host:from", "to"],
+        &["-air", "--delete", "--files-from=list", "host:from", "to"],
+        &["-ai", "--files-from=:list", "host:from", "to"],
+        &["-ai0", "--files-from=zeros", "from", "host:to"],
+        &["-ai0r", "--files-from=zeros", "host:from", "to"],
+        &["-ai0", "--files-from=:zeros", "from", "host:to"],
+    ];
+    for protocol in ["--protocol=32", "--protocol=30", "--protocol=29"] {
+        for words in lines {
+            let words: Vec<&str> = [protocol].iter().chain(*words).copied().collect();
+            Scenario {
+                tree,
+                files: lists,
+                words: &words,
+            }
+            .check();
+        }
+    }
 }
