@@ -67,7 +67,7 @@ impl Start {
         };
         let rooted = active.starts_with(b"/") && base == b"/" && source == active;
         let base = PathBuf::from(OsString::from_vec(base.to_vec()));
-        let with_dot = with_dot(active);
+        let with_dot = active.starts_with(b"./");
         let content = active.ends_with(b"/")
             || active.ends_with(b"/.")
             || active == b"."
@@ -100,7 +100,6 @@ impl Start {
 
     /// A name of `--files-from`: it cannot lead out of the source (behaviour.md 7.15).
     pub(super) fn listed(base: &Path, name: &[u8], relative: bool) -> Option<Self> {
-        let with_dot = with_dot(name);
         let mut components: Vec<&[u8]> = Vec::new();
         for component in name.split(|&byte| byte == b'/') {
             match component {
@@ -133,11 +132,6 @@ impl Start {
             whole
         }))
     }
-}
-
-/// Whether a name tells the root itself to take part.
-fn with_dot(name: &[u8]) -> bool {
-    name.starts_with(b"./")
 }
 
 fn trim_slashes(path: &[u8]) -> &[u8] {
