@@ -179,7 +179,7 @@ impl Pattern {
         } else if let Some((address, scope)) = address(text) {
             Ok(What::Network {
                 address,
-                mask: u128::MAX,
+                mask: all_bits(address),
                 scope,
             })
         } else if text.contains(['*', '?', '[']) {
@@ -220,6 +220,43 @@ impl Pattern {
     pub fn is_everyone(&self) -> bool {
         self.text.bytes().all(|byte| byte == b'*')
     }
+
+    /// Whether it stands for the address that nobody has, which looks like a net of everybody.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        match &self.what {
+            Ok(What::Network { address, mask, .. }) => {
+                address.is_unspecified() && *mask == all_bits(*address)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether every host that `other` matches is matched by this one, as far as can be told.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.what, &other.what) {
+            _ if self.is_everyone() || self.text == other.text => true,
+            (Ok(What::Wildcard(glob)), Ok(What::Name(name))) => glob.is_match(name.as_bytes()),
+            (
+                Ok(What::Network {
+                    address,
+                    mask,
+                    scope: None,
+                }),
+                Ok(What::Network {
+                    address: inner,
+                    mask: inner_mask,
+                    ..
+                }),
+            ) => {
+                address.is_ipv4() == inner.is_ipv4()
+                    && inner_mask & mask == *mask
+                    && (bits(*address) ^ bits(*inner)) & mask == 0
+            }
+            _ => false,
+        }
+    }
 }
 
 /// `ADDRESS/BITS` or `ADDRESS/MASK`.
@@ -240,7 +277,7 @@ fn network(text: &str, before: &str, after: &str) -> Result<What, BadPattern> {
     };
     Ok(What::Network {
         address,
-        mask: mask.ok_or_else(|| BadPattern::Mask(text.to_owned()))?,
+        mask: all_bits(address) & mask.ok_or_else(|| BadPattern::Mask(text.to_owned()))?,
         scope,
     })
 }
@@ -282,6 +319,15 @@ fn c_number(text: &str) -> Option<u32> {
     };
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u32::from_str_radix(digits, radix).ok().filter(|_| is_plain)
+}
+
+/// The mask of which every bit counts.
+fn all_bits(address: IpAddr) -> u128 {
+    if address.is_ipv4() {
+        u32::MAX.into()
+    } else {
+        u128::MAX
+    }
 }
 
 fn bits(address: IpAddr) -> u128 {
@@ -332,11 +378,19 @@ impl Look<'_> {
                     && address.is_ipv4() == client.address.is_ipv4()
                     && (bits(*address) ^ bits(client.address)) & mask == 0
             }
-            Err(fault @ (BadPattern::Mask(_) | BadPattern::Address(_))) => {
-                notes.push(fault.to_string());
+            Err(fault) => {
+                // rsync looks at a mask only if the address before it is of the client's kind.
+                let counts = match fault {
+                    BadPattern::Mask(text) => {
+                        let before = text.split('/').next().unwrap_or_default();
+                        before.contains(':') == client.address.is_ipv6()
+                    }
+                    BadPattern::Address(_) => true,
+                    BadPattern::NoAddress(_) => false,
+                };
+                notes.extend(counts.then(|| fault.to_string()));
                 false
             }
-            Err(BadPattern::NoAddress(_)) => false,
         }
     }
 
@@ -521,7 +575,7 @@ mod tests {
             ("10.0.0.0/", Some("malformed mask in 10.0.0.0/")),
             ("10.0.0.0/8.0.0", Some("malformed mask in 10.0.0.0/8.0.0")),
             ("::/129", Some("malformed mask in ::/129")),
-            ("10.0.0.0/::", Some("malformed mask in 10.0.0.0/::")),
+            ("10.0.0.0/ff", Some("malformed mask in 10.0.0.0/ff")),
             (
                 "10.0.0.300",
                 Some("error matching address 10.0.0.300: Name or service not known"),
@@ -532,7 +586,9 @@ mod tests {
             ),
             ("foo/8", None),
         ] {
-            let decision = decided("", pattern, "127.0.0.1", "localhost");
+            let is_six = pattern.starts_with("::");
+            let address = if is_six { "::1" } else { "127.0.0.1" };
+            let decision = decided("", pattern, address, "localhost");
             assert!(decision.admitted, "{pattern}");
             assert_eq!(decision.notes, note.into_iter().collect::<Vec<_>>());
         }

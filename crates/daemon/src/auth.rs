@@ -145,11 +145,25 @@ pub fn system_groups(user: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Opens a secrets file, if its owner and mode are as they should be.
+/// Reads a secrets file, if its owner and mode are as they should be.
 ///
 /// # Errors
 /// [`Denial::NoSecrets`] and [`Denial::UntrustedSecrets`].
-pub fn open_secrets(file: &Path, strict_modes: bool) -> Result<File, Denial> {
+pub fn read_secrets(file: &Path, strict_modes: bool) -> Result<Vec<u8>, Denial> {
+    let mut text = Vec::new();
+    open_secrets(file, strict_modes)?
+        .read_to_end(&mut text)
+        .map_err(Denial::NoSecrets)?;
+    Ok(text)
+}
+
+/// Whether a user has a password of his own.
+#[must_use]
+pub fn has_secret(secrets: &[u8], user: &[u8]) -> bool {
+    passwords(secrets).any(|(name, _)| name == user)
+}
+
+fn open_secrets(file: &Path, strict_modes: bool) -> Result<File, Denial> {
     let opened = tree::open_trusted_file(file).map_err(Denial::NoSecrets)?;
     if strict_modes {
         let meta = opened.metadata().map_err(Denial::NoSecrets)?;
@@ -235,26 +249,12 @@ fn find_rule(
     Err(Denial::NoRule)
 }
 
-fn read_secrets(file: &Path, strict_modes: bool) -> Result<Vec<u8>, Denial> {
-    let mut text = Vec::new();
-    open_secrets(file, strict_modes)?
-        .read_to_end(&mut text)
-        .map_err(Denial::NoSecrets)?;
-    Ok(text)
-}
-
 /// The first line for the user and the first one for the group are tried, whichever comes first.
 fn check_password(secrets: &[u8], group: Option<&[u8]>, claim: &Claim<'_>) -> Result<(), Denial> {
     let mut user = Some(claim.user).filter(|user| !user.starts_with(b"@"));
     let mut group = group;
     let mut denial = Denial::NoSecret;
-    for line in secrets.split(|&byte| byte == b'\n') {
-        let end = line.iter().rposition(|&byte| byte != b'\r');
-        let line = &line[..end.map_or(0, |end| end + 1)];
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-            continue;
-        };
-        let (name, password) = (&line[..colon], &line[colon + 1..]);
+    for (name, password) in passwords(secrets) {
         let wanted = match name.strip_prefix(b"@") {
             Some(name) if group == Some(name) => &mut group,
             None if user == Some(name) => &mut user,
@@ -270,6 +270,16 @@ fn check_password(secrets: &[u8], group: Option<&[u8]>, claim: &Claim<'_>) -> Re
         denial = Denial::Mismatch;
     }
     Err(denial)
+}
+
+/// The lines of a secrets file: `user` or `@group`, and the password.
+fn passwords(secrets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    secrets.split(|&byte| byte == b'\n').filter_map(|line| {
+        let end = line.iter().rposition(|&byte| byte != b'\r')?;
+        let line = &line[..=end];
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        Some((&line[..colon], &line[colon + 1..]))
+    })
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct Module {
     pub name: Vec<u8>,
     /// Where its section begins.
     pub place: Place,
+    /// Where it goes on, after other sections.
+    pub again: Vec<Place>,
     /// Its parameters: what its section says, or else the global section.
     pub settings: Settings,
 }

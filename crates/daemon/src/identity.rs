@@ -96,7 +96,7 @@ impl Identity {
 }
 
 /// The words of a list that is divided by commas and space, or by commas alone if it begins with one.
-fn list(text: &[u8]) -> impl Iterator<Item = String> {
+pub(crate) fn list(text: &[u8]) -> impl Iterator<Item = String> {
     let only_commas = text.starts_with(b",");
     text.split(move |&byte| byte == b',' || (!only_commas && byte.is_ascii_whitespace()))
         .map(|word| String::from_utf8_lossy(word).trim().to_owned())

@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod check;
 pub mod config;
 mod conversation;
 mod entry;

@@ -10,6 +10,7 @@ use rsync::{DaemonGiven, Env};
 use rustix::fs::FileType;
 use wire::Protocol;
 
+use crate::check::check;
 use crate::config::{Config, Failure, Override, Settings};
 use crate::entry::strerror;
 use crate::journal::{Destination, Journal};
@@ -32,6 +33,9 @@ pub fn main(given: DaemonGiven, env: Env) -> u8 {
         Ok(setup) => setup,
         Err(text) => return complain(&text, 1),
     };
+    if setup.given.check_config {
+        return check_config(&setup);
+    }
     if setup.given.server {
         return worker::serve(&setup, Transport::Shell);
     }
@@ -39,6 +43,20 @@ pub fn main(given: DaemonGiven, env: Env) -> u8 {
         return worker::serve(&setup, Transport::Socket);
     }
     listener::run(&setup)
+}
+
+/// Tells what is wrong with the configuration; the exit code is that of a syntax error if anything is.
+fn check_config(setup: &Setup) -> u8 {
+    let findings = check(&setup.config, &setup.overrides, &setup.env);
+    let text: String = findings
+        .iter()
+        .map(|finding| format!("{finding}\n"))
+        .collect();
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(_) => 11,
+        Ok(()) if findings.is_empty() => 0,
+        Ok(()) => 1,
+    }
 }
 
 /// Whether standard input is a connection that somebody has accepted for us.

@@ -13,6 +13,8 @@ pub struct DaemonGiven {
     pub address: Option<Vec<u8>>,
     /// The limit of all transfers in KiB a second; 0 is none.
     pub bwlimit: u64,
+    /// The configuration file is only to be looked at (ours).
+    pub check_config: bool,
     /// The configuration file.
     pub config: Option<Vec<u8>>,
     /// Overrides of global parameters, `NAME=VALUE`.
@@ -70,6 +72,7 @@ const ROWS: &[Row] = &[
     row("daemon", None, None, "run as an rsync daemon", |given, _| { given.is_daemon = true; Ok(()) }),
     row("address", None, Some("ADDRESS"), "bind to the specified address", |given, value| { given.address = Some(value.to_vec()); Ok(()) }),
     row("bwlimit", None, Some("RATE"), "limit socket I/O bandwidth", |given, value| { given.bwlimit = number(value)?; Ok(()) }),
+    row("check-config", None, None, "tell what is wrong with the rsyncd.conf file, and exit", |given, _| { given.check_config = true; Ok(()) }),
     row("config", None, Some("FILE"), "specify alternate rsyncd.conf file", |given, value| { given.config = Some(value.to_vec()); Ok(()) }),
     row("dparam", Some(b'M'), Some("OVERRIDE"), "override global daemon config parameter", add_parameter),
     row("detach", None, None, "", |given, _| { given.detach = Some(true); Ok(()) }),

@@ -143,12 +143,14 @@ impl Loader<'_> {
             .iter()
             .position(|module| same_name(&module.name, &name));
         self.section = Some(known.unwrap_or(modules.len()));
-        if known.is_none() {
-            modules.push(Module {
+        match known {
+            Some(known) => modules[known].again.push(place),
+            None => modules.push(Module {
                 name,
                 place,
+                again: Vec::new(),
                 settings: self.config.defaults.clone(),
-            });
+            }),
         }
         Ok(())
     }
@@ -414,7 +416,10 @@ mod tests {
         assert_eq!((settings.read_only, settings.use_chroot), (true, None));
         assert_eq!(
             told(&config.problems),
-            ["5: \"perhaps\" is neither yes nor no"]
+            [
+                "4: \"0x10\" is no number",
+                "5: \"perhaps\" is neither yes nor no"
+            ]
         );
     }
 

@@ -138,7 +138,8 @@ impl Parameter {
         }
     }
 
-    /// Sets its field to what the file says at `place`, or the command line. A bad value leaves the field as it is.
+    /// Sets its field to what the file says at `place`, or the command line. A bad value leaves the field as it is, but for
+    /// a number, of which counts what it begins with.
     pub(super) fn assign(
         &self,
         globals: &mut Globals,
@@ -200,7 +201,12 @@ impl<S> Field<S> {
                     Some(boolean(&now).ok_or_else(|| Fault::BadBoolean(shown()))?)
                 };
             }
-            Self::Number(field) => *field(to) = number(&now),
+            Self::Number(field) => {
+                *field(to) = number(&now);
+                if !is_number(&now) {
+                    return Err(Fault::NoNumber(shown()));
+                }
+            }
             Self::Facility(field) => match Facility::parse(&now) {
                 Some(facility) => *field(to) = facility,
                 None => return Err(bad_value(name, shown())),
@@ -241,6 +247,10 @@ fn boolean(text: &[u8]) -> Option<bool> {
         () if is(["no", "false", "0"]) => Some(false),
         () => None,
     }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<i32>().is_ok())
 }
 
 /// The number that a text begins with, as C's `atoi` reads it; 0 if there is none. Too large numbers are the largest.

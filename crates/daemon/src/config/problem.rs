@@ -40,6 +40,8 @@ pub enum Fault {
     GlobalInModule(String),
     /// Neither yes nor no.
     BadBoolean(String),
+    /// No number, or more than one; rsync takes what it begins with, or 0, and says nothing.
+    NoNumber(String),
     /// A value that a parameter of ours does not know. rsync has no words for it.
     BadValue {
         /// The parameter.
@@ -136,6 +138,7 @@ impl Fault {
             Self::BadBoolean(value) => {
                 format!("Badly formed boolean in configuration file: \"{value}\".")
             }
+            Self::NoNumber(_) => return Vec::new(),
             Self::BadValue { parameter, value } => {
                 format!("Badly formed value of \"{parameter}\" in configuration file: \"{value}\".")
             }
@@ -188,6 +191,7 @@ impl fmt::Display for Fault {
                 )
             }
             Self::BadBoolean(value) => write!(f, "\"{value}\" is neither yes nor no"),
+            Self::NoNumber(value) => write!(f, "\"{value}\" is no number"),
             Self::BadValue { parameter, value } => {
                 write!(f, "bad value of \"{parameter}\": \"{value}\"")
             }

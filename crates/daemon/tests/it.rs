@@ -1,0 +1,13 @@
+//! The daemon beside the installed rsync.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make and inspect files of their own"
+)]
+
+#[path = "it/checked.rs"]
+mod checked;
+#[path = "it/same_configuration.rs"]
+mod same_configuration;
+#[path = "it/stock.rs"]
+mod stock;
