@@ -89,6 +89,16 @@ impl Conversation {
         self.link.send(text, &mut self.heard, patience)
     }
 
+    /// What somebody else has read of what the client said.
+    pub(crate) fn put_back(&mut self, heard: Vec<u8>) {
+        self.heard.splice(..0, heard);
+    }
+
+    /// What has come of what the client is to say later.
+    pub(crate) fn heard(&self) -> &[u8] {
+        &self.heard
+    }
+
     /// The connection, and what has come of the session already.
     pub(crate) fn into_parts(self) -> (Link, Vec<u8>) {
         (self.link, self.heard)

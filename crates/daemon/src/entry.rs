@@ -12,9 +12,11 @@ use tree::{Links, Policy, Root};
 use wire::{DaemonLine, Protocol};
 
 use crate::config::{Module, Settings};
+use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::paths::Ground;
 use crate::session::Session;
+use crate::supervisor::{self, Superior};
 use crate::worker::{Admitted, Leave, Worker, read_file};
 
 /// A client about to enter a module.
@@ -130,15 +132,29 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// Enters, and serves the client. Returns the exit code.
-    pub(crate) fn serve(mut self) -> Result<u8, Leave> {
-        let settings = &self.module.settings;
+    /// Enters, and serves the client. Returns the exit code. A module with hooks is entered by a process of its own,
+    /// which has a `superior` that runs them.
+    pub(crate) fn serve(mut self, superior: Option<Superior>) -> Result<u8, Leave> {
         self.worker.talk.limit(None);
+        if superior.is_none() {
+            let hooks = Hooks::of(&self.module.settings, &self.worker.env).map_err(|refused| {
+                self.worker.journal.warn(&refused.to_string());
+                Leave(Exit::Unsupported.code())
+            })?;
+            hooks.run_early(&mut self.worker)?;
+            if hooks.need_supervision() {
+                return supervisor::run(self, &hooks);
+            }
+        }
+        let settings = &self.module.settings;
         if let Some(root) = &self.way.chroot {
             let entered = rustix::process::chroot(root).and_then(|()| rustix::process::chdir("/"));
             if let Err(errno) = entered {
                 let (root, cause) = (root.display(), io::Error::from(errno));
-                let log = format!("chroot(\"{root}\") failed: {}", strerror(&cause));
+                let log = format!(
+                    "rsync: [Receiver] chroot(\"{root}\") failed: {}",
+                    strerror(&cause)
+                );
                 return Err(self.worker.refuse("chroot failed", Some(&log)));
             }
         }
@@ -146,7 +162,10 @@ impl<'a> Entry<'a> {
             Ok(root) => root,
             Err(cause) => {
                 let path = self.way.inside.display();
-                let log = format!("chdir {path} failed: {}", strerror(&cause));
+                let log = format!(
+                    "rsync: [Receiver] chdir {path} failed: {}",
+                    strerror(&cause)
+                );
                 return Err(self.worker.refuse("chdir failed", Some(&log)));
             }
         };
@@ -185,6 +204,7 @@ impl<'a> Entry<'a> {
             },
             path: self.way.path,
             root,
+            superior,
             ground,
             munges,
             is_numeric,

@@ -40,7 +40,7 @@ impl Trouble {
         let cause = io::Error::from(errno);
         Self {
             client: format!("{call} failed"),
-            log: format!("{call}{detail} failed: {cause}"),
+            log: format!("rsync: [Receiver] {call}{detail} failed: {cause}"),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod check;
 pub mod config;
 mod conversation;
 mod entry;
+mod hooks;
 mod identity;
 pub mod journal;
 mod listener;
@@ -27,6 +28,7 @@ pub mod refuse;
 mod session;
 pub mod slots;
 mod start;
+mod supervisor;
 mod worker;
 
 pub use config::{

@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use filter::{Rules, Side};
 use rsync::table::Opt;
-use rsync::{Bounds, Order, Refusal, Request, Visitor};
+use rsync::{Bounds, Exit, Order, Refusal, Request, Visitor};
+use rustix::net::sockopt;
 use transfer::{Options, Privilege, Server};
 use tree::{Links, Policy, Root};
 use wire::{ArgumentReader, Protocol};
 
 use crate::config::Module;
+use crate::entry::strerror;
 use crate::paths::{self, Ground, Wildcards};
 use crate::peer::Peer;
 use crate::refuse::RefusedOptions;
+use crate::supervisor::Superior;
 use crate::worker::{Admitted, Leave, Worker};
 
 /// A client that has entered a module.
@@ -31,6 +34,8 @@ pub(crate) struct Session<'a> {
     /// Its whole path, for the log.
     pub(crate) path: PathBuf,
     pub(crate) root: Arc<Root>,
+    /// Who runs hooks for us, which need rights that we have given up.
+    pub(crate) superior: Option<Superior>,
     pub(crate) ground: Ground,
     pub(crate) munges: bool,
     pub(crate) is_numeric: bool,
@@ -47,12 +52,14 @@ impl Session<'_> {
         let mut request = Request::read(&words, &refuses);
         let is_secluded = request.is_secluded();
         if is_secluded {
-            let words = self.arguments(ArgumentReader::daemon_secluded())?;
-            request = request.and(&words, &refuses);
+            let more = self.arguments(ArgumentReader::daemon_secluded())?;
+            request = request.and(&more, &refuses);
+            words.extend(more);
         }
         self.worker.talk.limit(None);
-        let requested = words_of(request.paths());
+        let requested = words_of(&words);
         let too_many = self.resolve(&mut request, is_secluded).err();
+        let hooked = self.ask_superior(&request, &words, &requested);
         let sends = request.sends();
         let info = request.info();
         let removes = request.removes_sources();
@@ -60,17 +67,17 @@ impl Session<'_> {
         let bounds = self.bounds(&request);
         let env = self.worker.env.clone();
         let (mut options, order) = request.settle(bounds, &env, names);
-        let order = match too_many {
+        let order = match too_many.or(hooked) {
             Some(refusal) => Err(refusal),
             None => order,
         };
         options.newest = self.protocol;
-        let chmod = self.adapt(&mut options, sends);
+        self.announce(sends, &requested);
         let journal = self.worker.journal.clone();
-        if let Err(text) = chmod {
+        if let Err(text) = self.adapt(&mut options, sends) {
             journal.warn(&text);
         }
-        let order = order.and_then(|order| self.permit(order, sends, removes, &requested));
+        let order = order.and_then(|order| self.permit(order, sends, removes));
         let Self {
             worker, protocol, ..
         } = self;
@@ -102,9 +109,46 @@ impl Session<'_> {
                 }
                 // The client reads it before the connection is gone.
                 std::thread::sleep(PARTING);
+                if !sends {
+                    // What it sends meanwhile is not wanted any more. A pipe has nobody to tell that.
+                    let now = Some(Duration::ZERO);
+                    let _ = sockopt::set_socket_linger(rustix::stdio::stdin(), now);
+                }
                 Err(Leave(refusal.code))
             }
         }
+    }
+
+    /// Has the hook run that may turn the client away now that its wishes are known.
+    fn ask_superior(
+        &mut self,
+        request: &Request,
+        words: &[Vec<u8>],
+        requested: &str,
+    ) -> Option<Refusal> {
+        let superior = self.superior.as_mut()?;
+        let options = words.iter().take_while(|word| *word != b".").cloned();
+        let mut arguments = vec![b"rsyncd".to_vec()];
+        arguments.extend(options);
+        arguments.push(b".".to_vec());
+        arguments.extend(request.paths().iter().cloned());
+        let text = match superior.permits(requested.as_bytes(), &arguments) {
+            Ok(None) => return None,
+            Ok(Some(text)) => text,
+            Err(cause) => {
+                let cause = strerror(&cause);
+                self.worker.journal.warn(&format!("pre-xfer exec: {cause}"));
+                b"pre-xfer exec failed".to_vec()
+            }
+        };
+        Some(Refusal {
+            lines: text
+                .split(|&byte| byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect(),
+            code: Exit::Unsupported.code(),
+            tells_code: false,
+        })
     }
 
     fn refused_options(&self, words: &[Vec<u8>]) -> RefusedOptions {
@@ -230,6 +274,7 @@ impl Session<'_> {
         options.numeric_ids |= self.is_numeric;
         options.ignore_errors |= settings.ignore_errors;
         options.insecure_links = settings.insecure_links;
+        options.skip_unreadable = settings.ignore_nonreadable;
         if let Some(noatime) = settings.open_noatime {
             options.open_noatime = noatime;
         }
@@ -266,15 +311,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Whether the module is for that, and the line in the log that says that a client has come.
-    fn permit<'e>(
-        &self,
-        order: Order<'e>,
-        sends: bool,
-        removes: Option<&str>,
-        requested: &str,
-    ) -> Result<Order<'e>, Refusal> {
-        let settings = &self.module.settings;
+    /// Says in the log who has come for what.
+    fn announce(&self, sends: bool, requested: &str) {
         let Peer { name, address } = &self.worker.peer;
         let user = match self.admitted.user.is_empty() {
             true => String::new(),
@@ -284,6 +322,16 @@ impl Session<'_> {
         self.worker.journal.note(&format!(
             "rsync {direction} {requested} from {user}{name} ({address})"
         ));
+    }
+
+    /// Whether the module is for that.
+    fn permit<'e>(
+        &self,
+        order: Order<'e>,
+        sends: bool,
+        removes: Option<&str>,
+    ) -> Result<Order<'e>, Refusal> {
+        let settings = &self.module.settings;
         let read_only = self.admitted.read_only.unwrap_or(settings.read_only);
         let refuse = |text: String| Err(Refusal::new(text, 1));
         match (sends, removes) {
@@ -314,9 +362,15 @@ fn unquote(words: &mut [Vec<u8>]) {
 }
 
 /// The paths as the log has them.
-fn words_of(paths: &[Vec<u8>]) -> String {
+fn words_of(words: &[Vec<u8>]) -> String {
     const LENGTH_MAX: usize = 1024;
-    let mut text = paths.join(&b' ');
+    let mut text = words
+        .iter()
+        .skip_while(|word| *word != b".")
+        .skip(1)
+        .map(Vec::as_slice)
+        .collect::<Vec<_>>()
+        .join(&b' ');
     text.truncate(LENGTH_MAX);
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -15,6 +15,7 @@ use crate::config::{Config, Failure, Override, Settings};
 use crate::entry::strerror;
 use crate::journal::{Destination, Journal};
 use crate::listener;
+use crate::supervisor::Handover;
 use crate::worker::{self, Transport};
 
 /// What all processes of a daemon start with.
@@ -35,6 +36,9 @@ pub fn main(given: DaemonGiven, env: Env) -> u8 {
     };
     if setup.given.check_config {
         return check_config(&setup);
+    }
+    if let Some(resumed) = Handover::taken(&setup.env) {
+        return worker::resume(&setup, resumed);
     }
     if setup.given.server {
         return worker::serve(&setup, Transport::Shell);
@@ -107,7 +111,9 @@ impl Setup {
         match Config::load(&self.config, &self.overrides, &self.env) {
             Ok(config) => {
                 let journal = self.journal(&config);
-                for problem in &config.problems {
+                // Whoever has handed over to us has said it.
+                let is_first = Handover::taken(&self.env).is_none();
+                for problem in config.problems.iter().filter(|_| is_first) {
                     for line in problem.fault.log_lines(role) {
                         journal.warn(&line);
                     }
@@ -162,10 +168,10 @@ impl Setup {
         let (journal, failed) = Journal::open(destination);
         if let Some(cause) = failed {
             let (file, cause) = (file.display(), strerror(&cause));
-            let text = format!(
-                "rsync: [Receiver] failed to open log-file {file}: {cause}\nIgnoring \"log file\" setting."
-            );
-            complain(&text, 0);
+            journal.warn(&format!(
+                "rsync: [Receiver] failed to open log-file {file}: {cause}"
+            ));
+            journal.note("Ignoring \"log file\" setting.");
         }
         journal
     }

@@ -1,11 +1,12 @@
 //! One connection, from its greeting until its client has entered a module (behaviour.md 8.4).
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rsync::Env;
+use rsync::{Env, Exit};
 use transfer::{Cancel, Error, Link};
 use wire::{
     AuthReply, DaemonLine, Digest, Greeting, ModuleRequest, Protocol, REPLY_LINE_MAX,
@@ -22,6 +23,7 @@ use crate::peer::{self, Peer};
 use crate::proxy;
 use crate::slots::Slot;
 use crate::start::Setup;
+use crate::supervisor::{Handover, Superior};
 
 /// How a client has come to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,19 @@ const PATIENCE: i32 = 60;
 /// Serves the client of standard input, and tells the exit code.
 pub(crate) fn serve(setup: &Setup, transport: Transport) -> u8 {
     match Worker::new(setup, transport).and_then(Worker::run) {
+        Ok(code) | Err(Leave(code)) => code,
+    }
+}
+
+/// Goes on with a client that another process has let in.
+pub(crate) fn resume(setup: &Setup, handover: Handover) -> u8 {
+    let superior = Superior::reach();
+    let transport = handover.transport;
+    let resumed = Worker::new(setup, transport).and_then(|worker| {
+        let superior = superior.map_err(|_| Leave(Exit::Ipc.code()))?;
+        worker.resume(handover, superior)
+    });
+    match resumed {
         Ok(code) | Err(Leave(code)) => code,
     }
 }
@@ -120,16 +135,27 @@ impl<'a> Worker<'a> {
         })
     }
 
+    fn resume(mut self, handover: Handover, superior: Superior) -> Result<u8, Leave> {
+        self.peer = handover.peer;
+        self.talk.put_back(handover.heard);
+        self.know_peer();
+        self.env
+            .put("RSYNC_PID", handover.pid.to_string().as_bytes());
+        let module = self.config.module(&handover.module).cloned();
+        let module = module.ok_or(Leave(Exit::StartClient.code()))?;
+        self.know_module(&module.name);
+        let protocol = handover.protocol;
+        Entry::new(self, module, protocol, handover.admitted)?.serve(Some(superior))
+    }
+
     fn run(mut self) -> Result<u8, Leave> {
         self.arm(self.config.defaults.timeout);
         self.hear_proxy()?;
         self.name_peer();
-        let (name, address) = (self.peer.name.clone(), self.peer.address);
-        self.env.put("RSYNC_HOST_NAME", name.as_bytes());
-        let shown = address.to_string();
-        self.env.put("RSYNC_HOST_ADDR", shown.as_bytes());
-        self.journal.know("host", name.as_bytes());
-        self.journal.know("address", shown.as_bytes());
+        self.know_peer();
+        self.env
+            .put("RSYNC_PID", std::process::id().to_string().as_bytes());
+        let Peer { name, address } = &self.peer;
         if self.transport == Transport::Socket {
             self.journal
                 .note(&format!("connect from {name} ({address})"));
@@ -139,7 +165,35 @@ impl<'a> Worker<'a> {
             return Ok(0);
         };
         let admitted = self.admit(&module, digest)?;
-        Entry::new(self, module, protocol, admitted)?.serve()
+        Entry::new(self, module, protocol, admitted)?.serve(None)
+    }
+
+    /// Hooks, variables and log lines tell who the client is.
+    fn know_peer(&mut self) {
+        let (name, address) = (&self.peer.name, self.peer.address.to_string());
+        self.env.put("RSYNC_HOST_NAME", name.as_bytes());
+        self.env.put("RSYNC_HOST_ADDR", address.as_bytes());
+        self.journal.know("host", name.as_bytes());
+        self.journal.know("address", address.as_bytes());
+    }
+
+    fn know_module(&mut self, name: &[u8]) {
+        self.env.put("RSYNC_MODULE_NAME", name);
+        self.journal.know("module", name);
+    }
+
+    /// Leaves the client to another process; what hooks know stays, and the client's place.
+    pub(crate) fn let_go(self) -> (Env, Option<Slot>) {
+        drop(self.talk);
+        if let Ok(null) = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+        {
+            let _ = rustix::stdio::dup2_stdin(&null);
+            let _ = rustix::stdio::dup2_stdout(&null);
+        }
+        (self.env, self.slot)
     }
 
     /// Limits the time for what the client says next, to less than `timeout` seconds if that is a limit.
@@ -188,10 +242,8 @@ impl<'a> Worker<'a> {
     fn greet(&mut self) -> Result<(Protocol, Option<Digest>), Leave> {
         let newest = self.setup.newest();
         let mut greeting = Greeting::own(newest).to_line();
-        if let Some(motd) = self.config.globals.motd_file.path(&self.env)
-            && let Ok(text) = read_file(&motd)
-        {
-            greeting.extend(text);
+        if let Some(motd) = self.config.globals.motd_file.path(&self.env) {
+            greeting.extend(read_file(&motd).unwrap_or_default());
             greeting.push(b'\n');
         }
         self.say(&greeting)?;
@@ -232,8 +284,7 @@ impl<'a> Worker<'a> {
                 }
                 ModuleRequest::Module(name) => {
                     if let Some(module) = self.config.module(&name).cloned() {
-                        self.env.put("RSYNC_MODULE_NAME", &name);
-                        self.journal.know("module", &name);
+                        self.know_module(&name);
                         return Ok(Some(module));
                     }
                     let shown = String::from_utf8_lossy(&name).into_owned();
@@ -461,5 +512,10 @@ fn link(transport: Transport) -> Result<Link, Error> {
 
 /// A small file of the operator's.
 pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    std::fs::read(path)
+    const LENGTH_MAX: u64 = 16 << 20;
+    let mut text = Vec::new();
+    tree::open_trusted_file(path)?
+        .take(LENGTH_MAX)
+        .read_to_end(&mut text)?;
+    Ok(text)
 }

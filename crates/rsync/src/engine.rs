@@ -305,6 +305,7 @@ fn report(meant: &Meant) -> Report {
     let says_unchanged =
         meant.said.server && level("NAME") > 1 && !meant.out_format.as_ref().is_some_and(has_items);
     Report {
+        items: false,
         unchanged: meant.said.itemize > 1
             || level("NAME") > 1 && !says_unchanged
             || meant.out_format.as_ref().is_some_and(asks_for_all),

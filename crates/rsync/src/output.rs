@@ -429,6 +429,36 @@ impl<O: Write, E: Write> Printer<O, E> {
         }
     }
 
+    /// An item in a daemon's log: transfers in its own format, if there is one; what else has changed in the same, if that
+    /// shows attributes, or by its name if the client wants to hear of names.
+    pub(crate) fn log_item(&mut self, item: &Itemized<'_>, now: Now) {
+        let markers =
+            ItemFlags::LOCAL_CHANGE | ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS;
+        let is_significant =
+            !item.unchanged && (!(item.flags - markers).is_empty() || item.link.is_some());
+        if !is_significant {
+            return;
+        }
+        let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
+        let format = self.settings.log_format.as_ref();
+        let receives = self.settings.is_receiving;
+        let shows_all = receives && format.is_some_and(|format| format.has_any(b"i"));
+        let facts = &self.settings.facts;
+        let is_told = item
+            .flags
+            .intersects(ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE)
+            || item.link.is_some()
+            || is_dir(item.entry.mode);
+        let line = match format.filter(|_| is_transfer || shows_all) {
+            Some(format) => format.render(Subject::Item(item), facts, now.timestamp),
+            None if receives && !is_transfer && is_told && self.level("NAME") > 0 => {
+                Format::parse(b"%n%L").render(Subject::Item(item), facts, now.timestamp)
+            }
+            None => return,
+        };
+        self.log(&line, now);
+    }
+
     /// What `-vv` says of entries that need no content.
     fn left_alone(&mut self, path: &[u8], differs: bool, now: Now) {
         if self.level("NAME") > 1 {

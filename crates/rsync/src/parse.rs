@@ -184,7 +184,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let (row, on) = table::find_long(name).ok_or_else(|| self.fault("unknown option"))?;
-        self.check_permitted(row, &shown(name))?;
+        self.check_permitted(row, &shown(name), on)?;
         self.set(row, on, value)
     }
 
@@ -197,7 +197,7 @@ impl Reader<'_> {
                 return Ok(());
             }
             let row = table::find_short(letter).ok_or_else(|| self.fault("unknown option"))?;
-            self.check_permitted(row, row.long)?;
+            self.check_permitted(row, row.long, true)?;
             if row.takes != Takes::Nothing {
                 let attached = rest.strip_prefix(b"=").unwrap_or(rest);
                 return self.set(row, true, (!rest.is_empty()).then_some(attached));
@@ -210,10 +210,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn check_permitted(&self, row: &Opt, name: &str) -> Result<(), Stop> {
+    fn check_permitted(&mut self, row: &Opt, name: &str, on: bool) -> Result<(), Stop> {
         match self.refuses.and_then(|refuses| refuses(row, name)) {
             None => Ok(()),
             Some(option) => {
+                if row.takes == Takes::Nothing {
+                    // The session begins as if it were accepted.
+                    let _ = (row.set)(&mut self.given, if on { Said::On } else { Said::Off });
+                }
                 let text = format!("rsync: The server is configured to refuse {option}");
                 Err(Stop::Refuse(text, Exit::Unsupported))
             }

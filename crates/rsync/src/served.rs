@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Zoned;
-use transfer::{Cancel, Class, Error, Event, Events, FilesFrom, Options, Server, Speaker};
+use transfer::{Cancel, Class, Error, Event, Events, FilesFrom, Options, Report, Server, Speaker};
 use wire::{ClientInfo, Severity, Side};
 
 use crate::engine;
@@ -179,6 +179,10 @@ impl Request {
             }
         };
         self.bound(&bounds);
+        if fault.is_some() {
+            // What has been read of the options still tells how the session begins.
+            self.set_paths(vec![b".".to_vec()]);
+        }
         let cancel = Cancel::default();
         let sends = self.given.sender;
         let settled = Meant::new(self.given, env, &Zoned::now()).and_then(|meant| {
@@ -187,8 +191,13 @@ impl Request {
         });
         match settled {
             Ok((meant, options)) => {
+                let report = Report {
+                    items: true,
+                    ..options.report
+                };
                 let options = Options {
                     files_from: names.or(options.files_from),
+                    report,
                     ..options
                 };
                 let run = Run { meant, env, cancel };
@@ -335,7 +344,9 @@ impl Order<'_> {
         match result {
             Ok(outcome) => {
                 let now = Now::read();
-                lines.finished(&outcome, std::time::Duration::ZERO, now);
+                if sends || outcome.exit_code() == 0 {
+                    lines.finished(&outcome, std::time::Duration::ZERO, now);
+                }
                 outcome.exit_code()
             }
             Err(error) => error.exit_code(),
@@ -380,6 +391,7 @@ impl Events for Voice {
                 let text = text.strip_suffix(b"\n").unwrap_or(text);
                 lines.log_as(text, *severity != Severity::Info, now);
             }
+            Event::Itemized(item) => lines.log_item(item, now),
             _ => lines.event(&event, now),
         }
     }

@@ -51,7 +51,7 @@ impl Backups {
         };
         let dir = match &backup.dir {
             Some(dir) => {
-                let path = absolute(&destination.shown.real().join(dir));
+                let path = absolute(&options.below(&destination.shown, dir));
                 if options.is_dir(&path).is_ok_and(|is_dir| !is_dir) {
                     let text = format!("The backup-dir is not a directory: {}", dir.display());
                     return Err(Error::fatal(1, Role::ReceivingSide, text, None));

@@ -403,7 +403,7 @@ impl<'a> Finisher<'a> {
 
 impl TempDir {
     fn open(dir: &Path, options: &Options, destination: &Destination) -> Result<Self, Error> {
-        let path = destination.shown.real().join(dir);
+        let path = options.below(&destination.shown, dir);
         let usage = |text: String| Error::fatal(1, Role::ReceivingSide, text, None);
         match options.is_dir(&path) {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use filter::Side;
@@ -114,6 +114,26 @@ impl Options {
         Module::create(self.module.as_ref(), path)
     }
 
+    /// A directory that is named relative to another one. In a module an absolute path begins there, and `..` goes no
+    /// higher.
+    pub(crate) fn below(&self, dir: &Shown, path: &Path) -> PathBuf {
+        let Some(module) = &self.module else {
+            return dir.real().join(path);
+        };
+        let mut whole = match path.is_absolute() {
+            true => module.path.clone(),
+            false => dir.real().to_owned(),
+        };
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => whole.push(name),
+                Component::ParentDir if whole != module.path => drop(whole.pop()),
+                _ => {}
+            }
+        }
+        whole
+    }
+
     /// Whether a path that one of the ends has named leads to a directory.
     ///
     /// # Errors
@@ -160,15 +180,12 @@ impl Options {
 
     /// Whether the module's own rules hide `path`, or a directory that it is in.
     pub(crate) fn hides_way(&self, dir: &Shown, path: &[u8], is_dir: bool, side: Side) -> bool {
-        if self.module_rules.is_empty() {
-            return false;
-        }
         let whole = in_module(dir, path);
-        let mut parents = whole.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
-        let is_hidden = |path: &[u8], is_dir| {
-            path != b"." && self.module_rules.check(path, is_dir, side).is_excluded()
-        };
-        parents.any(|(at, _)| at > 0 && is_hidden(&whole[..at], true)) || is_hidden(&whole, is_dir)
+        !self.module_rules.is_empty()
+            && whole != b"."
+            && self
+                .module_rules
+                .excluded_with_parents(&whole, is_dir, side)
     }
 }
 

@@ -194,6 +194,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Only list what the sender has (`--list-only`, or no destination).
     pub list_only: bool,
+    /// Leave out what cannot be read, without a word (`ignore nonreadable` of a daemon's module).
+    pub skip_unreadable: bool,
     /// Give up when the peer has been silent for so long (`--timeout`).
     pub timeout: Option<Duration>,
     /// End in an orderly way at this time (`--stop-at`, `--stop-after`).
@@ -227,6 +229,8 @@ pub struct Report {
     pub progress: bool,
     /// What is said between the lines (`--info=NAME`): unsafe links, verification warnings.
     pub names: bool,
+    /// A server's items, which its client tells its user itself: for a log of its own.
+    pub items: bool,
     /// Why a file that exists is left alone is to be found out in detail (`--info=SKIP2`).
     pub skip_detail: bool,
     /// Which rule decides about a name (`--debug=FILTER`).
@@ -453,6 +457,7 @@ impl Options {
             ignore_errors: false,
             dry_run: false,
             list_only: false,
+            skip_unreadable: false,
             timeout: None,
             stop_at: None,
             bandwidth: None,

@@ -246,6 +246,9 @@ impl<'a> Scanner<'a> {
                     continue;
                 }
             };
+            if self.options.skip_unreadable && !meta.is_symlink() && !dir.is_readable(&name) {
+                continue;
+            }
             let Some((entry, meta)) = self.entry(pending.base, &path, meta, false) else {
                 continue;
             };
@@ -527,8 +530,17 @@ impl<'a> Scanner<'a> {
         } else {
             path
         };
+        let shown = self.options.shown(opened);
+        let side = filter::Side::Sender;
+        let root = match self.options.hides_way(&shown, b".", true, side) {
+            // What clients are not to see is not there.
+            true => {
+                let missing = std::io::Error::from_raw_os_error(trouble::ENOENT);
+                Err(tree::Error::new("open", opened, missing))
+            }
+            false => self.options.open_dir(opened, policy),
+        };
         // A directory that may not be searched can be opened all the same, and is of no use.
-        let root = self.options.open_dir(opened, policy);
         let root = match root.and_then(|root| root.lstat(rel(b".")).map(|_| root)) {
             Ok(root) => root,
             Err(error) => {
@@ -542,7 +554,7 @@ impl<'a> Scanner<'a> {
         let number = number.map_err(|_| Error::Usage("too many source directories".to_owned()))?;
         self.bases.push(Base {
             root,
-            shown: self.options.shown(opened),
+            shown,
             given: path.to_owned(),
         });
         Ok(Some(number))

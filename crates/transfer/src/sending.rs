@@ -404,7 +404,7 @@ impl Forest<'_> {
     }
 
     fn itemize(&self, entry: &Entry, item: &Item, bytes: u64, digest: Option<&[u8]>) {
-        if !self.is_client {
+        if !self.is_client && !self.options.report.items {
             return;
         }
         let silent =

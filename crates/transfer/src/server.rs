@@ -211,12 +211,10 @@ impl Server {
         for line in lines {
             speaker.say(wire::Severity::Error, &[line, &b"\n"[..]].concat());
         }
-        match code {
-            Some(code) => {
-                let error = Error::fatal(code, Role::of_end(false), "", None);
-                self.stream.say_farewell(self.session.protocol, &error);
-            }
-            None => self.stream.flush()?,
+        self.stream.flush()?;
+        if let Some(code) = code.filter(|_| self.session.protocol.has_error_exit()) {
+            let farewell = Message::ErrorExit(Some(i32::from(code)));
+            self.stream.send_message(&farewell, self.session.protocol)?;
         }
         let link = self.stream.link();
         Ok((link.sent(), link.received()))

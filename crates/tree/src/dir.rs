@@ -54,6 +54,13 @@ impl Dir {
         &self.rel
     }
 
+    /// Whether the effective user may read what `name` leads to.
+    pub fn is_readable(&self, name: &OsStr) -> bool {
+        use rustix::fs::{Access, AtFlags};
+        retry_on_intr(|| rustix::fs::accessat(self.fd(), name, Access::READ_OK, AtFlags::EACCESS))
+            .is_ok()
+    }
+
     /// The stat of `name`, a link itself and not its target; `None` if there is no such name.
     pub fn lstat(&self, name: &OsStr) -> Result<Option<Meta>> {
         check_name(name).within("stat", &self.rel, name)?;

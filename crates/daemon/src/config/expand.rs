@@ -78,6 +78,37 @@ impl Text {
         Some(self.expand(env)).filter(|text| !text.is_empty())
     }
 
+    /// The expanded text as a command for a shell; `None` if it is empty. What a client can choose, the variables named
+    /// `RSYNC_...`, comes in quotes.
+    ///
+    /// # Errors
+    /// [`Metacharacter`] in one of them.
+    pub fn command(&self, env: &Env) -> Result<Option<Vec<u8>>, Metacharacter> {
+        const OURS: &str = "RSYNC_";
+        let mut command = Vec::new();
+        let mut rest = self.raw();
+        while let Some((&first, after)) = rest.split_first() {
+            let found =
+                variable(rest).and_then(|(name, after)| Some((name, env.get(name)?, after)));
+            let Some((name, value, after)) = found else {
+                command.push(first);
+                rest = after;
+                continue;
+            };
+            rest = after;
+            if !name.starts_with(OURS) {
+                command.extend_from_slice(value);
+                continue;
+            }
+            if value.iter().any(|&byte| is_for_shells(byte)) {
+                let variable = name.to_owned();
+                return Err(Metacharacter { variable });
+            }
+            command.extend([b"'", value, b"'"].concat());
+        }
+        Ok(Some(command).filter(|command| !command.is_empty()))
+    }
+
     /// The expanded text as a path; `None` if it is empty.
     #[must_use]
     pub fn path(&self, env: &Env) -> Option<PathBuf> {
@@ -105,6 +136,10 @@ pub(crate) fn expand(text: &[u8], env: &Env) -> Vec<u8> {
         };
     }
     expanded
+}
+
+fn is_for_shells(byte: u8) -> bool {
+    b"'\"`$\\;&|<>()*?[]# !~{}".contains(&byte) || byte.is_ascii_control()
 }
 
 /// The name of the reference that `text` begins with, and what follows the reference.
@@ -142,6 +177,26 @@ mod tests {
                 expanded
             );
         }
+    }
+
+    #[test]
+    fn commands_quote_what_clients_choose() {
+        let env = Env::from([
+            ("HOME", "/a b"),
+            ("RSYNC_USER_NAME", "joe"),
+            ("RSYNC_HOST_NAME", "$(reboot)"),
+        ]);
+        let command = |text| Text::built_in(text).command(&env);
+        assert_eq!(
+            command("echo %RSYNC_USER_NAME% \"%RSYNC_USER_NAME%\" %HOME%"),
+            Ok(Some(b"echo 'joe' \"'joe'\" /a b".to_vec()))
+        );
+        let refused = command("echo %RSYNC_HOST_NAME%").expect_err("a command in a name");
+        assert_eq!(
+            refused.to_string(),
+            "refusing to run shell hook: %RSYNC_HOST_NAME% holds a shell metacharacter"
+        );
+        assert_eq!(command(""), Ok(None));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Alternates {
             AlternateUse::Link => "--link-dest",
         };
         let open = |dir: &PathBuf| {
-            let path = destination.shown.real().join(dir);
+            let path = options.below(&destination.shown, dir);
             let failure = match options.is_dir(&path) {
                 Err(_) => "arg does not exist",
                 Ok(false) => "arg is not a dir",

@@ -89,4 +89,4 @@ impl Scanner<'_> {
     }
 }
 
-const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
+pub(super) const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
