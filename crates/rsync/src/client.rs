@@ -117,6 +117,7 @@ impl Run<'_> {
         lines: &Mutex<Lines>,
     ) -> Result<Outcome, Error> {
         let sink = Sink(lines);
+        self.assume_user()?;
         match &self.meant.route {
             Route::Pull {
                 host,

@@ -13,6 +13,7 @@
 
 mod alias;
 mod client;
+mod copy_as;
 mod daemon_options;
 mod engine;
 mod env;

@@ -219,7 +219,9 @@ impl<'a> Run<'a> {
         self.heed_signals();
         let sources: Vec<OsString> = sources.iter().cloned().map(OsString::from_vec).collect();
         let destination = destination.map(engine::path);
-        let result = transfer::local_copy(options, &sources, destination.as_deref(), &Sink(&lines));
+        let result = self.assume_user().and_then(|()| {
+            transfer::local_copy(options, &sources, destination.as_deref(), &Sink(&lines))
+        });
         let result = result.map(|mut outcome| {
             // rsync counts the millisecond that it has begun.
             outcome.stats.list_build_ms += 1;

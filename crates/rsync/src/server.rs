@@ -39,14 +39,14 @@ impl Run<'_> {
             speaker: server.speaker(),
             tells_client: self.meant.said.stderr == Some(Messages::Client),
         };
-        let result = match destination {
+        let result = self.assume_user().and_then(|()| match destination {
             Some(path) => server.receive(options, &engine::path(path), &voice),
             None => {
                 let sources: Vec<OsString> =
                     sources.iter().cloned().map(OsString::from_vec).collect();
                 server.send(options, &sources, &voice)
             }
-        };
+        });
         match result {
             // The client has been told.
             Err(error) if voice.tells_client => Exit::of(error.exit_code()),
