@@ -40,7 +40,7 @@ impl Run<'_> {
             input,
             output,
         } = self.start_shell(host, &server.words, &lines)?;
-        self.heed_signals();
+        self.heed_interrupts();
         let result = Link::over_pipes(
             OwnedFd::from(input),
             OwnedFd::from(output),

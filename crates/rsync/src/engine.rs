@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use transfer::{
     AlternateUse, Alternates, Append, Backup, Cancel, Charsets, Compress, DeleteWhen, MissingArgs,
@@ -153,10 +153,6 @@ pub(crate) fn options(
             .ok()
             .filter(|&seconds| seconds > 0)
             .map(Duration::from_secs),
-        stop_at: meant
-            .stop_at
-            .as_ref()
-            .map(|at| SystemTime::from(at.timestamp())),
         bandwidth: Some(said.bwlimit * 1024).filter(|&bytes| bytes > 0),
         max_alloc: Some(meant.max_alloc).filter(|&bytes| bytes > 0),
         iconv: meant.iconv.as_deref().map(charsets),

@@ -9,8 +9,6 @@ use std::time::Instant;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use transfer::{Cancel, Event, Events, Options, Outcome};
 
 use crate::alias::Aliases;
@@ -25,7 +23,7 @@ use crate::output::{
 };
 use crate::parse::{self, Invocation, parse};
 use crate::stop::Stop;
-use crate::{engine, help, server};
+use crate::{engine, help, hint, server};
 
 /// The place in a final line.
 macro_rules! place {
@@ -67,8 +65,14 @@ pub fn command_line(
     env: &Env,
 ) -> Result<Invocation, u8> {
     let words: Vec<Vec<u8>> = arguments.into_iter().map(OsString::into_vec).collect();
-    parse(&words, &aliases(env)).map_err(|stop| {
+    parse(&words, &aliases(env)).map_err(|mut stop| {
         let is_server = words.iter().any(|word| word == b"--server");
+        if let Stop::Refuse(text, _) = &mut stop
+            && io::stderr().is_terminal()
+        {
+            // Scripts that read messages find rsync's own words only.
+            text.extend(hint::for_fault(text).map(|hint| format!("\n{hint}")));
+        }
         stopped(stop, &place!(if is_server { "server" } else { "client" }))
     })
 }
@@ -182,7 +186,7 @@ impl<'a> Run<'a> {
     }
 
     /// The engine's options.
-    fn options(&self) -> Result<Options, Stop> {
+    pub(crate) fn options(&self) -> Result<Options, Stop> {
         if self.meant.route.host().is_none() && !self.meant.said.server {
             engine::check_local_protocol(self.meant.protocol)?;
         }
@@ -195,7 +199,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    fn go(&self, options: Options) -> Result<Exit, Stop> {
+    pub(crate) fn go(&self, options: Options) -> Result<Exit, Stop> {
         match &self.meant.route {
             Route::Local {
                 sources,
@@ -216,7 +220,7 @@ impl<'a> Run<'a> {
             lines.info(b"Client negotiated checksum: xxh128", Now::read());
         }
         let lines = Mutex::new(lines);
-        self.heed_signals();
+        self.heed_interrupts();
         let sources: Vec<OsString> = sources.iter().cloned().map(OsString::from_vec).collect();
         let destination = destination.map(engine::path);
         let result = self.assume_user().and_then(|()| {
@@ -263,6 +267,10 @@ impl<'a> Run<'a> {
                     lines.error(line.as_bytes(), now);
                 }
                 (Exit::of(outcome.exit_code()), self.role())
+            }
+            Err(transfer::Error::Cancelled) if self.is_time_up() => {
+                lines.error(b"stopping at requested limit", now);
+                (Exit::Timeout, self.role())
             }
             Err(error) => {
                 for line in told(&error, self.role()) {
@@ -398,23 +406,6 @@ impl<'a> Run<'a> {
             is_batch_only: said.only_write_batch,
             protocol: meant.protocol,
         }
-    }
-
-    /// The first signal asks the engine to stop in order, the second ends the process.
-    pub(crate) fn heed_signals(&self) {
-        let cancel = self.cancel.clone();
-        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
-            return;
-        };
-        std::thread::spawn(move || {
-            for signal in signals.forever() {
-                if cancel.is_cancelled() {
-                    // Without effect only for signals that cannot be registered either.
-                    let _ = signal_hook::low_level::emulate_default_handler(signal);
-                }
-                cancel.cancel();
-            }
-        });
     }
 }
 

@@ -313,7 +313,7 @@ impl Order<'_> {
     #[must_use]
     pub fn serve(self, server: Server, options: Options, log: Box<dyn Log>) -> u8 {
         let Self { run, bounds } = self;
-        run.heed_signals();
+        run.heed_interrupts();
         let sends = !run.we_receive();
         let speaker = server.speaker();
         let mut settings = run.settings();

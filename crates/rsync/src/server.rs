@@ -26,7 +26,7 @@ impl Run<'_> {
         destination: Option<&[u8]>,
     ) -> Exit {
         let start = Instant::now();
-        self.heed_signals();
+        self.heed_interrupts();
         let server = match self.agree(&options) {
             Ok(server) => server,
             Err(error) => {

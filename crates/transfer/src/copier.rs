@@ -220,7 +220,6 @@ pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
         (options.crtimes, "--crtimes"),
         (options.iconv.is_some(), "--iconv"),
         (options.batch.is_some(), "batch files"),
-        (options.stop_at.is_some(), "--stop-at"),
     ];
     match refused.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, option)) => Err(Error::Unsupported(option)),

@@ -5,7 +5,7 @@
 //! was typed.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use wire::{Checksum, ChecksumChoice, Compression, Offer, Protocol, Side};
 
@@ -198,8 +198,6 @@ pub struct Options {
     pub skip_unreadable: bool,
     /// Give up when the peer has been silent for so long (`--timeout`).
     pub timeout: Option<Duration>,
-    /// End in an orderly way at this time (`--stop-at`, `--stop-after`).
-    pub stop_at: Option<SystemTime>,
     /// Bytes a second, on average (`--bwlimit`).
     pub bandwidth: Option<u64>,
     /// The most bytes for one allocation (`--max-alloc`).
@@ -459,7 +457,6 @@ impl Options {
             list_only: false,
             skip_unreadable: false,
             timeout: None,
-            stop_at: None,
             bandwidth: None,
             max_alloc: None,
             iconv: None,

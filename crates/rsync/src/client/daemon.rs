@@ -35,7 +35,7 @@ impl Run<'_> {
         start: Instant,
     ) -> Result<Exit, Stop> {
         let lines = Mutex::new(self.printer());
-        self.heed_signals();
+        self.heed_interrupts();
         let (link, mut shell) = self.reach(host, port, &lines)?;
         let module = server_args::module(self.first_remote_path()).to_vec();
         let caller = Caller {
