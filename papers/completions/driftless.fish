@@ -18,6 +18,8 @@ complete -c driftless -n '__fish_seen_subcommand_from mirror' -l timeout -x -d '
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l protocol -x -d 'speak no newer protocol with daemons (30 to 32)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l max-watches -x -d 'watch so many directories at most, poll the others'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l allow-empty-source -d 'mirror SRC even if it is empty and a replica is not'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l max-delete-share -x -d 'more than P percent of a replica\'s files (and 1000) are deleted only after driftless approve (50; 100 never asks)'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l control -r -d 'the socket for commands (beside the state file; none for no socket)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -s v -l verbose -d 'print a line for each session'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -s h -l help -d 'print this'
 
