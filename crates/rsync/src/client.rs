@@ -183,10 +183,9 @@ fn within(path: &[u8]) -> Vec<u8> {
     rest.strip_prefix(b"/").unwrap_or(rest).to_vec()
 }
 
-/// The exit code of a remote shell; one that a signal killed counts as such.
+/// The exit code of a remote shell. One that a signal killed has none: the broken session tells enough.
 fn exit_status(status: ExitStatus) -> u8 {
-    const KILLED: u8 = 125;
     status
         .code()
-        .map_or(KILLED, |code| u8::try_from(code).unwrap_or(u8::MAX))
+        .map_or(0, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }

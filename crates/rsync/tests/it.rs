@@ -5,6 +5,8 @@
     reason = "tests make and inspect trees of their own"
 )]
 
+#[path = "it/interrupted.rs"]
+mod interrupted;
 #[path = "it/remote.rs"]
 mod remote;
 #[path = "it/said.rs"]

@@ -204,12 +204,14 @@ impl<'a> Finisher<'a> {
         }
     }
 
-    /// Keeps what there is of a file that will not be complete (7.3). Without `--partial` nothing is kept.
-    pub(crate) fn keep_partial(&self, temp: TempFile, entry: &Entry, place: &[u8]) {
+    /// Keeps what there is of a file that will not be complete (7.3). Without `--partial` nothing is kept, and nothing is
+    /// not worth keeping.
+    pub(crate) fn keep_partial(&self, mut temp: TempFile, entry: &Entry, place: &[u8]) {
         let Some(root) = self.destination.root() else {
             return;
         };
-        if !self.options.partial {
+        let has_data = temp.file().metadata().is_ok_and(|data| data.len() > 0);
+        if !self.options.partial || !has_data {
             return;
         }
         let before = self.attributes.before(Some(root), place, None);

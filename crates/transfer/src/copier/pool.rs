@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use tree::Meta;
+use tree::{CopyError, Meta};
 
 use crate::attributes::Failure;
 use crate::destination::Destination;
@@ -191,9 +191,14 @@ impl Worker<'_> {
             &|| cancel.is_cancelled(),
             &mut |_| {},
         );
-        let Ok(count) = copied else {
-            self.finisher.keep_partial(temp, entry, place);
-            return Done::Failed;
+        let count = match copied {
+            Ok(count) => count,
+            // Nobody tries again then.
+            Err(CopyError::Cancelled) => {
+                self.finisher.keep_partial(temp, entry, place);
+                return Done::Failed;
+            }
+            Err(_) => return Done::Failed,
         };
         match self
             .finisher
