@@ -1,6 +1,7 @@
 //! The lines of a file: sections, parameters and directives, whatever they are called.
 //!
-//! Every rule here was seen in rsync 3.5.0 (behaviour.md 8.2). A CR counts nowhere, and a NUL ends a line.
+//! Every rule here was seen in rsync 3.5.0 (behaviour.md 8.2). A CR counts for nothing in a value and is a blank elsewhere, a
+//! NUL ends a line. Backslashes at the beginning of a line mean nothing.
 
 use super::Fault;
 use super::parameters::is_space;
@@ -21,7 +22,7 @@ pub(super) enum Statement {
     Directive {
         /// With its `&`.
         name: Vec<u8>,
-        /// Never empty.
+        /// Without blanks at its ends.
         argument: Vec<u8>,
     },
 }
@@ -59,7 +60,7 @@ impl Iterator for Statements<'_> {
     }
 }
 
-/// Lines joined where they are continued, without blanks at their beginning and CRs anywhere.
+/// Lines joined where they are continued, without blanks and backslashes at their beginning.
 struct LogicalLine {
     text: Vec<u8>,
     /// No line feed ends it.
@@ -75,12 +76,12 @@ impl Statements<'_> {
         let mut text = Vec::new();
         loop {
             let (piece, end) = self.physical_line();
-            let piece = piece.iter().copied().filter(|&byte| byte != b'\r');
-            if text.is_empty() {
-                text.extend(piece.skip_while(|&byte| is_space(byte)));
-            } else {
-                text.extend(piece);
-            }
+            let means_nothing = |byte: &u8| is_space(*byte) || *byte == b'\\';
+            let blank = match text.is_empty() {
+                true => piece.iter().take_while(|byte| means_nothing(byte)).count(),
+                false => 0,
+            };
+            text.extend_from_slice(&piece[blank..]);
             let is_comment = matches!(text.first(), Some(b'#' | b';'));
             if end != Some(b'\n') || is_comment || !is_continued(&mut text) {
                 let is_cut = end != Some(b'\n');
@@ -138,30 +139,21 @@ fn section(line: &LogicalLine) -> Result<Statement, Fault> {
 
 /// `&name argument` or `&name = argument`.
 fn directive(line: &LogicalLine) -> Result<Statement, Fault> {
-    let end = line
-        .text
-        .iter()
-        .position(|&byte| is_space(byte) || byte == b'=');
-    let (name, rest) = line.text.split_at(end.unwrap_or(line.text.len()));
-    let argument = trim(rest);
-    let argument = trim(argument.strip_prefix(b"=").unwrap_or(argument));
-    if argument.is_empty() {
-        return Err(Fault::BadLine(shown(&collapse(&line.text))));
-    }
+    let ends_name = |byte: &u8| matches!(byte, b' ' | b'\t' | b'=');
+    let Some(end) = line.text.iter().position(ends_name) else {
+        return Err(line.without_value());
+    };
+    let (name, rest) = line.text.split_at(end);
+    let rest = trim(rest);
     Ok(Statement::Directive {
-        name: name.to_vec(),
-        argument: argument.to_vec(),
+        name: collapse(name),
+        argument: value(rest.strip_prefix(b"=").unwrap_or(rest)),
     })
 }
 
 fn parameter(line: &LogicalLine) -> Result<Statement, Fault> {
     let Some(equals) = line.text.iter().position(|&byte| byte == b'=') else {
-        let text = shown(&collapse(&line.text));
-        return Err(if line.is_cut {
-            Fault::EndInName(text)
-        } else {
-            Fault::BadLine(text)
-        });
+        return Err(line.without_value());
     };
     let name = collapse(&line.text[..equals]);
     if name.is_empty() {
@@ -169,8 +161,27 @@ fn parameter(line: &LogicalLine) -> Result<Statement, Fault> {
     }
     Ok(Statement::Parameter {
         name,
-        value: trim(&line.text[equals + 1..]).to_vec(),
+        value: value(&line.text[equals + 1..]),
     })
+}
+
+impl LogicalLine {
+    fn without_value(&self) -> Fault {
+        let text = shown(&collapse(&self.text));
+        match self.text.last() {
+            // The end comes before what would have removed the blank.
+            Some(&last) if self.is_cut && is_space(last) => Fault::EndInName(text + " "),
+            _ if self.is_cut => Fault::EndInName(text),
+            _ => Fault::BadLine(text),
+        }
+    }
+}
+
+/// A value without blanks at its ends, and CRs.
+fn value(text: &[u8]) -> Vec<u8> {
+    let mut value = trim(text).to_vec();
+    value.retain(|&byte| byte != b'\r');
+    value
 }
 
 /// The words of a text, with one space between them.
@@ -230,7 +241,8 @@ mod tests {
                 "[  n   b\t c ] rest = x\nCOMM ent = y  z \n",
                 &["1 [n b c]", "2 COMM ent=y  z"],
             ),
-            ("a = b = c\r\n\rb\r b = d\r", &["1 a=b = c", "2 b b=d"]),
+            ("a = b = c\r\n\rb\r b = d\re\r", &["1 a=b = c", "2 b b=de"]),
+            ("\\[m]\n \\ \\a = b\n\\# c\n", &["1 [m]", "2 a=b"]),
             ("[m]]\n[m\\]\n", &["1 [m]", "2 [m\\]"]),
             ("a =\n\n b = \n", &["1 a=", "3 b="]),
             ("a = \\\n\nb=\x0bc\x0c\n", &["1 a=", "3 b=c"]),
@@ -252,7 +264,7 @@ mod tests {
             ("[m\\ \n n]\n[m\\\nm]\n", &["1 [m n]", "3 [mm]"]),
             ("a = b\\\\\nc\n", &["1 a=b\\c"]),
             ("a = b\\ c\nd\\ = e\n", &["1 a=b\\ c", "2 d\\=e"]),
-            ("\\\n  a = b\n", &["1 a=b"]),
+            ("\\\n  a = b\n", &["2 a=b"]),
             ("a = b \\\n", &["1 a=b"]),
             ("a = b\\\r\nc\n", &["1 a=bc"]),
         ] {
@@ -271,6 +283,7 @@ mod tests {
             ("&mer\\\nge x\n", &["1 &merge x"]),
             ("& include x\n", &["1 & include x"]),
             ("&include\n", &["1 BadLine(\"&include\")"]),
+            ("&include \n&merge=\n", &["1 &include ", "2 &merge "]),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
@@ -288,6 +301,8 @@ mod tests {
             (" = 3\n", "1 NoName"),
             ("x", "1 EndInName(\"x\")"),
             ("x\\", "1 EndInName(\"x\\\\\")"),
+            ("x \r", "1 EndInName(\"x \")"),
+            ("&merge", "1 EndInName(\"&merge\")"),
         ] {
             assert_eq!(read(text), [expected], "{text}");
         }

@@ -127,9 +127,14 @@ impl Fault {
     pub fn log_lines(&self, role: &str) -> Vec<String> {
         let line = match self {
             Self::UnknownParameter(name) => {
+                let ignoring = format!("IGNORING unknown parameter \"{name}\"");
+                // rsync passes over the first line if the name begins so.
+                if name.starts_with('-') {
+                    return vec![ignoring];
+                }
                 return vec![
                     format!("Unknown Parameter encountered: \"{name}\""),
-                    format!("IGNORING unknown parameter \"{name}\""),
+                    ignoring,
                 ];
             }
             Self::GlobalInModule(name) => {

@@ -59,6 +59,11 @@ const CONFIGURATIONS: &[&str] = &[
     "&bogus x\n",
     "[m]\n&include @/none\n",
     "[m]\nx",
+    "[m]\nread only\rx \r",
+    "\\[m]\n\\comment=\\a\nread\ronly = no\n-x=1\n",
+    "[m]\n&merge=\n",
+    "[m]\n&merge;x\ry z\n",
+    "&include\x0bx\n[m]\n&merge",
 ];
 
 /// What we would tell a client that asks for the list, and log.
