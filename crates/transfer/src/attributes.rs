@@ -65,7 +65,18 @@ pub(crate) struct There<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     pub(crate) changed: bool,
+    /// Extended attributes were.
+    new_xattrs: bool,
     pub(crate) failures: Vec<Failure>,
+}
+
+/// Which modification times are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    /// All that differ.
+    Exact,
+    /// Those that differ by more than the window.
+    Window,
 }
 
 /// An attribute that could not be set.
@@ -322,14 +333,16 @@ impl<'a> Attributes<'a> {
         is_exact: bool,
     ) -> Applied {
         let (mut wanted, mut which) = self.of_new(entry, Before::Same(now));
-        if !is_exact && self.same_time(entry, now.mtime) {
-            which.remove(Which::MTIME);
-        }
         if now.atime.sec == entry.atime() {
             which.remove(Which::ATIME);
         }
         wanted.kind = now.kind;
-        self.set_all(root, path, entry, &wanted, which, now)
+        let within = if is_exact {
+            Times::Exact
+        } else {
+            Times::Window
+        };
+        self.set_either(root, path, entry, (&wanted, which), now, within)
     }
 
     /// Sets the modification time alone.
@@ -354,10 +367,26 @@ impl<'a> Attributes<'a> {
         which: Which,
         now: &Meta,
     ) -> Applied {
+        self.set_either(root, path, entry, (wanted, which), now, Times::Exact)
+    }
+
+    fn set_either(
+        &self,
+        root: &Root,
+        path: &Path,
+        entry: &Entry,
+        (wanted, mut which): (&Meta, Which),
+        now: &Meta,
+        times: Times,
+    ) -> Applied {
         let mut applied = Applied::default();
         let mut now = *now;
         if self.keeps_lists() {
             self.set_lists(root, path, entry, wanted.mode, &mut now, &mut applied);
+        }
+        // New extended attributes count as new content.
+        if times == Times::Window && !applied.new_xattrs && self.same_time(entry, now.mtime) {
+            which.remove(Which::MTIME);
         }
         match root.set_meta(path, wanted, which, &now) {
             Ok(changed) => applied.changed |= changed,
@@ -381,6 +410,12 @@ impl<'a> Attributes<'a> {
         match xattrs_of(root, path, now.kind) {
             Ok(xattrs) => rules.apply(entry, &xattrs, &self.long_values, true, &mut applied),
             Err(error) => applied.failures.push(Failure::Unreachable(error)),
+        }
+        if applied.new_xattrs && self.keeps_time(entry) {
+            let wanted = self.wanted(entry, now.mode);
+            if let Err(error) = root.set_meta(path, &wanted, Which::MTIME, now) {
+                applied.failures.push(Failure::Meta(error));
+            }
         }
         applied
     }
@@ -482,12 +517,22 @@ impl<'a> Attributes<'a> {
             dev: 0,
             ino: 0,
             nlink: 1,
-            rdev: entry.rdev(),
+            // Old senders tell a number for FIFOs and sockets too, which means nothing.
+            rdev: if entry.is_device() {
+                entry.rdev()
+            } else {
+                (0, 0)
+            },
         }
     }
 }
 
 impl Applied {
+    fn note_xattr(&mut self) {
+        self.changed = true;
+        self.new_xattrs = true;
+    }
+
     /// Reports what could not be set; `shown` is the name in quotes. Returns whether anything was changed.
     pub(crate) fn reported(self, report: &Reporter<'_>, role: Role, shown: &[u8]) -> bool {
         for failure in &self.failures {

@@ -178,6 +178,7 @@ impl Client {
         sends: bool,
     ) -> Result<Self, Error> {
         stream.heed_timeouts();
+        options.check_protocol(protocol)?;
         let session = Session::of_client(&mut stream, protocol, info, options, sends)?;
         Ok(Self { stream, session })
     }

@@ -312,3 +312,88 @@ fn number(text: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
     text.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::{NamedAccess, Side};
+
+    use super::*;
+
+    fn map(users: &str, set: impl Fn(&mut Options)) -> Result<IdMap, Error> {
+        let mut options = Options::archive(Side::Client);
+        options.privilege = crate::Privilege::Super;
+        options.usermap = Some(users.into());
+        set(&mut options);
+        IdMap::new(&options, &Reporter::new(&|_: crate::Event<'_>| {}))
+    }
+
+    fn mapped(ids: &mut IdMap, uid: u32) -> u32 {
+        let mut entry = Entry {
+            uid,
+            ..Entry::default()
+        };
+        ids.map_entry(&mut entry);
+        entry.uid
+    }
+
+    #[test]
+    fn the_first_rule_that_takes_an_id_decides() {
+        let mut ids = map("joe:7,5-6:8,j*:9,:10", |_| {}).unwrap();
+        for (id, name) in [(1, "joe"), (2, "jane"), (5, "jim"), (3, "ann")] {
+            ids.name(true, id, name.as_bytes());
+        }
+        for (id, ours) in [(1, 7), (2, 9), (5, 8), (6, 8), (3, 3), (4, 10), (0, 0)] {
+            assert_eq!(mapped(&mut ids, id), ours, "{id}");
+        }
+        // A name that comes later than its id counts from then on.
+        ids.name(true, 4, b"joe");
+        assert_eq!(mapped(&mut ids, 4), 7);
+    }
+
+    #[test]
+    fn names_do_not_count_where_only_numbers_do() {
+        let numeric = |options: &mut Options| options.numeric_ids = true;
+        let mut ids = map("root:7,:8", numeric).unwrap();
+        assert_eq!(mapped(&mut ids, 0), 8);
+        let mut ids = map("root:7,:8", |_| {}).unwrap();
+        assert_eq!(mapped(&mut ids, 0), 7);
+    }
+
+    #[test]
+    fn ordinary_users_map_only_groups_and_lists() {
+        let mut ids = map("*:7", |options| options.privilege = crate::Privilege::Never).unwrap();
+        assert_eq!(mapped(&mut ids, 1), 1);
+        let named = NamedAccess {
+            kind: Named::User,
+            id: 1,
+            access: 4,
+            name: None,
+        };
+        let mut acl = Arc::new(Acl {
+            named: vec![named],
+            ..Acl::default()
+        });
+        let shared = Arc::clone(&acl);
+        ids.map_acl(&mut acl);
+        assert_eq!(acl.named[0].id, 7);
+        let mut again = shared;
+        ids.map_acl(&mut again);
+        assert!(Arc::ptr_eq(&acl, &again));
+    }
+
+    #[test]
+    fn rules_that_mean_nothing_are_refused() {
+        for (rules, text) in [
+            ("a", "No colon found in --usermap: a"),
+            ("a:1,", "No colon found in --usermap: "),
+            ("a:", "No name found after colon --usermap: a:"),
+            ("1-x:2", "Invalid number in --usermap: 1-x"),
+            ("1-2-3:4", "Invalid number in --usermap: 1-2-3"),
+            ("99999999999:1", "Invalid ID number: 99999999999"),
+            ("1:99999999999", "Invalid ID number: 99999999999"),
+        ] {
+            let error = map(rules, |_| {}).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.exit_code()), (text, 1));
+        }
+    }
+}

@@ -227,6 +227,7 @@ impl Server {
         info: &ClientInfo,
         sends: bool,
     ) -> Result<Self, Error> {
+        options.check_protocol(protocol)?;
         let session = Session::of_server(&mut stream, protocol, info, options, sends)?;
         Ok(Self { stream, session })
     }

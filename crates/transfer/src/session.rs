@@ -190,6 +190,23 @@ impl Role {
 }
 
 impl Options {
+    /// Whether a peer of another program understands what is asked for (behaviour.md 1.5).
+    ///
+    /// # Errors
+    /// What it does not.
+    pub(crate) fn check_protocol(&self, protocol: Protocol) -> Result<(), Error> {
+        let asked = [("--acls", self.acls), ("--xattrs", self.xattrs > 0)];
+        match asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            Some((option, _)) if !protocol.has_acls_and_xattrs() => {
+                let number = protocol.number();
+                let text =
+                    format!("{option} requires protocol 30 or higher (negotiated {number}).");
+                Err(Error::fatal(2, Role::Sender, text, None))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the client tells its server it can do; `sends` tells whether the client is the sender.
     #[must_use]
     pub fn client_info(&self, sends: bool) -> ClientInfo {

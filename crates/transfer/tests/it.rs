@@ -3,6 +3,7 @@
 mod it {
     mod bench;
     mod local;
+    mod metadata;
     mod pull;
     mod push;
     mod serve;

@@ -189,7 +189,7 @@ impl Root {
         let want = Meta {
             kind,
             mode: if kind == Kind::Symlink { 0o777 } else { 0o600 },
-            rdev,
+            rdev: if kind.is_device() { rdev } else { (0, 0) },
             ..Meta::of(temp.file()).at("stat", rel)?
         };
         temp.commit_unseen(&want, Which::MODE)

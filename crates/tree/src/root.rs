@@ -169,6 +169,16 @@ impl Root {
         dir.read_link(name)
     }
 
+    /// The target of a link as this root would make it: under [`Policy::fake_super`] only that of a
+    /// file that stands for a link.
+    pub fn read_made_link(&self, rel: &Path) -> Result<Vec<u8>> {
+        let (dir, name) = self.at(rel)?;
+        match self.fakes() {
+            true => dir.read_stand_in(name).at("readlink", rel),
+            false => dir.read_link(name),
+        }
+    }
+
     /// Opens a regular file for reading; see [`Dir::open_regular`].
     pub fn open_file(&self, rel: &Path) -> Result<File> {
         self.open_regular(rel).map(|(file, _)| file)

@@ -148,7 +148,7 @@ impl XattrRules {
                 None => applied.failures.push(Failure::MissingValue(name.to_vec())),
                 Some(value) if now.as_deref() == Some(&*value) => {}
                 Some(value) => match xattrs.set(local, &value) {
-                    Ok(()) => applied.changed = true,
+                    Ok(()) => applied.note_xattr(),
                     Err(error) => applied.failures.push(Failure::Xattr {
                         call: "setxattr",
                         name: name.to_vec(),
@@ -160,7 +160,7 @@ impl XattrRules {
         }
         for local in self.surplus(xattrs, &wanted_names).unwrap_or_default() {
             match xattrs.remove(&local) {
-                Ok(()) => applied.changed = true,
+                Ok(()) => applied.note_xattr(),
                 Err(error) => applied.failures.push(Failure::Xattr {
                     call: "removexattr",
                     name: local.into_encoded_bytes(),
@@ -299,3 +299,98 @@ pub(crate) fn xattrs_of(root: &Root, path: &Path, kind: Kind) -> Result<Xattrs, 
 
 /// What the kernel takes for a value, in bytes (`XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use wire::Side as End;
+
+    use super::*;
+
+    fn entry(values: &[(&str, &[u8])]) -> Entry {
+        let owned = |(name, value): &(&str, &[u8])| (name.as_bytes().to_vec(), value.to_vec());
+        let mut entry = Entry {
+            name: b"f".as_slice().into(),
+            mode: 0o100_644,
+            ..Entry::default()
+        };
+        entry.extra_mut().xattrs = Some(XattrItem::of_values(values.iter().map(owned).collect()));
+        entry
+    }
+
+    fn rules(set: impl Fn(&mut Options)) -> XattrRules {
+        let mut options = Options::archive(End::Client);
+        options.xattrs = 1;
+        options.privilege = Privilege::Never;
+        set(&mut options);
+        let rules = Arc::new(std::mem::take(&mut options.rules));
+        XattrRules::new(&options, &rules, Side::Receiver).unwrap()
+    }
+
+    fn stored(rules: &XattrRules, entry: &Entry) -> Vec<String> {
+        let shown = |name: Cow<'_, [u8]>| String::from_utf8_lossy(&name).into_owned();
+        rules
+            .stored(entry)
+            .map(|(_, name, _)| shown(name))
+            .collect()
+    }
+
+    #[test]
+    fn a_peer_names_nothing_beyond_its_namespace() {
+        let sent = entry(&[
+            ("security.capability", b"x"),
+            ("system.posix_acl_access", b"x"),
+            ("trusted.t", b"x"),
+            ("user.rsync.%stat", b"100644 0,0 0:0"),
+            ("user.u", b"x"),
+        ]);
+        assert_eq!(stored(&rules(|_| {}), &sent), ["user.u"]);
+        let fake = rules(|options| options.privilege = Privilege::Fake);
+        let disguised = [
+            "user.rsync.security.capability",
+            "user.rsync.system.posix_acl_access",
+            "user.rsync.trusted.t",
+            "user.u",
+        ];
+        assert_eq!(stored(&fake, &sent), disguised);
+    }
+
+    #[test]
+    fn what_others_own_is_left_alone() {
+        let ordinary = rules(|_| {});
+        for (name, left) in [
+            ("user.u", false),
+            ("trusted.t", true),
+            ("security.selinux", true),
+            ("user.rsync.%stat", true),
+        ] {
+            assert_eq!(ordinary.is_left_alone(name.as_bytes()), left, "{name}");
+        }
+        let root = rules(|options| options.privilege = Privilege::Super);
+        assert!(!root.is_left_alone(b"trusted.t"));
+        assert!(root.is_left_alone(b"system.posix_acl_access"));
+    }
+
+    #[test]
+    fn a_long_value_is_asked_for_once() {
+        let (long, other) = (vec![1; 40], vec![2; 41]);
+        let sent = entry(&[("user.a", &long), ("user.b", b"short"), ("user.c", &other)]);
+        let known = LongValues::none();
+        assert_eq!(known.unknown(&sent), [1, 3]);
+        assert_eq!(known.unknown(&sent), [0; 0]);
+        assert_eq!(known.value(&sent, 1), None);
+        assert!(known.take(&sent, 1, &long));
+        assert_eq!(known.value(&sent, 1), Some(long));
+        // Numbers that stand for nothing, or for what was told already.
+        for number in [0, 2, 4, u32::MAX] {
+            assert!(!known.take(&sent, number, b"x"), "{number}");
+        }
+    }
+
+    #[test]
+    fn values_that_nobody_can_store_take_little_memory() {
+        let sent = entry(&[("user.a", &[1; 40])]);
+        let known = LongValues::none();
+        assert!(known.take(&sent, 1, &vec![0; 1 << 20]));
+        assert_eq!(known.value(&sent, 1).unwrap().len(), LONGEST + 1);
+    }
+}

@@ -364,7 +364,7 @@ impl<P: Peer> Generator<'_, P> {
         }
         let same = match entry.is_symlink() {
             true => root
-                .read_link(rel(entry.path()))
+                .read_made_link(rel(entry.path()))
                 .is_ok_and(|target| target == entry.target()),
             false => !entry.is_device() || meta.rdev == entry.rdev(),
         };

@@ -150,7 +150,7 @@ impl<P: Peer> Generator<'_, P> {
             let target = self
                 .destination
                 .root()
-                .and_then(|root| root.read_link(rel(place)).ok());
+                .and_then(|root| root.read_made_link(rel(place)).ok());
             return target.is_some_and(|target| target == entry.target());
         }
         !entry.is_device() || entry.rdev() == now.rdev

@@ -28,7 +28,7 @@ impl<P: Peer> Generator<'_, P> {
             && self
                 .destination
                 .root()
-                .is_some_and(|root| root.read_link(rel(place)).is_ok_and(|it| it == target));
+                .is_some_and(|root| root.read_made_link(rel(place)).is_ok_and(|it| it == target));
         self.put(at, place, now, is_same, "symlink")
     }
 

@@ -22,6 +22,8 @@ pub struct Said {
 pub struct Scenario<'a> {
     pub source: &'a str,
     pub destination: &'a str,
+    /// What a tree's description has no words for; gets the directory that holds `from/` and `to/`.
+    pub prepare: &'a dyn Fn(&std::path::Path),
     /// Options of the original.
     pub words: &'a str,
     /// The same for the engine.
@@ -87,7 +89,7 @@ impl Scenario<'_> {
             let compared = compare(
                 &theirs.path().join(dir),
                 &ours.path().join(dir),
-                &Aspects::exact(),
+                &Aspects::exact().with_xattrs(),
             );
             let lines = compared
                 .err()
@@ -126,6 +128,7 @@ impl Scenario<'_> {
         let dir = tempfile::tempdir().unwrap();
         Tree::build(dir.path().join("from"), self.source);
         Tree::build(dir.path().join("to"), self.destination);
+        (self.prepare)(dir.path());
         // Times of the present second would count as equal to those that the run itself leaves.
         let undated = [
             "(", "-type", "d", "-o", "-type", "l", "-o", "-type", "p", ")",

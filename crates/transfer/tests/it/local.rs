@@ -301,6 +301,7 @@ fn operands() {
         &["from/d/e/", "to/new/"],
     ] {
         let scenario = Scenario {
+            prepare: &|_| {},
             source: SOURCE,
             destination: DESTINATION,
             words: "-a",
@@ -377,6 +378,7 @@ fn other_rules() {
 fn check(name: &str, source: &str, destination: &str, words: &str, options: &dyn Fn(&mut Options)) {
     let scenario = Scenario {
         source,
+        prepare: &|_| {},
         destination,
         words,
         options,
@@ -385,7 +387,7 @@ fn check(name: &str, source: &str, destination: &str, words: &str, options: &dyn
     scenario.run(name, copied);
 }
 
-fn copied(
+pub fn copied(
     options: Options,
     sources: &[std::ffi::OsString],
     destination: &std::path::Path,

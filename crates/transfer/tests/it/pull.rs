@@ -189,6 +189,7 @@ fn check(
     let operands = ["host:from/", "to/"];
     let scenario = Scenario {
         source,
+        prepare: &|_| {},
         destination,
         words: &words,
         options,
@@ -199,7 +200,7 @@ fn check(
     });
 }
 
-fn pull(
+pub fn pull(
     mut options: Options,
     sources: &[OsString],
     target: &Path,
@@ -252,6 +253,8 @@ pub fn server(
         (options.perms, 'p'),
         (options.recursive, 'r'),
         (options.checksum, 'c'),
+        (options.acls, 'A'),
+        (options.xattrs > 0, 'X'),
     ] {
         letters.extend(is_on.then_some(letter));
     }
@@ -268,6 +271,14 @@ pub fn server(
     }
     if options.inplace {
         command.arg("--inplace");
+    }
+    for (option, map) in [
+        ("--usermap", &options.usermap),
+        ("--groupmap", &options.groupmap),
+    ] {
+        if let (Some(map), false) = (map, sends) {
+            command.arg(format!("{option}={}", String::from_utf8_lossy(map)));
+        }
     }
     command.arg(".").args(operands);
     command

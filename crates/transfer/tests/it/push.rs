@@ -110,6 +110,7 @@ fn check(
     let words = format!("{words} --protocol={protocol}");
     let scenario = Scenario {
         source,
+        prepare: &|_| {},
         destination,
         words: &words,
         options,
@@ -120,7 +121,7 @@ fn check(
     });
 }
 
-fn push(
+pub fn push(
     mut options: Options,
     sources: &[OsString],
     target: &Path,

@@ -130,6 +130,7 @@ fn check(
     let words = format!("{words} --protocol={protocol}");
     let scenario = Scenario {
         source,
+        prepare: &|_| {},
         destination,
         words: &words,
         options,
@@ -140,7 +141,7 @@ fn check(
     });
 }
 
-fn serve(
+pub fn serve(
     options: Options,
     words: &str,
     operands: &[&str],

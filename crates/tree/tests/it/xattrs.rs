@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use driftless_tree::{Acl, AclId, AclKind, FakeStat, Kind, Which, Xattrs};
+use driftless_tree::{Acl, AclId, AclKind, FakeStat, Kind, Meta, Policy, Root, Which, Xattrs};
 
 use crate::{Fixture, is_root};
 
@@ -141,4 +141,76 @@ fn a_file_stands_for_a_device() {
     assert!(xattrs.fake_stat().is_err());
     xattrs.set_fake_stat(None).unwrap();
     assert_eq!(xattrs.fake_stat().unwrap(), None);
+}
+
+#[test]
+fn what_a_file_stands_for_is_noted_on_it() {
+    if of(&Fixture::new().with(&["file"]), "file").is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let policy = Policy {
+        fake_super: true,
+        ..Policy::default()
+    };
+    let noting = Root::open_with(dir.path(), policy).unwrap();
+    let plain = Root::open(dir.path()).unwrap();
+    let (link, device) = (Path::new("link"), Path::new("device"));
+    noting.symlink(link, b"to/nowhere").unwrap();
+    noting.mknod(device, Kind::Char, 0o600, (5, 300)).unwrap();
+
+    let seen = noting.lstat(link).unwrap().unwrap();
+    assert_eq!((seen.kind, seen.size), (Kind::Symlink, 10));
+    assert_eq!(noting.read_link(link).unwrap(), b"to/nowhere");
+    assert!(plain.lstat(link).unwrap().unwrap().is_file());
+    let seen = noting.lstat(device).unwrap().unwrap();
+    assert_eq!((seen.kind, seen.rdev), (Kind::Char, (5, 300)));
+
+    let want = Meta {
+        uid: 7,
+        gid: 8,
+        mode: 0o4440,
+        ..seen
+    };
+    let all = Which::MODE | Which::OWNER | Which::GROUP;
+    assert!(noting.set_meta(device, &want, all, &seen).unwrap());
+    assert_eq!(noting.lstat(device).unwrap().unwrap().mode, 0o4440);
+    let real = plain.lstat(device).unwrap().unwrap();
+    assert_eq!(real.mode, 0o640);
+    let noted = plain
+        .xattrs(device, Kind::File)
+        .unwrap()
+        .fake_stat()
+        .unwrap();
+    assert_eq!(noted.unwrap().to_string(), "24440 5,300 7:8");
+}
+
+#[test]
+fn a_note_that_makes_no_sense_is_an_error() {
+    if of(&Fixture::new().with(&["file"]), "file").is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let policy = Policy {
+        fake_super: true,
+        ..Policy::default()
+    };
+    let noting = Root::open_with(dir.path(), policy).unwrap();
+    noting
+        .temp_file(Path::new("f"))
+        .unwrap()
+        .keep_as(
+            &noting,
+            Path::new("f"),
+            &noting.lstat(Path::new(".")).unwrap().unwrap(),
+            Which::empty(),
+        )
+        .unwrap();
+    let xattrs = noting.xattrs(Path::new("f"), Kind::File).unwrap();
+    for value in ["", "100644", "40755 0,0 0:0", &"1".repeat(1000)] {
+        xattrs
+            .set(OsStr::new("user.rsync.%stat"), value.as_bytes())
+            .unwrap();
+        assert!(noting.lstat(Path::new("f")).is_err(), "{value}");
+    }
 }
