@@ -20,6 +20,13 @@ complete -c driftless -n '__fish_seen_subcommand_from mirror' -l max-watches -x 
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l allow-empty-source -d 'mirror SRC even if it is empty and a replica is not'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l max-delete-share -x -d 'more than P percent of a replica\'s files (and 1000) are deleted only after driftless approve (50; 100 never asks)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l control -r -d 'the socket for commands (beside the state file; none for no socket)'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l verify -d 'compare the replicas themselves, by content, once they are in step'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l verify-rate -x -d 'compare at most so many bytes a second (k, M, G)'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l trash -r -d 'keep in DIR of the replica, by days, what is overwritten or deleted'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -s e -l rsh -x -d 'the command that leads to HOST (ssh -o BatchMode=yes)'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l rsync-path -x -d 'the rsync at the far end (rsync)'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l config -r -d 'mirror what FILE (TOML) says; SIGHUP reads it again'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l check-config -d 'say whether FILE is in order, and end'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -s v -l verbose -d 'print a line for each session'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -s h -l help -d 'print this'
 

@@ -28,6 +28,7 @@ Commands:
   pause    bring nothing over until resume
   resume   end a pause
   rescan   compare the whole tree with what the replica is known to hold
+  verify   compare the replica itself and mend it
   flush    wait until everything seen so far has been brought over
 
 NAME is a replica's name or a tree's; approve needs one, the others mean all without it.
@@ -116,6 +117,7 @@ fn request(
         "pause" => Request::Pause { replica },
         "resume" => Request::Resume { replica },
         "rescan" => Request::Rescan { replica },
+        "verify" => Request::Verify { replica },
         "flush" => Request::Flush { replica, timeout },
         _ => bail!("no command {command}"),
     })
@@ -172,6 +174,16 @@ fn show(status: &Value, name: Option<&str>) {
         }
         if let Some(reason) = replica["failure"]["reason"].as_str() {
             println!("    fails: {reason}");
+        }
+        if let Some(found) = replica["verification"].as_object() {
+            let state = match found["ended"].is_null() {
+                true => "verifying",
+                false => "verified",
+            };
+            println!(
+                "    {state}: {} files compared, {} mended",
+                found["files"], found["mended"]
+            );
         }
     }
 }

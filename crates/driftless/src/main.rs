@@ -20,13 +20,15 @@ Commands:
   mirror SRC DEST...   mirror a directory in real time to local paths and rsync daemons
   status [NAME]        how running mirrors are
   approve NAME         release a replica that waits for approval
-  pause, resume, rescan, flush [NAME]
+  pause, resume, rescan, verify, flush [NAME]
                        other commands to running mirrors
+  sersync              mirror what a sersync configuration says, with sersync's options
+  convert FILE         print a sersync or lsyncd configuration as TOML
   rsync                copy files as rsync does (a preview)
   inotifywait          wait for file system events, as inotify-tools does
   inotifywatch         count file system events, as inotify-tools does
 
-A link to driftless that is named rsync, inotifywait or inotifywatch is that command.
+A link to driftless that is named rsync, sersync, inotifywait or inotifywatch is that command.
 driftless COMMAND --help says more; driftless --version prints the version.
 ";
 
@@ -55,9 +57,10 @@ fn run(command: &OsStr, mut arguments: std::env::ArgsOs) -> ExitCode {
     }
     match command.to_str() {
         Some("mirror") => driftless::mirror_command::main(arguments.collect()),
-        Some(command @ ("status" | "approve" | "pause" | "resume" | "rescan" | "flush")) => {
-            driftless::control_command::main(command, arguments.collect())
-        }
+        Some("convert") => driftless::convert_command::main(arguments.collect()),
+        Some(
+            command @ ("status" | "approve" | "pause" | "resume" | "rescan" | "verify" | "flush"),
+        ) => driftless::control_command::main(command, arguments.collect()),
         Some("--help" | "-h" | "help") => {
             print!("{USAGE}");
             ExitCode::SUCCESS
@@ -87,6 +90,9 @@ fn rsync_or_daemon(arguments: impl Iterator<Item = OsString>) -> u8 {
 fn drop_in(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let with_name = |arguments| std::iter::once(name.to_owned()).chain(arguments);
     let code = match name.to_str()? {
+        "sersync" | "sersync2" => {
+            return Some(driftless::sersync_command::main(arguments.collect()));
+        }
         "rsync" => rsync_or_daemon(arguments),
         "inotifywait" | "fsnotifywait" => {
             watch::inotifywait::run(with_name(arguments), watch::Io::standard())

@@ -29,7 +29,7 @@ pub(crate) fn default_file(source: &Path, replicas: &[Place]) -> anyhow::Result<
             Place::Directory(path) => std::path::absolute(path)
                 .unwrap_or_else(|_| path.clone())
                 .into_os_string(),
-            Place::Daemon(address) => address.to_string().into(),
+            place => place.to_string().into(),
         };
         identity.extend_from_slice(place.as_encoded_bytes());
     }

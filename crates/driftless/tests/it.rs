@@ -17,6 +17,8 @@ mod brakes;
 mod bursts;
 #[path = "it/changes.rs"]
 mod changes;
+#[path = "it/configuration.rs"]
+mod configuration;
 #[path = "it/failing_daemons.rs"]
 mod failing_daemons;
 #[path = "it/ledger.rs"]
@@ -29,7 +31,13 @@ mod protocols;
 mod random_edits;
 #[path = "it/refusals.rs"]
 mod refusals;
+#[path = "it/sersync.rs"]
+mod sersync;
+#[path = "it/shell.rs"]
+mod shell;
 #[path = "it/stopping.rs"]
 mod stopping;
 #[path = "it/traps.rs"]
 mod traps;
+#[path = "it/verification.rs"]
+mod verification;

@@ -59,6 +59,12 @@ pub enum Request {
         #[serde(default)]
         replica: Option<String>,
     },
+    /// Compares the replica itself, and mends it.
+    Verify {
+        /// Which.
+        #[serde(default)]
+        replica: Option<String>,
+    },
     /// Waits until everything seen so far has been brought over.
     Flush {
         /// Which.
@@ -232,6 +238,7 @@ fn obey(handle: &Handle, request: Request) -> Result<Option<MirrorStatus>, Strin
         Request::Pause { replica } => handle.pause(replica.as_deref())?,
         Request::Resume { replica } => handle.resume(replica.as_deref())?,
         Request::Rescan { replica } => handle.rescan(replica.as_deref())?,
+        Request::Verify { replica } => handle.verify(replica.as_deref())?,
         Request::Flush { replica, timeout } => {
             let timeout = Duration::try_from_secs_f64(timeout.unwrap_or(FLUSH_SECONDS))
                 .map_err(|error| error.to_string())?;

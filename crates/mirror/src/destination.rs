@@ -4,18 +4,21 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use transfer::{Applied, Batch, Cancel, Progress, Terms};
+use transfer::{Applied, Batch, Cancel, Progress};
 
 use crate::Error;
 use crate::planner::Abilities;
 use crate::settings::{Place, ReplicaSettings};
 use crate::source::Source;
 
-mod daemon;
 mod local;
+mod nowhere;
+mod remote;
+mod shell;
 
-use daemon::DaemonReplica;
 use local::DirectoryReplica;
+use nowhere::Nowhere;
+use remote::{Peer, RemoteReplica};
 
 /// Opens the place of a replica. A directory is made if it is missing; a peer is not asked before there is something to
 /// do.
@@ -30,23 +33,21 @@ pub(crate) fn open(
     let source = Arc::clone(source);
     match &settings.place {
         Place::Directory(path) => {
-            let opened = DirectoryReplica::open(source, path, settings.deletes, cancel.clone());
+            let opened = DirectoryReplica::open(source, path, settings, cancel.clone());
             Ok(Box::new(opened.map_err(|error| Error::Directory {
                 path: path.clone(),
                 cause: error.into_cause(),
             })?))
         }
-        Place::Daemon(address) => Ok(Box::new(DaemonReplica::new(
-            source,
-            address.clone(),
-            settings.credentials.clone(),
-            Terms {
-                patience: Some(settings.timeout).filter(|timeout| !timeout.is_zero()),
-                newest: settings.protocol,
-                cancel: cancel.clone(),
-            },
-            settings.deletes,
-        ))),
+        Place::Daemon(address) => {
+            let peer = Peer::Daemon(address.clone(), settings.credentials.clone());
+            Ok(Box::new(RemoteReplica::new(source, peer, settings, cancel)))
+        }
+        Place::Shell(address) => {
+            let peer = Peer::Shell(address.clone());
+            Ok(Box::new(RemoteReplica::new(source, peer, settings, cancel)))
+        }
+        Place::Nowhere => Ok(Box::new(Nowhere)),
     }
 }
 
@@ -72,6 +73,9 @@ pub(crate) trait Destination: Send {
 
     /// Whether it removes anything at all.
     fn deletes(&self) -> bool;
+
+    /// Whether batches from here on are to tell of everything that they change ([`Applied::amended`]).
+    fn tell_changes(&mut self, tell: bool);
 
     /// Lets go of what [`Destination::prepare`] made ready: nothing is to be done for now.
     fn rest(&mut self);
@@ -112,4 +116,9 @@ impl From<transfer::Error> for Broken {
             began: false,
         }
     }
+}
+
+/// Where today's trash goes, below the replica.
+fn trash_of_today(trash: &str) -> String {
+    format!("{trash}/{}", jiff::Zoned::now().date())
 }

@@ -45,6 +45,23 @@ pub enum Error {
     /// A filter rule means nothing, or merges a file that cannot be read.
     #[error(transparent)]
     Filter(#[from] filter::Error),
+    /// A regular expression that means nothing.
+    #[error("regular expression {0:?}: {1}")]
+    Expression(String, String),
+    /// A hook that cannot be.
+    #[error("hook: {0}")]
+    Hook(String),
+    /// A password that cannot be had, or is not safe where it is.
+    #[error("{0}")]
+    Password(String),
+    /// The list of failures cannot be written.
+    #[error("list of failures {}: {cause}", .path.display())]
+    Failures {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
     /// A single run was asked for, and it would have to wait for approval.
     #[error("replica {replica}: {brake}")]
     Braked {
@@ -104,7 +121,13 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Overlap { .. } | Self::Twice(_) | Self::DirMerge | Self::Filter(_) => 1,
+            Self::Overlap { .. }
+            | Self::Twice(_)
+            | Self::DirMerge
+            | Self::Filter(_)
+            | Self::Expression(..)
+            | Self::Hook(_)
+            | Self::Password(_) => 1,
             // As rsync ends when --max-delete stopped it.
             Self::Braked { .. } => 25,
             Self::Source { .. } | Self::Directory { .. } => 3,
@@ -112,6 +135,7 @@ impl Error {
             | Self::StateInUse(_)
             | Self::Ledger(_)
             | Self::Control { .. }
+            | Self::Failures { .. }
             | Self::Watch(_)
             | Self::Thread(_) => 11,
             Self::Replica { error, .. } => error.exit_code(),

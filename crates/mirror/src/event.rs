@@ -5,6 +5,7 @@ use std::time::Duration;
 use transfer::Progress;
 
 use crate::brake::Brake;
+use crate::status::Verification;
 
 /// Something that the operator may want to know.
 #[derive(Debug, Clone)]
@@ -43,6 +44,13 @@ pub enum Event {
     Released {
         /// The replica's name.
         replica: String,
+    },
+    /// A replica has been compared itself.
+    Verified {
+        /// The replica's name.
+        replica: String,
+        /// What was found, and mended.
+        found: Verification,
     },
     /// Something is brought over.
     Progress {

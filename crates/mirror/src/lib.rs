@@ -15,24 +15,34 @@
 
 mod aftermath;
 mod brake;
+pub mod config;
 pub mod control;
+mod credentials;
 mod destination;
 mod dirty;
 mod error;
 mod event;
+mod exclusions;
+mod failures;
+pub mod hooks;
 mod ledger;
 mod mirror;
 mod planner;
 mod queue;
 mod replica;
+mod schedule;
+mod service;
 mod settings;
 mod source;
 mod status;
 
 pub use brake::{Brake, BrakeLimits};
+pub use credentials::password_from;
 pub use error::Error;
 pub use event::Event;
 pub use mirror::{Handle, Mirror, Report, Stopper};
-pub use settings::{FilterRule, Place, ReplicaSettings, Settings};
-pub use status::{Failure, MirrorStatus, ReplicaState, ReplicaStatus, Totals};
+pub use schedule::{BadSchedule, Schedule};
+pub use service::{Changes, Ended, Service};
+pub use settings::{BadPlace, FilterRule, Place, ReplicaSettings, Settings, ShellAddress, Verify};
+pub use status::{Failure, MirrorStatus, ReplicaState, ReplicaStatus, Totals, Verification};
 pub use wire::Protocol;

@@ -14,10 +14,13 @@ use crate::aftermath::Aftermath;
 use crate::control::ControlSocket;
 use crate::destination;
 use crate::dirty::{DirtySet, Look, Pace};
+use crate::exclusions::Exclusions;
+use crate::failures::FailureList;
+use crate::hooks::Hooks;
 use crate::ledger::State;
 use crate::queue::{Orders, Queue};
 use crate::replica::{Mode, Replica};
-use crate::settings::{self, Place, ReplicaSettings, Settings};
+use crate::settings::{FilterRule, Place, ReplicaSettings, Settings};
 use crate::source::Source;
 use crate::status::{Board, MirrorStatus, ReplicaState, ReplicaStatus};
 use crate::{Error, Event};
@@ -86,6 +89,17 @@ impl Stopper {
 }
 
 impl Mirror {
+    /// Looks for mistakes in settings without touching anything.
+    ///
+    /// # Errors
+    /// The first one.
+    pub fn check(settings: &Settings) -> Result<(), Error> {
+        check_places(settings)?;
+        let source = Source::open(&settings.source, exclusions(settings)?, &[]);
+        source.map(drop)?;
+        Hooks::check(&settings.hooks)
+    }
+
     /// Watches the source, and then compares it with what the replicas are known to hold; so nothing is missed in
     /// between.
     ///
@@ -93,20 +107,33 @@ impl Mirror {
     /// Whatever is wrong with the settings, before anything is touched.
     pub fn start(settings: &Settings, report: Report) -> Result<Self, Error> {
         check_places(settings)?;
-        let rules = settings::rules(&settings.rules)?;
+        let exclusions = exclusions(settings)?;
         let state = match &settings.state {
             Some(path) => State::open(path)?,
             None => State::in_memory(),
         };
         let mut own = state.files();
         own.extend(settings.control.clone());
-        let source = Arc::new(Source::open(&settings.source, rules, &own)?);
+        own.extend(settings.failures.clone());
+        let source = Arc::new(Source::open(&settings.source, exclusions, &own)?);
         let cancel = Cancel::default();
         let mode = Mode {
             once: settings.once,
             is_only_one: settings.replicas.len() == 1,
             allow_empty_source: settings.allow_empty_source,
             brake: settings.brake,
+        };
+        let hooks = Hooks::start(&settings.hooks, &settings.name, &settings.source, &report)?;
+        let hooks = Arc::new(hooks);
+        let failures = match &settings.failures {
+            Some(path) => {
+                let created = FailureList::create(path.clone());
+                Some(Arc::new(created.map_err(|cause| Error::Failures {
+                    path: path.clone(),
+                    cause,
+                })?))
+            }
+            None => None,
         };
         let mut replicas = Vec::new();
         for one in &settings.replicas {
@@ -122,6 +149,10 @@ impl Mirror {
                 stop: cancel.clone(),
                 report: Arc::clone(&report),
                 mode,
+                rescan: settings.rescan.clone(),
+                verify: settings.verify.clone(),
+                hooks: Arc::clone(&hooks),
+                failures: failures.clone(),
             });
         }
         if let Some(aside) = &state.moved_aside {
@@ -278,6 +309,14 @@ impl Handle {
             replica.look_at_everything();
         }
         Ok(())
+    }
+
+    /// Compares replicas themselves, as soon as they are in step, and mends them.
+    ///
+    /// # Errors
+    /// There is no such replica.
+    pub fn verify(&self, name: Option<&str>) -> Result<(), String> {
+        self.order(name, |orders| orders.verify = true)
     }
 
     /// Waits until everything seen so far has been brought over.
@@ -520,6 +559,17 @@ fn look_for(touch: Touch, meta: Option<Meta>) -> (Look, Pace) {
     }
 }
 
+/// What is left out: what the settings say, and the replicas' trash.
+fn exclusions(settings: &Settings) -> Result<Exclusions, Error> {
+    let trash = settings
+        .replicas
+        .iter()
+        .filter_map(|replica| replica.trash.as_ref());
+    let trash = trash.map(|trash| FilterRule::Exclude(format!("/{trash}").into_bytes()));
+    let rules: Vec<FilterRule> = trash.chain(settings.rules.iter().cloned()).collect();
+    Exclusions::of(&rules)
+}
+
 /// Refuses replicas that lie in the source, or the source in them, and places named twice.
 fn check_places(settings: &Settings) -> Result<(), Error> {
     let unusable = |cause| Error::Source {
@@ -540,7 +590,8 @@ fn check_places(settings: &Settings) -> Result<(), Error> {
             }
             name = replica.display().to_string();
         }
-        if seen.contains(&name) {
+        let is_nowhere = matches!(place, Place::Nowhere);
+        if seen.contains(&name) && !is_nowhere {
             return Err(Error::Twice(place.to_string()));
         }
         seen.push(name);

@@ -28,6 +28,9 @@ const BATCH_ITEMS: usize = 20_000;
 /// A batch is closed when the files in it have this many bytes, so that a broken session repeats little.
 const BATCH_BYTES: u64 = 4 << 30;
 
+/// The same for one step of a verification, which should not keep changes waiting.
+const VERIFIED_ITEMS: usize = 2_000;
+
 /// A ctime younger than this may be carried by a later change too: the coarsest clock tick of the kernels
 /// in use (HZ=100).
 const CLOCK_TICK: Duration = Duration::from_millis(10);
@@ -154,14 +157,7 @@ pub fn plan(
     abilities: Abilities,
     looks: Vec<Taken>,
 ) -> Result<Plan, PlanError> {
-    let mut draft = Draft {
-        source,
-        ledger,
-        abilities,
-        items: BTreeMap::new(),
-        bytes: 0,
-        done: Done::default(),
-    };
+    let mut draft = Draft::new(source, ledger, abilities);
     let mut stack = looks;
     stack.reverse();
     while let Some(taken) = stack.pop() {
@@ -173,6 +169,53 @@ pub fn plan(
     }
     stack.reverse();
     draft.finish(stack)
+}
+
+/// Makes a plan that compares directories of the replica with the source, whatever the ledger says: as many of `dirs` as
+/// have `bytes` in their files. What they contain in turn is put in their place. Returns how many files and bytes that is.
+///
+/// # Errors
+/// As [`plan`].
+pub fn verification(
+    source: &Source,
+    ledger: &Ledger,
+    abilities: Abilities,
+    dirs: &mut Vec<PathBuf>,
+    by_content: bool,
+    bytes: u64,
+) -> Result<(Plan, Compared), PlanError> {
+    let mut draft = Draft::new(source, ledger, abilities);
+    draft.verifies = Some(by_content);
+    let mut compared = Compared::default();
+    while compared.bytes < bytes && draft.items.len() < VERIFIED_ITEMS {
+        let Some(dir) = dirs.pop() else { break };
+        draft.list_whole(&dir, Instant::now(), false, &mut Vec::new())?;
+        let children = draft.items.values().filter(|draft| {
+            draft.item.path.parent() == Some(&dir) && !draft.item.path.as_os_str().is_empty()
+        });
+        for DraftItem { item, .. } in children {
+            match item.meta.kind {
+                Kind::Dir => dirs.push(item.path.clone()),
+                Kind::File => {
+                    compared.files += 1;
+                    compared.bytes += item.meta.size;
+                }
+                _ => compared.files += 1,
+            }
+        }
+    }
+    // Whatever the ledger says, the replica may have anything.
+    draft.done.deletions.unknown = true;
+    Ok((draft.finish(Vec::new())?, compared))
+}
+
+/// What a verification looks at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Compared {
+    /// Files, and whatever else is no directory.
+    pub files: u64,
+    /// Bytes in the files.
+    pub bytes: u64,
 }
 
 /// Why no plan could be made.
@@ -193,6 +236,8 @@ struct Draft<'a> {
     items: BTreeMap<PathBuf, DraftItem>,
     bytes: u64,
     done: Done,
+    /// A verification is planned; whether it compares contents.
+    verifies: Option<bool>,
 }
 
 #[derive(Default)]
@@ -229,7 +274,19 @@ impl DraftItem {
     }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn new(source: &'a Source, ledger: &'a Ledger, abilities: Abilities) -> Self {
+        Draft {
+            source,
+            ledger,
+            abilities,
+            items: BTreeMap::new(),
+            bytes: 0,
+            done: Done::default(),
+            verifies: None,
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.items.len() >= BATCH_ITEMS || self.bytes >= BATCH_BYTES
     }
@@ -463,9 +520,11 @@ impl Draft<'_> {
                     });
                 }
             } else {
-                let is_update = !held.as_ref().is_some_and(|held| is_held(held, &meta));
-                self.add_leaf(&path, meta, is_update, false)?;
-                if held.is_none() {
+                let by_content = self.verifies == Some(true);
+                let is_update =
+                    by_content || !held.as_ref().is_some_and(|held| is_held(held, &meta));
+                self.add_leaf(&path, meta, is_update, by_content)?;
+                if held.is_none() && self.verifies.is_none() {
                     self.note_rename(&path, &meta)?;
                 }
             }

@@ -36,6 +36,8 @@ pub(crate) struct Orders {
     pub(crate) is_paused: bool,
     /// Whatever brake holds is released, until the replica is in step.
     pub(crate) is_approved: bool,
+    /// The replica itself is to be compared, as soon as it is in step.
+    pub(crate) verify: bool,
 }
 
 impl Waiting {
@@ -81,17 +83,25 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Whether a look is due now.
+    pub(crate) fn has_due(&self) -> bool {
+        let due = self.lock().dirty.next_due();
+        due.is_some_and(|due| due <= Instant::now())
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something, of this queue or at `alarm`, will be due within `lead`, but not before `not_before`; false
-    /// when asked to stop. Nothing is due while the replica is paused.
+    /// when asked to stop. Nothing is due while the replica is paused. An order to verify is due at once if it
+    /// `can_verify`.
     pub(crate) fn wait(
         &self,
         alarm: Option<Instant>,
         lead: Duration,
         not_before: Option<Instant>,
+        can_verify: bool,
         stop: &Cancel,
     ) -> bool {
         let mut waiting = self.lock();
@@ -108,6 +118,7 @@ impl Queue {
                 .map(|due| due.max(not_before.unwrap_or(due)) - lead);
             let wake_at = match waiting.orders.is_paused {
                 true => None,
+                false if can_verify && waiting.orders.verify => Some(Instant::now()),
                 false => due,
             };
             let now = Instant::now();

@@ -6,18 +6,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use transfer::{Applied, Cancel, Progress};
-use tree::{Identity, Meta};
+use tree::Identity;
 
+use self::verification::Job;
 use crate::aftermath::Aftermath;
 use crate::brake::{Brake, BrakeLimits};
 use crate::destination::{Broken, Destination};
 use crate::dirty::{Look, Pace, Taken};
+use crate::failures::FailureList;
+use crate::hooks::{Change, ChangeKind, Hooks};
 use crate::ledger::{Confirmed, Held, Ledger};
 use crate::planner::{self, Errand, Plan, PlanError};
 use crate::queue::Queue;
+use crate::schedule::{Due, Schedule};
+use crate::settings::Verify;
 use crate::source::Source;
 use crate::status::{Board, Failure, ReplicaState, unix_time};
 use crate::{Error, Event};
+
+mod guard;
+mod verification;
 
 /// A replica that has been behind for so long says so, even when nothing fails.
 const NOTICEABLE_LAG: Duration = Duration::from_secs(10);
@@ -47,6 +55,10 @@ pub(crate) struct Replica {
     pub(crate) stop: Cancel,
     pub(crate) report: Arc<dyn Fn(Event) + Send + Sync>,
     pub(crate) mode: Mode,
+    pub(crate) rescan: Option<Schedule>,
+    pub(crate) verify: Verify,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) failures: Option<Arc<FailureList>>,
 }
 
 /// How a replica is run.
@@ -74,10 +86,28 @@ impl Replica {
     }
 
     fn live(&mut self) -> Result<(), Error> {
-        let mut state = State::default();
+        let mut state = State {
+            rescan: Due::of(self.rescan.as_ref()),
+            verify: Due::of(self.verify.schedule.as_ref()),
+            is_complete: self.ledger.is_complete()?,
+            ..State::default()
+        };
+        self.queue
+            .order(|orders| orders.verify |= self.verify.at_start);
         self.recall()?;
         while self.wait(&state) {
-            let result = self.round(&mut state);
+            self.keep_schedules(&mut state);
+            let has_looks = self.queue.has_due()
+                || self
+                    .aftermath
+                    .next_due()
+                    .is_some_and(|due| due <= Instant::now());
+            let result = match &state.verification {
+                Some(job) if !has_looks && job.due <= Instant::now() => {
+                    self.verify_some(&mut state)
+                }
+                _ => self.round(&mut state),
+            };
             if self.stop.is_cancelled() {
                 break;
             }
@@ -106,19 +136,35 @@ impl Replica {
 
     /// Waits for something to do. The connection is made while changes settle.
     fn wait(&mut self, state: &State) -> bool {
-        let alarm = self.aftermath.next_due();
-        if !self
-            .queue
-            .wait(alarm, PREPARE_AHEAD, state.not_before, &self.stop)
-        {
+        let job = state.verification.as_ref().map(|job| job.due);
+        let due = [
+            self.aftermath.next_due(),
+            job,
+            state.rescan.alarm(),
+            state.verify.alarm(),
+        ];
+        let alarm = due.into_iter().flatten().min();
+        if !self.queue.wait(
+            alarm,
+            PREPARE_AHEAD,
+            state.not_before,
+            state.can_verify(),
+            &self.stop,
+        ) {
             return false;
         }
         if state.failures == 0 && self.destination.prepare().is_err() {
             // The round will meet the same error and deal with it.
             self.destination.rest();
         }
-        self.queue
-            .wait(alarm, Duration::ZERO, state.not_before, &self.stop)
+        let lead = Duration::ZERO;
+        self.queue.wait(
+            alarm,
+            lead,
+            state.not_before,
+            state.can_verify(),
+            &self.stop,
+        )
     }
 
     /// One plan, carried out.
@@ -172,7 +218,7 @@ impl Replica {
         let mut plan = planner::plan(&self.source, &self.ledger, abilities, taken.to_vec())?;
         self.check_place(state)?;
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
-        let failures = self.carry_out(&mut plan, state.path_pause())?;
+        let failures = self.carry_out(state, &mut plan)?;
         let is_last = plan.postponed.is_empty();
         self.put_back(&plan.postponed);
         if let Some(notice) = self.destination.notice() {
@@ -190,8 +236,9 @@ impl Replica {
     }
 
     /// Applies both batches of a plan and confirms them. Returns what failed path by path, and leaves those paths
-    /// waiting for `pause`.
-    fn carry_out(&mut self, plan: &mut Plan, pause: Duration) -> Result<Vec<String>, Failed> {
+    /// waiting for a pause.
+    fn carry_out(&mut self, state: &mut State, plan: &mut Plan) -> Result<Vec<String>, Failed> {
+        let pause = state.path_pause();
         let mut failures = Vec::new();
         let now = Instant::now();
         for (path, reason) in plan.unreadable.drain(..) {
@@ -218,6 +265,8 @@ impl Replica {
             };
             match self.destination.apply(&errand.batch, &mut progress) {
                 Ok(applied) => {
+                    self.note_drift(state, errand, &applied)?;
+                    self.tell_hooks(state, errand, &applied)?;
                     self.confirm(errand, &applied, &mut forgotten, pause)?;
                     self.board.note(|status| {
                         status.totals.sessions += 1;
@@ -416,158 +465,6 @@ impl Replica {
         });
     }
 
-    fn check_place(&self, state: &mut State) -> Result<(), Failed> {
-        if self.source.is_in_place() {
-            return Ok(());
-        }
-        state.source_is_plausible = false;
-        Err(Failed::SourceGone)
-    }
-
-    /// Another directory in the source's place is more likely a mistake than the same data: a restored copy, or what
-    /// is below a mount point.
-    fn guard_against_another_source(&mut self, state: &mut State) -> Result<(), Failed> {
-        let identity = self.source.identity();
-        if state.known_source == Some(identity) {
-            return Ok(());
-        }
-        let root = Path::new("");
-        if let Some(held) = self.ledger.held(root)?
-            && let Some(meta) = self.source.lstat(root).map_err(transfer::Error::from)?
-            && !is_same_root(&held.version, &meta)
-            && self.ledger.holds_anything()?
-        {
-            if !state.is_approved {
-                return Err(Failed::Braked(Brake::SourceReplaced));
-            }
-            let held = Held {
-                version: meta,
-                doubtful: false,
-                whole: false,
-            };
-            self.ledger.confirm(&Confirmed {
-                held: vec![(root.to_owned(), held)],
-                ..Confirmed::default()
-            })?;
-        }
-        state.known_source = Some(identity);
-        Ok(())
-    }
-
-    /// An empty source where there was something is more likely an unmounted one.
-    fn guard_against_an_empty_source(&mut self, state: &mut State) -> Result<(), Failed> {
-        if state.source_is_plausible || self.mode.allow_empty_source || state.is_approved {
-            return Ok(());
-        }
-        let is_empty = self.source.is_empty().map_err(transfer::Error::from)?;
-        if is_empty
-            && self.destination.deletes()
-            && (self.ledger.holds_anything()? || !self.destination.is_empty()?)
-        {
-            return Err(Failed::Braked(Brake::SourceEmpty));
-        }
-        state.source_is_plausible = true;
-        Ok(())
-    }
-
-    /// Takes the deletions out of a plan that has too many of them, and of all that follow until they are approved or a
-    /// look at everything finds fewer.
-    fn guard_against_many_deletions(
-        &mut self,
-        state: &mut State,
-        plan: &mut Plan,
-        is_complete_look: bool,
-    ) -> Result<(), Failed> {
-        if state.is_approved || !self.destination.deletes() || self.mode.allow_empty_source {
-            self.release(state);
-            return Ok(());
-        }
-        if let Some(brake) = self.judge(state, plan)? {
-            plan.withhold_deletions();
-            if self.mode.once {
-                return Err(Failed::Braked(brake));
-            }
-            let is_news = state.brake.is_none();
-            state.brake = Some(brake.clone());
-            self.board.note(|status| status.brake = Some(brake.clone()));
-            if is_news {
-                self.say(Event::Braked {
-                    replica: self.name.clone(),
-                    brake,
-                });
-            }
-        } else if is_complete_look && plan.postponed.is_empty() {
-            self.release(state);
-        } else if matches!(state.brake, Some(Brake::ManyDeletions { .. })) {
-            plan.withhold_deletions();
-        } else {
-            // Whatever the reason was, it is gone: the plan was made.
-            self.release(state);
-        }
-        Ok(())
-    }
-
-    /// Whether a plan removes more than it may.
-    fn judge(&mut self, state: &mut State, plan: &Plan) -> Result<Option<Brake>, Failed> {
-        let limits = self.mode.brake;
-        if plan.deletions.is_none() || limits.percent >= 100 {
-            return Ok(None);
-        }
-        let mut deletions = plan.deletions.leaves;
-        for dir in &plan.deletions.dirs {
-            deletions += self.ledger.files_below(dir)?;
-        }
-        // A renamed file is there under another name.
-        deletions = deletions.saturating_sub(plan.quick.batch.renamed.len() as u64);
-        if plan.deletions.unknown && !self.began_empty(state)? {
-            let batch = &plan.quick.batch;
-            match self.destination.count_removals(batch, u64::MAX) {
-                Ok(removals) => deletions = deletions.max(removals),
-                Err(error) if error.can_pass() => return Err(error.into()),
-                // The session itself will meet it, and deal with it.
-                Err(_) => {}
-            }
-        }
-        if deletions < limits.files {
-            return Ok(None);
-        }
-        let is_file = |item: &&transfer::Item| !item.meta.is_dir();
-        let in_batch = plan.quick.batch.items.iter().filter(is_file).count() as u64;
-        // Of a replica that the ledger does not know yet, what stays is at most what the source has.
-        let held = match plan.deletions.unknown {
-            true => self.ledger.files()?.max(in_batch) + deletions,
-            false => self.ledger.files()?,
-        };
-        let is_exceeded = limits.are_exceeded_by(deletions, held);
-        Ok(is_exceeded.then_some(Brake::ManyDeletions { deletions, held }))
-    }
-
-    /// Whether the replica had nothing in it when it was met for the first time: then all it has is from the source.
-    fn began_empty(&mut self, state: &mut State) -> Result<bool, Failed> {
-        if let Some(began_empty) = state.began_empty {
-            return Ok(began_empty);
-        }
-        let began_empty = match self.ledger.holds_anything()? {
-            true => false,
-            false => match self.destination.is_empty() {
-                Ok(is_empty) => is_empty,
-                Err(error) if error.can_pass() => return Err(error.into()),
-                Err(_) => true,
-            },
-        };
-        state.began_empty = Some(began_empty);
-        Ok(began_empty)
-    }
-
-    fn release(&mut self, state: &mut State) {
-        if state.brake.take().is_some() {
-            self.board.note(|status| status.brake = None);
-            self.say(Event::Released {
-                replica: self.name.clone(),
-            });
-        }
-    }
-
     /// After a round without failures: says what has been reached. True if the replica's work is done.
     fn take_stock(&mut self, state: &mut State) -> Result<bool, Error> {
         let (waiting, oldest) = {
@@ -581,7 +478,10 @@ impl Replica {
         state.not_before = None;
         if waiting == 0 && !self.aftermath.is_fresh() {
             state.path_failures = 0;
-            self.destination.rest();
+            self.list_failures(Vec::new());
+            if state.verification.is_none() {
+                self.destination.rest();
+            }
             if state.brake.is_some() {
                 return Ok(self.mode.once);
             }
@@ -592,6 +492,7 @@ impl Replica {
             if !state.in_step_said {
                 let is_first_copy = !self.ledger.is_complete()?;
                 self.ledger.set_complete()?;
+                state.is_complete = true;
                 state.in_step_said = true;
                 state.behind_since = None;
                 self.say(Event::InStep {
@@ -605,7 +506,8 @@ impl Replica {
                     after: since.elapsed(),
                 });
             }
-            return Ok(self.mode.once);
+            self.begin_verification(state);
+            return Ok(self.mode.once && state.verification.is_none());
         }
         let lags = oldest.is_some_and(|oldest| oldest.elapsed() > NOTICEABLE_LAG);
         if lags && state.in_step_said && state.behind_since.is_none() {
@@ -630,6 +532,10 @@ impl Replica {
         }
         let waiting = self.queue.lock().len();
         let reason = failed.to_string();
+        self.list_failures(match &failed {
+            Failed::Paths(failures) => failures.clone(),
+            _ => vec![reason.clone()],
+        });
         self.board.note(|status| {
             status.state = ReplicaState::Behind;
             status.failure = Some(Failure {
@@ -676,6 +582,78 @@ impl Replica {
         Ok(())
     }
 
+    /// Does what a schedule says is due.
+    fn keep_schedules(&mut self, state: &mut State) {
+        if state.rescan.has_come() {
+            self.queue
+                .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
+        }
+        if state.verify.has_come() {
+            self.queue.order(|orders| orders.verify = true);
+        }
+        self.begin_verification(state);
+    }
+
+    /// Keeps the list of what fails true.
+    fn list_failures(&self, failures: Vec<String>) {
+        if let Some(list) = &self.failures
+            && let Err(error) = list.set(&self.name, failures)
+        {
+            self.say(Event::Notice {
+                replica: Some(self.name.clone()),
+                text: format!("the list of failures cannot be written: {error}"),
+            });
+        }
+    }
+
+    /// Tells the hooks what a session is about to be confirmed of. A first copy is nobody's change.
+    fn tell_hooks(&self, state: &State, errand: &Errand, applied: &Applied) -> Result<(), Failed> {
+        if self.hooks.is_empty() || !state.is_complete {
+            return Ok(());
+        }
+        let mut changes = Vec::new();
+        for (item, note) in errand.batch.items.iter().zip(&errand.notes) {
+            let is_stored = match &applied.acknowledged {
+                Some(stored) => item.meta.is_dir() || stored.contains(&item.path),
+                None => !applied.failed.contains(&item.path),
+            };
+            // The time of a directory changes with what is in it, which is told by itself.
+            let is_news = match item.meta.is_dir() {
+                true => self.ledger.held(&item.path)?.is_none(),
+                false => note.is_update && !note.is_elsewhere && state.verification.is_none(),
+            };
+            if is_stored && is_news {
+                changes.push(Change::new(
+                    &item.path,
+                    ChangeKind::Updated,
+                    item.meta.is_dir(),
+                ));
+            }
+        }
+        for path in errand
+            .batch
+            .gone
+            .iter()
+            .filter(|path| applied.removed.contains(*path))
+        {
+            let is_dir = self
+                .ledger
+                .held(path)?
+                .is_some_and(|held| held.version.is_dir());
+            changes.push(Change::new(path, ChangeKind::Removed, is_dir));
+        }
+        if !changes.is_empty() && !self.hooks.tell(&self.name, &changes) {
+            self.say(Event::Notice {
+                replica: Some(self.name.clone()),
+                text: format!(
+                    "a hook is too slow and does not hear of {} changes",
+                    changes.len()
+                ),
+            });
+        }
+        Ok(())
+    }
+
     fn say(&self, event: Event) {
         (self.report)(event);
     }
@@ -695,6 +673,12 @@ struct State {
     brake: Option<Brake>,
     /// Whether the operator has released the brake.
     is_approved: bool,
+    /// Whether the replica has held the whole tree at some time.
+    is_complete: bool,
+    rescan: Due,
+    verify: Due,
+    /// The verification that is under way.
+    verification: Option<Job>,
     behind_since: Option<Instant>,
     last_reason: String,
     failures: u32,
@@ -703,6 +687,11 @@ struct State {
 }
 
 impl State {
+    /// Whether a verification could begin now.
+    fn can_verify(&self) -> bool {
+        self.in_step_said && self.verification.is_none() && self.brake.is_none()
+    }
+
     /// How long a path that fails now should wait.
     fn path_pause(&self) -> Duration {
         FIRST_PATH_PAUSE
@@ -771,15 +760,6 @@ impl Failed {
             },
         }
     }
-}
-
-/// Whether a root is the one that was known: device numbers may change with a reboot, an inode and its birth do not.
-fn is_same_root(held: &Meta, now: &Meta) -> bool {
-    let same_birth = match (held.btime, now.btime) {
-        (Some(held), Some(now)) => held == now,
-        _ => held.dev == now.dev,
-    };
-    held.ino == now.ino && same_birth
 }
 
 fn summary(failures: &[String]) -> String {

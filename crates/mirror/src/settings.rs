@@ -1,17 +1,15 @@
 //! What a mirror is asked to do.
 
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use transfer::{BadAddress, Credentials, DaemonAddress};
 use wire::Protocol;
 
-use crate::Error;
 use crate::brake::BrakeLimits;
+use crate::hooks::Hook;
+use crate::schedule::Schedule;
 
 /// Everything a mirror needs to know to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +36,14 @@ pub struct Settings {
     pub brake: BrakeLimits,
     /// Directories to watch at most, the others being polled; none for what the system allows.
     pub max_watches: Option<u64>,
+    /// When to compare the whole tree with what the replicas are known to hold.
+    pub rescan: Option<Schedule>,
+    /// When to compare the replicas themselves.
+    pub verify: Verify,
+    /// A file that always lists what is failing now.
+    pub failures: Option<PathBuf>,
+    /// What to do after changes.
+    pub hooks: Vec<Hook>,
 }
 
 /// A rule of what is left out, as it was given.
@@ -49,29 +55,45 @@ pub enum FilterRule {
     Include(Vec<u8>),
     /// A rule of rsync's filter language, as after `--filter`.
     Filter(Vec<u8>),
+    /// A regular expression on whole paths: what matches is left out.
+    Regex(String),
 }
 
-/// The rules of these texts, with the files they merge.
-pub(crate) fn rules(texts: &[FilterRule]) -> Result<filter::Rules, Error> {
-    let mut rules = filter::Rules::default();
-    for text in texts {
-        match text {
-            FilterRule::Exclude(pattern) => rules.exclude(pattern),
-            FilterRule::Include(pattern) => rules.include(pattern),
-            FilterRule::Filter(rule) => rules.filter(rule, &mut merged_file),
-        }?;
+impl FilterRule {
+    /// The text as it was given; bytes that are no UTF-8 are replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Exclude(text) | Self::Include(text) | Self::Filter(text) => {
+                String::from_utf8_lossy(text).into_owned()
+            }
+            Self::Regex(text) => text.clone(),
+        }
     }
-    if rules.has_dir_merges() {
-        return Err(Error::DirMerge);
-    }
-    Ok(rules)
 }
 
-/// Brings a file that a rule merges. Those within the tree are refused as per-directory rules.
-fn merged_file(file: filter::MergeFile<'_>) -> std::io::Result<Option<Vec<u8>>> {
-    use filter::MergeFile::{Above, InTree, Named};
-    let (Named(name) | InTree(name) | Above(name)) = file;
-    std::fs::read(OsStr::from_bytes(name)).map(Some)
+/// When replicas are compared themselves, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// As soon as a replica is in step for the first time.
+    pub at_start: bool,
+    /// When.
+    pub schedule: Option<Schedule>,
+    /// Contents, or sizes and times only.
+    pub by_content: bool,
+    /// How many bytes a second may be compared; none for as many as possible.
+    pub rate: Option<u64>,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Self {
+            at_start: false,
+            schedule: None,
+            by_content: true,
+            rate: None,
+        }
+    }
 }
 
 /// One replica, and how it is to be treated.
@@ -89,6 +111,8 @@ pub struct ReplicaSettings {
     pub timeout: Duration,
     /// The newest protocol to speak.
     pub protocol: Protocol,
+    /// A directory of the replica that keeps what was overwritten or deleted, by days.
+    pub trash: Option<String>,
 }
 
 impl ReplicaSettings {
@@ -102,6 +126,7 @@ impl ReplicaSettings {
             credentials: Credentials::default(),
             timeout: Duration::from_secs(60),
             protocol: Protocol::LATEST,
+            trash: None,
         }
     }
 }
@@ -113,20 +138,97 @@ pub enum Place {
     Directory(PathBuf),
     /// A module of an rsync daemon.
     Daemon(DaemonAddress),
+    /// A directory of another machine, behind a remote shell.
+    Shell(ShellAddress),
+    /// Nowhere: the tree is watched for its hooks.
+    Nowhere,
 }
 
-impl FromStr for Place {
-    type Err = BadAddress;
+/// `[USER@]HOST:PATH`, and how to get there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShellAddress {
+    /// The user at the far end, where one is named.
+    pub user: Option<String>,
+    /// The host, as the shell takes it.
+    pub host: String,
+    /// The directory there; relative to the user's home.
+    pub path: String,
+    /// The shell's command and its arguments.
+    pub command: Vec<String>,
+    /// The rsync program there.
+    pub rsync: String,
+}
 
-    /// Reads a destination as rsync reads it: what has no host before its first slash is a path. `HOST:PATH`, which
-    /// asks for a remote shell, is refused.
-    fn from_str(text: &str) -> Result<Self, BadAddress> {
+/// What a mirror takes when no command is given: there is nobody who could answer a question.
+const SHELL: [&str; 3] = ["ssh", "-o", "BatchMode=yes"];
+
+/// A text that names no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPlace {
+    /// A daemon's address that is none.
+    #[error(transparent)]
+    Daemon(#[from] BadAddress),
+    /// Nothing before the colon, or nothing at all.
+    #[error("{0:?} names no destination")]
+    Empty(String),
+}
+
+impl Place {
+    /// Reads a destination as rsync reads it: what has no host before its first slash is a path. `shell` is the command that
+    /// leads to a host, `rsync` the program there; both have defaults.
+    ///
+    /// # Errors
+    /// It begins like an address and is none.
+    pub fn with_shell(text: &str, shell: &[String], rsync: Option<&str>) -> Result<Self, BadPlace> {
         match text.parse() {
-            Ok(address) => Ok(Self::Daemon(address)),
-            Err(BadAddress::NotADaemon) => Ok(Self::Directory(PathBuf::from(text))),
-            Err(error) => Err(error),
+            Ok(address) => return Ok(Self::Daemon(address)),
+            Err(BadAddress::NotADaemon) => {}
+            Err(error) => return Err(error.into()),
         }
+        let Some((host, path)) = split_host(text) else {
+            return match text.is_empty() {
+                true => Err(BadPlace::Empty(text.to_owned())),
+                false => Ok(Self::Directory(PathBuf::from(text))),
+            };
+        };
+        let (user, host) = match host.rsplit_once('@') {
+            Some((user, host)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), host),
+            None => (None, host),
+        };
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        // A host that begins with a dash would be an option to the shell.
+        if host.is_empty() || host.starts_with('-') {
+            return Err(BadPlace::Empty(text.to_owned()));
+        }
+        let command = match shell.is_empty() {
+            true => SHELL.map(str::to_owned).to_vec(),
+            false => shell.to_vec(),
+        };
+        Ok(Self::Shell(ShellAddress {
+            user,
+            host: host.to_owned(),
+            path: if path.is_empty() { "." } else { path }.to_owned(),
+            command,
+            rsync: rsync.unwrap_or("rsync").to_owned(),
+        }))
     }
+}
+
+/// `HOST:PATH` at the first colon before any slash; a host in brackets may contain colons.
+fn split_host(text: &str) -> Option<(&str, &str)> {
+    let bracket = text
+        .find('[')
+        .filter(|at| !text[..*at].contains(['/', ':']));
+    let from = match bracket {
+        Some(at) => at + text[at..].find(']')?,
+        None => 0,
+    };
+    let colon = from + text[from..].find([':', '/'])?;
+    let path = text[colon..].strip_prefix(':')?;
+    Some((&text[..colon], path))
 }
 
 impl fmt::Display for Place {
@@ -134,6 +236,52 @@ impl fmt::Display for Place {
         match self {
             Self::Directory(path) => path.display().fmt(f),
             Self::Daemon(address) => address.fmt(f),
+            Self::Shell(ShellAddress {
+                user, host, path, ..
+            }) => {
+                if let Some(user) = user {
+                    write!(f, "{user}@")?;
+                }
+                match host.contains(':') {
+                    true => write!(f, "[{host}]:{path}"),
+                    false => write!(f, "{host}:{path}"),
+                }
+            }
+            Self::Nowhere => f.write_str("hooks"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let shown = |text: &str| match Place::with_shell(text, &[], None) {
+            Ok(Place::Directory(path)) => format!("dir {}", path.display()),
+            Ok(Place::Daemon(address)) => format!("daemon {address}"),
+            Ok(place @ Place::Shell(_)) => format!("shell {place}"),
+            Ok(Place::Nowhere) => "nowhere".to_owned(),
+            Err(error) => format!("error {error}"),
+        };
+        for (text, expected) in [
+            ("/a:b", "dir /a:b"),
+            ("./a:b", "dir ./a:b"),
+            ("plain", "dir plain"),
+            ("host:path", "shell host:path"),
+            ("u@host:/abs/p:q", "shell u@host:/abs/p:q"),
+            ("u@[::1]:p", "shell u@[::1]:p"),
+            ("host:", "shell host:."),
+            ("host::mod", "daemon rsync://host/mod"),
+            (":path", "error \":path\" names no destination"),
+            (
+                "-oProxyCommand=x:p",
+                "error \"-oProxyCommand=x:p\" names no destination",
+            ),
+            ("", "error \"\" names no destination"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
         }
     }
 }

@@ -1,17 +1,17 @@
 //! The tree that is mirrored: an open directory, and what of it is left out.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tree::{Identity, Kind, Meta, Root};
 
 use crate::Error;
+use crate::exclusions::Exclusions;
 
 /// The source of a mirror.
 pub struct Source {
     opened: RwLock<Opened>,
-    rules: filter::Rules,
+    exclusions: Exclusions,
     /// Our own state files, where they lie in the tree: writing them must not cause more writing.
     own: Vec<PathBuf>,
 }
@@ -36,7 +36,11 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Source`] when it is missing or no directory.
-    pub fn open(path: &Path, rules: filter::Rules, state_files: &[PathBuf]) -> Result<Self, Error> {
+    pub fn open(
+        path: &Path,
+        exclusions: Exclusions,
+        state_files: &[PathBuf],
+    ) -> Result<Self, Error> {
         let unusable = |cause: tree::Error| Error::Source {
             path: path.to_owned(),
             cause: cause.into_cause(),
@@ -55,7 +59,7 @@ impl Source {
             .collect();
         Ok(Self {
             opened: RwLock::new(opened),
-            rules,
+            exclusions,
             own,
         })
     }
@@ -89,7 +93,7 @@ impl Source {
     /// The filter rules, which the replica must know too.
     #[must_use]
     pub fn rules(&self) -> &filter::Rules {
-        &self.rules
+        self.exclusions.rules()
     }
 
     /// Whether the path still leads to the directory that was opened. It does not when the file system was
@@ -118,12 +122,7 @@ impl Source {
         if path.as_os_str().is_empty() {
             return false;
         }
-        self.own.iter().any(|own| own == path)
-            || self.rules.excluded_with_parents(
-                path.as_os_str().as_bytes(),
-                is_dir,
-                filter::Side::Sender,
-            )
+        self.own.iter().any(|own| own == path) || self.exclusions.leave_out(path, is_dir)
     }
 
     /// The stat of `path`; `None` if there is no such path, be it that a link stands where a directory was.

@@ -39,6 +39,8 @@ pub struct ReplicaStatus {
     pub failure: Option<Failure>,
     /// What has crossed since the start.
     pub totals: Totals,
+    /// The verification that is under way, or the last one.
+    pub verification: Option<Verification>,
 }
 
 /// What a replica is doing.
@@ -83,6 +85,23 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+/// A comparison of the replica itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verification {
+    /// When it began, in seconds since 1970.
+    pub began: f64,
+    /// When it ended.
+    pub ended: Option<f64>,
+    /// Files compared so far.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How many paths differed, and were mended.
+    pub mended: u64,
+    /// The first of them by name.
+    pub drifted: Vec<String>,
+}
+
 /// The status of one replica, shared between its thread and those who show it.
 #[derive(Debug)]
 pub(crate) struct Board(Mutex<ReplicaStatus>);
@@ -99,6 +118,7 @@ impl Board {
             brake_reason: None,
             failure: None,
             totals: Totals::default(),
+            verification: None,
         }))
     }
 

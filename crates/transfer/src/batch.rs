@@ -113,6 +113,10 @@ pub fn by_bytes(left: &Path, right: &Path) -> std::cmp::Ordering {
 pub struct Applied {
     /// Removals that the destination reports, whoever asked for them.
     pub removed: HashSet<PathBuf>,
+    /// Names that the replica had too much in directories that were listed whole, as far as they are known.
+    pub extra: Vec<PathBuf>,
+    /// Items of which the replica held another version, as far as the destination tells.
+    pub amended: HashSet<PathBuf>,
     /// Items whose file changed while it was read, or was gone: what the destination holds is not the version
     /// in the batch.
     pub changed: HashSet<PathBuf>,

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use wire::Protocol;
 
 use crate::dial::Dial;
+use crate::link::Link;
+use crate::session::exchange_versions;
 use crate::stream::Stream;
 use crate::visit::{Quietly, Request, Terms, Visit};
-use crate::{DaemonAddress, Error};
+use crate::{DaemonAddress, Error, Role};
 
 /// How we prove who we are.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Connection {
     /// Where pushes go: the module, and the path in it.
     pub(crate) location: Vec<u8>,
     pub(crate) compares_nanoseconds: bool,
+    /// The server has its arguments already.
+    pub(crate) is_told: bool,
     pub(crate) opened: Instant,
 }
 
@@ -62,6 +66,24 @@ impl Connection {
         Ok(Self {
             location: format!("{}/{}", address.module, address.path).into_bytes(),
             ..connection
+        })
+    }
+
+    /// A server that a remote shell has been started with the words of [`PushOptions::arguments`]; the ends have only their
+    /// versions to exchange. It serves the push that those words are for.
+    ///
+    /// # Errors
+    /// What answers is no rsync, and those of a broken connection.
+    pub fn over_shell(link: Link, terms: &Terms) -> Result<Self, Error> {
+        let mut stream = Stream::new(link, terms.patience);
+        let protocol = exchange_versions(&mut stream, terms.newest, 0, Role::Sender)?;
+        Ok(Self {
+            stream,
+            protocol,
+            location: Vec::new(),
+            is_told: true,
+            compares_nanoseconds: protocol.has_nanoseconds(),
+            opened: Instant::now(),
         })
     }
 

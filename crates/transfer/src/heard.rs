@@ -30,6 +30,8 @@ pub(crate) struct Heard {
     pub(crate) removals: u64,
     /// Those of them that were asked for by name.
     pub(crate) removed: HashSet<PathBuf>,
+    /// The others of them, as many as there is room for: names that nobody named.
+    pub(crate) extra: Vec<PathBuf>,
     /// Indexes of entries that the peer has stored for certain.
     pub(crate) stored: HashSet<u32>,
     awaited_removals: HashSet<PathBuf>,
@@ -67,6 +69,9 @@ impl Heard {
                 let path = PathBuf::from(OsString::from_vec(path));
                 if self.awaited_removals.contains(&path) {
                     self.removed.insert(path);
+                } else if self.words + path.as_os_str().len() <= WORDS_LIMIT {
+                    self.words += path.as_os_str().len();
+                    self.extra.push(path);
                 }
             }
             Message::Success(index) if index < self.entries => {

@@ -22,6 +22,8 @@ pub struct LocalReplica<'a> {
     pub replica: &'a Root,
     /// Whether a name of the replica is to stay although the source does not have it.
     pub protects: &'a dyn Fn(&Path, bool) -> bool,
+    /// A directory of the replica that keeps what is overwritten or removed.
+    pub trash: Option<&'a Path>,
     /// What this process may set.
     pub rights: &'a Rights,
     /// Looked at between files, and within large ones.
@@ -170,6 +172,7 @@ impl Run<'_, '_> {
             let path = dir.join(&entry.name);
             if self.batch.item(&path).is_none() {
                 self.remove_in_time(&path)?;
+                self.applied.extra.push(path);
             }
         }
         Ok(())
@@ -259,8 +262,12 @@ impl Run<'_, '_> {
         {
             self.applied.changed.insert(item.path.clone());
         }
+        if existing.is_some() {
+            self.keep_in_trash(&item.path)?;
+        }
         temp.commit_unseen(&opened, self.place.rights.settable(&opened))?;
         self.applied.files += 1;
+        self.applied.amended.insert(item.path.clone());
         (self.progress)(Progress::File);
         Ok(())
     }
@@ -317,6 +324,10 @@ impl Run<'_, '_> {
             None => false,
         };
         if !is_there {
+            if existing.is_some() {
+                self.keep_in_trash(&item.path)?;
+            }
+            self.applied.amended.insert(item.path.clone());
             match &item.target {
                 Some(target) => replica.symlink(&item.path, target)?,
                 None => {
@@ -330,12 +341,81 @@ impl Run<'_, '_> {
         }
     }
 
-    fn set_meta(&self, item: &Item, now: &Meta) -> Result<(), tree::Error> {
+    fn set_meta(&mut self, item: &Item, now: &Meta) -> Result<(), tree::Error> {
         let which = self.place.rights.settable(&item.meta);
-        self.place
+        if self
+            .place
             .replica
-            .set_meta(&item.path, &item.meta, which, now)
-            .map(drop)
+            .set_meta(&item.path, &item.meta, which, now)?
+        {
+            self.applied.amended.insert(item.path.clone());
+        }
+        Ok(())
+    }
+
+    /// Gives what is about to be overwritten a second name in the trash.
+    fn keep_in_trash(&self, path: &Path) -> Result<(), tree::Error> {
+        let Some(kept) = self.name_in_trash(path)? else {
+            return Ok(());
+        };
+        match self.place.replica.hard_link(path, &kept) {
+            Err(error) if error.vanished() => Ok(()),
+            linked => linked,
+        }
+    }
+
+    /// Moves what is to be removed to the trash, but for what is protected. Directories are only emptied.
+    fn move_to_trash(&self, path: &Path) -> Result<(), tree::Error> {
+        let replica = self.place.replica;
+        let mut stack = vec![path.to_owned()];
+        while let Some(path) = stack.pop() {
+            let Some(meta) = replica.lstat(&path)? else {
+                continue;
+            };
+            if (self.place.protects)(&path, meta.is_dir()) {
+                continue;
+            }
+            if meta.is_dir() {
+                let names = replica.read_dir(&path)?;
+                stack.extend(names.iter().map(|entry| path.join(&entry.name)));
+            } else if let Some(kept) = self.name_in_trash(&path)? {
+                replica.rename(&path, &kept)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The free name of a path in the trash, whose directory is made; none if there is no trash.
+    fn name_in_trash(&self, path: &Path) -> Result<Option<PathBuf>, tree::Error> {
+        let Some(trash) = self.place.trash else {
+            return Ok(None);
+        };
+        let replica = self.place.replica;
+        let kept = trash.join(path);
+        let above: Vec<&Path> = kept.ancestors().skip(1).collect();
+        for dir in above
+            .into_iter()
+            .rev()
+            .filter(|dir| !dir.as_os_str().is_empty())
+        {
+            match replica.lstat(dir)? {
+                Some(meta) if meta.is_dir() => {}
+                Some(_) => {
+                    replica.remove_file(dir)?;
+                    replica.mkdir(dir, 0o700)?;
+                }
+                None => replica.mkdir(dir, 0o700)?,
+            }
+        }
+        match replica.lstat(&kept)? {
+            Some(meta) if meta.is_dir() => {
+                let mut keep = |_: &Path, _: bool| false;
+                replica.remove_tree(&kept, Mounts::Cross, &mut keep, &mut |_, _| {})?;
+            }
+            Some(_) => replica.remove_file(&kept)?,
+            None => {}
+        }
+        Ok(Some(kept))
     }
 
     /// Removes a name with everything below it, but for what is protected and the directories above that.
@@ -348,6 +428,9 @@ impl Run<'_, '_> {
             .is_some_and(|meta| meta.is_dir());
         if protects(path, is_dir) {
             return Ok(());
+        }
+        if self.place.trash.is_some() {
+            self.move_to_trash(path)?;
         }
         let mut keep = |path: &Path, is_dir: bool| protects(path, is_dir);
         let removal =

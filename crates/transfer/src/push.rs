@@ -39,6 +39,10 @@ pub struct PushOptions {
     pub acknowledge: bool,
     /// Send numbers without names.
     pub numeric_ids: bool,
+    /// Have the peer tell of every entry that it changes, if only in its metadata ([`Applied::amended`]).
+    pub itemize: bool,
+    /// A directory below the destination that keeps what is overwritten or removed.
+    pub backup_dir: Option<String>,
 }
 
 /// How a push ended.
@@ -52,6 +56,58 @@ pub struct Pushed {
     pub removals: u64,
     /// Whether the session came about at all: before that, the peer has changed nothing.
     pub began: bool,
+}
+
+impl PushOptions {
+    /// The server's arguments for a push to the directory `location`, in the order in which rsync sends them
+    /// (wire-session.md 2). `nanoseconds`: it compares times to the nanosecond.
+    #[must_use]
+    pub fn arguments(&self, batch: &Batch, nanoseconds: bool, location: &[u8]) -> Vec<Vec<u8>> {
+        let mut letters = b"-".to_vec();
+        letters.extend(self.dry_run.then_some(b'n'));
+        letters.extend(self.backup_dir.as_ref().map(|_| b'b'));
+        letters.extend_from_slice(b"ldHogDtp");
+        letters.extend(batch.exact.then_some(b'c'));
+        letters.push(b'e');
+        letters.extend_from_slice(&own_abilities().to_argument());
+        let mut words = vec![b"--server".to_vec(), letters];
+        if self.itemize {
+            words.push(b"--log-format=%i".to_vec());
+        }
+        if self.deletes {
+            words.push(b"--no-r".to_vec());
+            words.push(b"--delete".to_vec());
+            if !batch.gone.is_empty() {
+                words.push(b"--delete-missing-args".to_vec());
+            }
+        }
+        if nanoseconds {
+            words.push(b"-@-1".to_vec());
+        }
+        if self.numeric_ids {
+            words.push(b"--numeric-ids".to_vec());
+        }
+        if let Some(directory) = &self.backup_dir {
+            words.push(b"--backup-dir".to_vec());
+            words.push(directory.clone().into_bytes());
+        }
+        if self.acknowledge {
+            words.push(b"--remove-source-files".to_vec());
+        }
+        words.push(b".".to_vec());
+        // The slash makes the last component a directory to enter; what follows is not taken for options.
+        let mut location = location.to_vec();
+        if !location.ends_with(b"/") {
+            location.push(b'/');
+        }
+        words.push(location);
+        words
+    }
+}
+
+/// What we tell a server that we can do.
+fn own_abilities() -> ClientInfo {
+    ClientInfo::own(false, false)
 }
 
 impl Connection {
@@ -82,11 +138,13 @@ impl Connection {
         progress: &mut dyn FnMut(Progress),
         pushed: &mut Pushed,
     ) -> Result<Applied, Error> {
-        let client = ClientInfo::own(false, false);
-        let words = self.arguments(batch, options, &client);
-        put_arguments(self.stream.out(), self.protocol, &words)
-            .map_err(|error| Error::NoCommon(error.to_string()))?;
-        self.stream.flush()?;
+        let client = own_abilities();
+        if !self.is_told {
+            let words = options.arguments(batch, self.compares_nanoseconds(), &self.location);
+            put_arguments(self.stream.out(), self.protocol, &words)
+                .map_err(|error| Error::NoCommon(error.to_string()))?;
+            self.stream.flush()?;
+        }
         let session = Session::agree(&mut self.stream, self.protocol, &client)?;
         pushed.began = true;
         if options.deletes {
@@ -134,45 +192,11 @@ impl Connection {
         Ok(applied)
     }
 
-    /// The server's arguments, in the order in which rsync sends them (wire-session.md 2).
-    fn arguments(&self, batch: &Batch, options: &PushOptions, client: &ClientInfo) -> Vec<Vec<u8>> {
-        let mut letters = b"-".to_vec();
-        letters.extend(options.dry_run.then_some(b'n'));
-        letters.extend_from_slice(b"ldHogDtp");
-        letters.extend(batch.exact.then_some(b'c'));
-        letters.push(b'e');
-        letters.extend_from_slice(&client.to_argument());
-        let mut words = vec![b"--server".to_vec(), letters];
-        if options.deletes {
-            words.push(b"--no-r".to_vec());
-            words.push(b"--delete".to_vec());
-            if !batch.gone.is_empty() {
-                words.push(b"--delete-missing-args".to_vec());
-            }
-        }
-        if self.compares_nanoseconds() {
-            words.push(b"-@-1".to_vec());
-        }
-        if options.numeric_ids {
-            words.push(b"--numeric-ids".to_vec());
-        }
-        if options.acknowledge {
-            words.push(b"--remove-source-files".to_vec());
-        }
-        words.push(b".".to_vec());
-        // The slash makes the last component a directory to enter; a daemon does not take what follows for options.
-        let mut location = self.location.clone();
-        if !location.ends_with(b"/") {
-            location.push(b'/');
-        }
-        words.push(location);
-        words
-    }
-
     /// Gathers what the peer said.
     fn conclude(&mut self, list: &List<'_>, options: &PushOptions, applied: &mut Applied) {
         let heard = self.stream.heard();
         applied.removed = std::mem::take(&mut heard.removed);
+        applied.extra = std::mem::take(&mut heard.extra);
         applied.errors = std::mem::take(&mut heard.errors);
         applied.notes = std::mem::take(&mut heard.notes);
         if heard.is_partial && applied.errors.is_empty() {
@@ -263,7 +287,13 @@ impl Catalogue for Batched<'_> {
         Vec::new()
     }
 
-    fn noted(&mut self, _: u32, _: &wire::Item) {}
+    fn noted(&mut self, number: u32, item: &wire::Item) {
+        if let Some(target) = self.targets.get(number as usize)
+            && !item.flags.is_empty()
+        {
+            self.applied.amended.insert(target.path.to_owned());
+        }
+    }
 
     fn all_sent(&mut self) {}
 
@@ -292,6 +322,7 @@ impl Catalogue for Batched<'_> {
         }
         self.applied.bytes += sent.literal;
         self.applied.files += 1;
+        self.applied.amended.insert(path.to_path_buf());
         (self.progress)(Progress::File);
         Ok(())
     }

@@ -103,6 +103,7 @@ impl Visit {
                 stream: self.stream,
                 protocol: self.agreed,
                 location: self.module,
+                is_told: false,
                 compares_nanoseconds: self.lists_digests && self.agreed.has_nanoseconds(),
                 opened: Instant::now(),
             }),

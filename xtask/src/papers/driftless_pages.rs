@@ -13,6 +13,12 @@ pub(super) fn driftless() -> String {
     );
     page.section("COMMANDS");
     page.entry("`mirror` SRC DEST...", "Brings a directory over to one or more places and then every change as it happens; see `driftless-mirror`(1).");
+    page.entry("`status` [NAME], `approve` NAME, `pause`, `resume`, `rescan`, `verify`, `flush` [NAME]", "Speaks to running mirrors over their control sockets: says how each replica is; releases one that waits for approval; brings nothing over for a while; compares the tree, or the replica itself; waits until everything seen so far has been brought over.");
+    page.entry(
+        "`sersync` [`-d`] [`-r`] [`-n` N] [`-o` FILE] [`-m` PLUGIN]",
+        "Mirrors what a sersync configuration says. Also by links named `sersync` and `sersync2`.",
+    );
+    page.entry("`convert` FILE", "Prints a sersync or lsyncd configuration as TOML for `driftless mirror --config`, and on standard error what it could not carry over.");
     page.entry(
         "`rsync`",
         "Copies as rsync does; see `driftless-rsync`(1). Also by a link named `rsync`.",
@@ -29,12 +35,19 @@ pub(super) fn driftless() -> String {
 pub(super) fn mirror(help: &str) -> String {
     let mut page = Page::new("driftless-mirror", 1, "mirror a directory in real time");
     page.section("SYNOPSIS");
-    page.synopsis(&["`driftless mirror` [OPTION]... SRC DEST..."]);
+    page.synopsis(&[
+        "`driftless mirror` [OPTION]... SRC DEST...",
+        "`driftless mirror` `--config` FILE [`--check-config`] [`--once`] [`--verify`] [`-v`]",
+    ]);
     page.section("DESCRIPTION");
     page.prose(MIRROR);
     entries(&mut page, "OPTIONS", &help_text::options(help));
+    page.section("APPROVAL");
+    page.prose(APPROVAL);
+    page.section("CONFIGURATION FILE");
+    page.prose(CONFIGURATION);
     page.section("SIGNALS");
-    page.prose("`SIGINT` and `SIGTERM` end the mirror in order: nothing is left half written.");
+    page.prose("`SIGINT` and `SIGTERM` end the mirror in order: nothing is left half written. `SIGHUP` has the configuration file read again; trees that did not change go on undisturbed. Without one it ends the mirror.");
     page.section("EXIT STATUS");
     page.prose("0 after an orderly end, otherwise rsync's code for what went wrong; see `driftless-rsync`(1).");
     page.section("SEE ALSO");
@@ -43,14 +56,46 @@ pub(super) fn mirror(help: &str) -> String {
 }
 
 const MIRROR: &str = "\
-Makes each DEST identical to the directory SRC, and keeps it so: every change is brought over within moments. A destination is a path of this machine, or a module of an rsync \
-daemon, `[USER@]HOST::MODULE[/PATH]` or `rsync://[USER@]HOST[:PORT]/MODULE[/PATH]`; nothing of driftless is needed there.
+Makes each DEST identical to the directory SRC, and keeps it so: every change is brought over within moments. A destination is a path of this machine, a module of an rsync \
+daemon, `[USER@]HOST::MODULE[/PATH]` or `rsync://[USER@]HOST[:PORT]/MODULE[/PATH]`, or a directory behind a remote shell, `[USER@]HOST:PATH`; nothing of driftless is needed there.
 
 A change that is missed does no harm, for what counts is the difference between the tree and what each destination is known to hold. So a destination that was away, a restart and \
 the first copy are the same thing. What a destination holds is kept in a state file.
 
     driftless mirror /srv/data /mnt/replica
     driftless mirror /srv/data user@backup::data --password-file /etc/driftless.pass";
+
+const APPROVAL: &str = "\
+A replica stops deleting and waits for `driftless approve NAME` when the source is empty at a start, when it is another directory than the one the replica was made from (nothing \
+at all is brought over then), and when a batch would delete more than half of the replica's files and at least 1,000. A brake is also released when its reason is gone. With `--once` \
+the mirror ends with code 25 instead.";
+
+const CONFIGURATION: &str = "\
+The file is TOML: a table `[[tree]]` for each source, with `[[tree.replica]]` and `[[tree.hook]]` tables in it. Mistakes are told with their line, unknown keys with the one that was \
+probably meant.
+
+    [[tree]]
+    source = \"/srv/data\"
+    filter = [\"- /cache/*\"]
+    exclude = [\"*.tmp\"]
+    verify = \"0 3 * * sun\"
+    verify-rate = \"50M\"
+
+    [[tree.replica]]
+    to = \"user@backup::data\"
+    password-file = \"/etc/driftless.pass\"
+    trash = \".trash\"
+
+    [[tree.hook]]
+    command = [\"/usr/local/bin/changed\"]
+
+Keys of a tree: `source`, `name`, `state`, `control`, `filter` (rules of rsync's filter language), `exclude` (patterns, after the rules), `exclude-regex`, `settle-ms`, `max-watches`, \
+`allow-empty-source`, `max-delete-share`, `max-delete-files`, `rescan` and `verify` (schedules: five fields as in crontab, `every 6h`, `@daily`), `verify-by` (`content` or `times`), \
+`verify-rate`, `failures` (a file that lists what is failing now). Of a replica: `to`, `name`, `delete`, `password-file`, `timeout`, `protocol`, `shell`, `rsync`, `trash`. Of a hook: \
+one of `command`, `shell`, `http`, `socket` and `purge`, and `replicas`, `only`, `wait-ms`, `plain`.
+
+A hook is told in batches, as JSON, what a replica has confirmed; a command reads it from its standard input, or is run once for each path if one of its arguments has `{path}` in it. \
+No shell is involved unless `shell` asks for it.";
 
 pub(super) fn inotifywait(help: &str) -> String {
     tool(

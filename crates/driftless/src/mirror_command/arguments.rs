@@ -1,18 +1,17 @@
 //! The arguments of `driftless mirror`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt};
 use mirror::control::socket_path;
-use mirror::{BrakeLimits, FilterRule, Place, Protocol, ReplicaSettings, Settings};
+use mirror::{BrakeLimits, FilterRule, Place, Protocol, ReplicaSettings, Settings, Verify};
 use transfer::Credentials;
 
+use crate::configuration::{self, ConfigFile, Form};
 use crate::state;
 
 /// What `--help` prints.
@@ -20,9 +19,11 @@ pub(super) const HELP: &str = "\
 Mirrors a directory in real time: a first copy, then every change.
 
 Usage: driftless mirror [OPTION...] SRC DEST...
+       driftless mirror --config FILE [--check-config] [--once] [--verify] [-v]
 
-SRC is a directory. Each DEST is a local path, [USER@]HOST::MODULE[/PATH] or
-rsync://[USER@]HOST[:PORT]/MODULE[/PATH]; the content of SRC becomes the content of DEST.
+SRC is a directory. Each DEST is a local path, [USER@]HOST::MODULE[/PATH],
+rsync://[USER@]HOST[:PORT]/MODULE[/PATH] or [USER@]HOST:PATH (over ssh, with rsync at the far end);
+the content of SRC becomes the content of DEST.
 
 Options:
       --once                  bring everything over and exit, without watching
@@ -41,6 +42,13 @@ Options:
       --max-delete-share P    more than P percent of a replica's files (and 1000) are deleted only
                               after driftless approve (50; 100 never asks)
       --control FILE          the socket for commands (beside the state file; none for no socket)
+      --verify                compare the replicas themselves, by content, once they are in step
+      --verify-rate RATE      compare at most so many bytes a second (k, M, G)
+      --trash DIR             keep in DIR of the replica, by days, what is overwritten or deleted
+  -e, --rsh COMMAND           the command that leads to HOST (ssh -o BatchMode=yes)
+      --rsync-path PROGRAM    the rsync at the far end (rsync)
+      --config FILE           mirror what FILE (TOML) says; SIGHUP reads it again
+      --check-config          say whether FILE is in order, and end
   -v, --verbose               print a line for each session
   -h, --help                  print this
 
@@ -53,9 +61,13 @@ pub(super) enum Asked {
     Mirror(Box<MirrorArguments>),
 }
 
-/// A mirror, and how much of it to print.
+/// Mirrors, and how much of them to print.
 pub(super) struct MirrorArguments {
-    pub(super) settings: Settings,
+    pub(super) settings: Vec<Settings>,
+    /// The file they come from.
+    pub(super) file: Option<ConfigFile>,
+    /// Only look for mistakes.
+    pub(super) check: bool,
     pub(super) verbose: bool,
 }
 
@@ -72,6 +84,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let mut password_file: Option<PathBuf> = None;
     let (mut state, mut control): (Option<PathBuf>, Option<PathBuf>) = (None, None);
     let mut brake = BrakeLimits::default();
+    let (mut verify, mut trash) = (Verify::default(), None::<String>);
+    let (mut shell, mut rsync) = (Vec::new(), None::<String>);
+    let (mut config, mut check) = (None::<PathBuf>, false);
     let mut parser = Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -100,6 +115,21 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
                     .filter(|percent| *percent <= 100)
                     .with_context(|| format!("--max-delete-share takes 0 to 100, not {percent}"))?;
             }
+            Arg::Long("verify") => verify.at_start = true,
+            Arg::Long("verify-rate") => {
+                let text = parser.value()?.string()?;
+                let rate = mirror::config::rate(&text);
+                verify.rate =
+                    Some(rate.with_context(|| format!("--verify-rate: {text:?} is no rate"))?);
+            }
+            Arg::Long("trash") => trash = Some(parser.value()?.string()?),
+            Arg::Long("rsh") | Arg::Short('e') => {
+                let command = parser.value()?.string()?;
+                shell = command.split_whitespace().map(str::to_owned).collect();
+            }
+            Arg::Long("rsync-path") => rsync = Some(parser.value()?.string()?),
+            Arg::Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("check-config") => check = true,
             Arg::Long("control") => control = Some(parser.value()?.into()),
             Arg::Long("verbose") | Arg::Short('v') => verbose = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
@@ -107,10 +137,33 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             Arg::Long(_) | Arg::Short(_) => return Err(argument.unexpected().into()),
         }
     }
+    if let Some(path) = config {
+        if !places.is_empty() {
+            bail!("--config names everything: give no SRC and DEST beside it");
+        }
+        let file = ConfigFile {
+            path,
+            form: Form::Toml,
+            once,
+            verify: verify.at_start,
+        };
+        return Ok(Asked::Mirror(Box::new(MirrorArguments {
+            settings: file.read()?.settings,
+            file: Some(file),
+            check,
+            verbose,
+        })));
+    }
+    if check {
+        bail!("--check-config needs --config FILE");
+    }
+    if let Some(trash) = &trash {
+        mirror::config::check_trash(trash).map_err(anyhow::Error::msg)?;
+    }
     let mut places = places.into_iter();
     let source = PathBuf::from(places.next().context("the source is missing")?);
     let replicas = places
-        .map(|place| destination(&place))
+        .map(|place| destination(&place, &shell, rsync.as_deref()))
         .collect::<anyhow::Result<Vec<_>>>()?;
     if replicas.is_empty() {
         bail!("the destination is missing");
@@ -125,12 +178,20 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
         Some(path) => Some(path),
         None => state.as_deref().map(socket_path),
     };
-    let credentials = credentials(password_file.as_deref())?;
+    let password = match &password_file {
+        Some(path) => Some(mirror::password_from(path)?),
+        None => configuration::password(),
+    };
+    let credentials = Credentials {
+        user: configuration::user(),
+        password,
+    };
     let replica = |place: Place| ReplicaSettings {
         deletes,
         credentials: credentials.clone(),
         timeout,
         protocol,
+        trash: trash.clone(),
         ..ReplicaSettings::at(place)
     };
     let settings = Settings {
@@ -145,9 +206,15 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
         allow_empty_source,
         brake,
         max_watches,
+        rescan: None,
+        verify,
+        failures: None,
+        hooks: Vec::new(),
     };
     Ok(Asked::Mirror(Box::new(MirrorArguments {
-        settings,
+        settings: vec![settings],
+        file: None,
+        check,
         verbose,
     })))
 }
@@ -167,71 +234,9 @@ fn protocol_version(number: u64) -> anyhow::Result<Protocol> {
         .with_context(|| format!("--protocol takes 30 to {}, not {number}", Protocol::LATEST))
 }
 
-fn destination(place: &OsStr) -> anyhow::Result<Place> {
-    let Some(text) = place.to_str() else {
-        return Ok(Place::Directory(place.into()));
-    };
-    if text.is_empty() {
-        bail!("a destination is empty");
+fn destination(place: &OsStr, shell: &[String], rsync: Option<&str>) -> anyhow::Result<Place> {
+    match place.to_str() {
+        None => Ok(Place::Directory(place.into())),
+        Some(text) => Ok(Place::with_shell(text, shell, rsync)?),
     }
-    let head = text.split('/').next().unwrap_or_default();
-    let host_end = head.rfind(']').map_or(0, |at| at + 1);
-    if head[host_end..].contains(':') && !head[host_end..].contains("::") && !text.contains("://") {
-        bail!(
-            "{text}: destinations behind a remote shell are not supported; use a daemon (HOST::MODULE) or, for a local name with a colon, ./{text}"
-        );
-    }
-    Ok(text.parse()?)
-}
-
-/// The user is the login name, as in rsync; the password is asked for only when a daemon wants one.
-fn credentials(password_file: Option<&Path>) -> anyhow::Result<Credentials> {
-    let user = ["USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    let password = match password_file {
-        Some(path) => Some(password_from(path)?),
-        None => std::env::var_os("RSYNC_PASSWORD").map(|password| password.as_bytes().to_vec()),
-    };
-    Ok(Credentials {
-        user: user.unwrap_or_else(|| "nobody".to_owned()),
-        password,
-    })
-}
-
-/// The first line of a password file, with the conditions rsync makes (wire-session.md 7.7).
-fn password_from(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut text)
-            .context("cannot read the password")?;
-    } else {
-        let mut file = std::fs::File::open(path)
-            .with_context(|| format!("could not open password file {}", path.display()))?;
-        let meta = file.metadata()?;
-        if meta.mode() & 0o007 != 0 {
-            bail!(
-                "password file {} must not be other-accessible (chmod o= it)",
-                path.display()
-            );
-        }
-        if rustix::process::geteuid().is_root() && meta.uid() != 0 {
-            bail!(
-                "password file {} must be owned by root when running as root",
-                path.display()
-            );
-        }
-        file.read_to_end(&mut text)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    let line = text
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .next()
-        .unwrap_or_default();
-    if line.is_empty() {
-        bail!("failed to read a password from {}", path.display());
-    }
-    Ok(line.to_vec())
 }

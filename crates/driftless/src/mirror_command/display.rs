@@ -73,6 +73,17 @@ impl Display {
                     "{replica}: waits for approval: {brake} (driftless approve {replica})"
                 ));
             }
+            Event::Verified { replica, found } => {
+                self.say(&format!(
+                    "{replica}: verified: {} files ({}) compared, {} mended",
+                    HumanCount(found.files),
+                    HumanBytes(found.bytes),
+                    HumanCount(found.mended)
+                ));
+                for path in &found.drifted {
+                    self.complain(&format!("{replica}: had drifted: {path}"));
+                }
+            }
             Event::Released { replica } => self.say(&format!("{replica}: deletes again")),
             Event::Notice {
                 replica: Some(replica),
@@ -123,12 +134,12 @@ impl Display {
     }
 
     #[expect(clippy::print_stdout, reason = "this is the user's terminal")]
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         self.beside_the_bar(|| println!("driftless: {line}"));
     }
 
     #[expect(clippy::print_stderr, reason = "this is the user's terminal")]
-    fn complain(&self, line: &str) {
+    pub(super) fn complain(&self, line: &str) {
         self.beside_the_bar(|| eprintln!("driftless: {line}"));
     }
 

@@ -146,7 +146,7 @@ fn arguments_that_make_no_sense() {
             .arg(source)
             .arg(place))
     };
-    check(to("host:path"), 1, &["remote shell", "HOST::MODULE"]);
+    check(to(":path"), 1, &["names no destination"]);
     check(to("host::"), 1, &["module"]);
     check(to("rsync://127.0.0.1:99999/backup"), 1, &["port"]);
     check(to("127.0.0.1::backup/../elsewhere"), 1, &[".."]);

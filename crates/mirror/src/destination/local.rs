@@ -7,8 +7,9 @@ use std::sync::Arc;
 use transfer::{Applied, Batch, Cancel, LocalReplica, Progress, Rights};
 use tree::{Kind, Root};
 
-use super::{Broken, Destination};
+use super::{Broken, Destination, trash_of_today};
 use crate::planner::Abilities;
+use crate::settings::ReplicaSettings;
 use crate::source::Source;
 
 /// A replica below an open directory.
@@ -16,6 +17,7 @@ pub(crate) struct DirectoryReplica {
     source: Arc<Source>,
     replica: Root,
     deletes: bool,
+    trash: Option<String>,
     rights: Rights,
     cancel: Cancel,
 }
@@ -24,14 +26,15 @@ impl DirectoryReplica {
     pub(crate) fn open(
         source: Arc<Source>,
         path: &Path,
-        deletes: bool,
+        settings: &ReplicaSettings,
         cancel: Cancel,
     ) -> Result<Self, tree::Error> {
         let replica = Root::create(path)?;
         Ok(Self {
             source,
             replica,
-            deletes,
+            deletes: settings.deletes,
+            trash: settings.trash.clone(),
             rights: Rights::of_this_process(),
             cancel,
         })
@@ -52,10 +55,12 @@ impl Destination for DirectoryReplica {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Applied, Broken> {
         let source = self.source.root();
+        let trash = self.trash.as_deref().map(trash_of_today).map(PathBuf::from);
         let place = LocalReplica {
             source: &source,
             replica: &self.replica,
             protects: &|path, is_dir| !self.deletes || self.source.leaves_out(path, is_dir),
+            trash: trash.as_deref(),
             rights: &self.rights,
             cancel: &self.cancel,
         };
@@ -115,6 +120,8 @@ impl Destination for DirectoryReplica {
     fn deletes(&self) -> bool {
         self.deletes
     }
+
+    fn tell_changes(&mut self, _: bool) {}
 
     fn rest(&mut self) {}
 

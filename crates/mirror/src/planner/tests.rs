@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
+use crate::exclusions::Exclusions;
 use crate::ledger::{Confirmed, State};
+use crate::settings::FilterRule;
 
 const EXACT_TIMES: Abilities = Abilities {
     removes_by_name: true,
@@ -35,7 +37,7 @@ impl Bench {
                 _ => fs::write(path, "content").unwrap(),
             }
         }
-        let source = Source::open(directory.path(), filter::Rules::default(), &[]).unwrap();
+        let source = Source::open(directory.path(), Exclusions::default(), &[]).unwrap();
         let ledger = State::in_memory().ledger("replica").unwrap();
         let mut bench = Self {
             directory,
@@ -273,8 +275,7 @@ fn all_names_of_a_file_go_together() {
 #[test]
 fn what_is_left_out_is_neither_sent_nor_removed() {
     let directory = tempfile::tempdir().unwrap();
-    let mut rules = filter::Rules::default();
-    rules.exclude(b"*.bak").unwrap();
+    let rules = Exclusions::of(&[FilterRule::Exclude(b"*.bak".to_vec())]).unwrap();
     fs::write(directory.path().join("x.bak"), "kept to ourselves").unwrap();
     let source = Source::open(directory.path(), rules, &[]).unwrap();
     let ledger = State::in_memory().ledger("replica").unwrap();

@@ -1,4 +1,4 @@
-//! A replica in the module of an rsync daemon.
+//! A replica with a peer that speaks rsync's protocol: a daemon, or a server behind a remote shell.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use filter::{Dialect, Side};
 use transfer::{
-    Applied, Batch, Connection, Credentials, DaemonAddress, Error, Item, Progress, PushOptions,
-    Pushed, Renamed, Terms,
+    Applied, Batch, Cancel, Connection, Credentials, DaemonAddress, Error, Item, Progress,
+    PushOptions, Pushed, Renamed, Terms,
 };
 use tree::Kind;
 
-use super::{Broken, Destination};
+use super::shell::Shell;
+use super::{Broken, Destination, trash_of_today};
 use crate::planner::Abilities;
+use crate::settings::{ReplicaSettings, ShellAddress};
 use crate::source::Source;
 
 /// A connection that waited longer than this may have been closed by the daemon meanwhile (3.5.0 waits 60 s for
@@ -23,52 +25,144 @@ const FRESH: Duration = Duration::from_secs(20);
 /// Below so many bytes, sending renamed files takes less time than a session that spares it.
 const WORTH_A_SESSION: u64 = 256 << 10;
 
-/// A module of a daemon.
-pub(crate) struct DaemonReplica {
+/// Who takes our sessions.
+pub(crate) enum Peer {
+    /// A daemon, with what proves who we are.
+    Daemon(DaemonAddress, Credentials),
+    /// A server that a remote shell starts.
+    Shell(ShellAddress),
+}
+
+/// A replica with a peer.
+pub(crate) struct RemoteReplica {
     source: Arc<Source>,
-    address: DaemonAddress,
-    credentials: Credentials,
+    peer: Peer,
     terms: Terms,
     deletes: bool,
+    trash: Option<String>,
     /// As far as its protocol allows, and until it has shown otherwise.
     removes_by_name: bool,
+    /// The same of a server that gets its arguments before it tells its version.
+    compares_nanoseconds: bool,
     has_learned: bool,
     ready: Option<Connection>,
     notice: Option<String>,
     has_sent_links: bool,
+    itemizes: bool,
 }
 
-impl DaemonReplica {
+impl RemoteReplica {
     pub(crate) fn new(
         source: Arc<Source>,
-        address: DaemonAddress,
-        credentials: Credentials,
-        terms: Terms,
-        deletes: bool,
+        peer: Peer,
+        settings: &ReplicaSettings,
+        cancel: &Cancel,
     ) -> Self {
         Self {
             source,
-            address,
-            credentials,
-            terms,
-            deletes,
+            peer,
+            terms: Terms {
+                patience: Some(settings.timeout).filter(|timeout| !timeout.is_zero()),
+                newest: settings.protocol,
+                cancel: cancel.clone(),
+            },
+            deletes: settings.deletes,
+            trash: settings.trash.clone(),
             removes_by_name: true,
+            compares_nanoseconds: true,
             has_learned: false,
             ready: None,
             notice: None,
             has_sent_links: false,
+            itemizes: false,
         }
     }
 
-    fn connect(&self) -> Result<Connection, Error> {
-        Connection::open(&self.address, &self.credentials, &self.terms)
+    /// A connection to a daemon; a shell is started when the arguments are known.
+    fn connect(&self) -> Result<Option<Connection>, Error> {
+        match &self.peer {
+            Peer::Daemon(address, credentials) => {
+                Connection::open(address, credentials, &self.terms).map(Some)
+            }
+            Peer::Shell(_) => Ok(None),
+        }
     }
 
-    fn take_connection(&mut self) -> Result<Connection, Error> {
+    fn take_connection(&mut self) -> Result<Option<Connection>, Error> {
         match self.ready.take().filter(|ready| ready.age() < FRESH) {
-            Some(ready) => Ok(ready),
+            Some(ready) => Ok(Some(ready)),
             None => self.connect(),
         }
+    }
+
+    /// One session over a connection, or over a shell of its own.
+    fn session(
+        &mut self,
+        connection: Option<Connection>,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Pushed, Error> {
+        let pushed = self.try_session(connection, batch, options, progress);
+        if let Err(error)
+        | Ok(Pushed {
+            result: Err(error), ..
+        }) = &pushed
+        {
+            if self.removes_by_name && rejects_missing_names(error) {
+                self.removes_by_name = false;
+                self.has_learned = true;
+            }
+            if self.compares_nanoseconds && rejects_nanoseconds(error) {
+                self.compares_nanoseconds = false;
+                self.has_learned = true;
+            }
+        }
+        pushed
+    }
+
+    fn try_session(
+        &self,
+        connection: Option<Connection>,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Pushed, Error> {
+        let (connection, shell) = match (connection, &self.peer) {
+            (Some(connection), _) => (connection, None),
+            (None, Peer::Shell(address)) => {
+                let words =
+                    options.arguments(batch, self.compares_nanoseconds, address.path.as_bytes());
+                let (connection, shell) = Shell::start(address, &words, &self.terms)?;
+                (connection, Some(shell))
+            }
+            (None, Peer::Daemon(address, credentials)) => {
+                (Connection::open(address, credentials, &self.terms)?, None)
+            }
+        };
+        let dialect = Dialect::of_protocol(connection.protocol().number().into());
+        let rules = match options.deletes {
+            true => self.source.rules().for_wire(Side::Sender, dialect),
+            false => Ok(Vec::new()),
+        };
+        let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
+        let options = PushOptions {
+            rules,
+            ..options.clone()
+        };
+        let mut pushed = connection.push(&self.source.root(), batch, &options, progress);
+        match (
+            shell,
+            std::mem::replace(&mut pushed.result, Err(Error::Cancelled)),
+        ) {
+            (Some(shell), Err(error)) => pushed.result = Err(shell.explain(error)),
+            (Some(shell), result) => {
+                pushed.result = result;
+                shell.end();
+            }
+            (None, result) => pushed.result = result,
+        }
+        Ok(pushed)
     }
 
     fn push(
@@ -79,23 +173,18 @@ impl DaemonReplica {
     ) -> Result<Pushed, Error> {
         let is_held = self.ready.is_some();
         let connection = self.take_connection()?;
-        let dialect = Dialect::of_protocol(connection.protocol().number().into());
-        let rules = match self.deletes {
-            true => self.source.rules().for_wire(Side::Sender, dialect),
-            false => Ok(Vec::new()),
-        };
-        let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
         let options = PushOptions {
-            rules,
             deletes: self.deletes,
+            itemize: self.itemizes,
+            backup_dir: self.trash.as_deref().map(trash_of_today),
             ..options.clone()
         };
-        let pushed = connection.push(&self.source.root(), batch, &options, progress);
+        let pushed = self.session(connection, batch, &options, progress)?;
         match &pushed.result {
             // The daemon may have closed a connection that was made ahead (its `timeout`, a restart): that is no outage.
-            Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => Ok(self
-                .connect()?
-                .push(&self.source.root(), batch, &options, progress)),
+            Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => {
+                self.session(self.connect()?, batch, &options, progress)
+            }
             _ => Ok(pushed),
         }
     }
@@ -138,12 +227,8 @@ impl DaemonReplica {
             }
             let connection = self.take_connection()?;
             let linking = batch.linking(pairs, exact);
-            let pushed = connection.push(
-                &self.source.root(),
-                &linking,
-                &PushOptions::default(),
-                &mut |_| {},
-            );
+            let options = PushOptions::default();
+            let pushed = self.session(connection, &linking, &options, &mut |_| {})?;
             if let Err(error) = pushed.result {
                 return Err(Broken {
                     error,
@@ -170,16 +255,18 @@ impl DaemonReplica {
     }
 }
 
-impl Destination for DaemonReplica {
+impl Destination for RemoteReplica {
     fn prepare(&mut self) -> Result<Abilities, Error> {
-        let connection = self.take_connection()?;
-        let abilities = Abilities {
-            removes_by_name: self.removes_by_name
-                && connection.protocol().removes_missing_arguments(),
-            compares_nanoseconds: connection.compares_nanoseconds(),
-        };
-        self.ready = Some(connection);
-        Ok(abilities)
+        self.ready = self.take_connection()?;
+        let removes = |ready: &Connection| ready.protocol().removes_missing_arguments();
+        let compares = |ready: &Connection| ready.compares_nanoseconds();
+        Ok(Abilities {
+            removes_by_name: self.removes_by_name && self.ready.as_ref().is_none_or(removes),
+            compares_nanoseconds: self
+                .ready
+                .as_ref()
+                .map_or(self.compares_nanoseconds, compares),
+        })
     }
 
     fn apply(
@@ -205,10 +292,6 @@ impl Destination for DaemonReplica {
         let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
             Ok(applied) => applied,
             Err(error) => {
-                if self.removes_by_name && rejects_missing_names(&error) {
-                    self.removes_by_name = false;
-                    self.has_learned = true;
-                }
                 return Err(broken(pushed, error));
             }
         };
@@ -272,6 +355,10 @@ impl Destination for DaemonReplica {
         self.deletes
     }
 
+    fn tell_changes(&mut self, tell: bool) {
+        self.itemizes = tell;
+    }
+
     fn rest(&mut self) {
         self.ready = None;
     }
@@ -297,10 +384,18 @@ fn rejects_missing_names(error: &Error) -> bool {
     words.contains("invalid file mode 00") || words.contains("--delete-missing-args")
 }
 
+/// Whether a server does not know what `--modify-window=-1` means.
+fn rejects_nanoseconds(error: &Error) -> bool {
+    let words = error.to_string();
+    words.contains("modify-window") || words.contains("-@")
+}
+
 /// A first session's result with what the second one, which repeats it, knows better.
 fn joined(first: Applied, second: Applied) -> Applied {
     Applied {
         removed: first.removed.into_iter().chain(second.removed).collect(),
+        extra: first.extra.into_iter().chain(second.extra).collect(),
+        amended: first.amended.into_iter().chain(second.amended).collect(),
         changed: first.changed.into_iter().chain(second.changed).collect(),
         failed: first.failed.into_iter().chain(second.failed).collect(),
         acknowledged: second.acknowledged,

@@ -1,0 +1,537 @@
+//! Configuration files: our own TOML, and what sersync and lsyncd read, all of which become the same values.
+//!
+//! [`Config`] is what is written in a file. [`Config::settings`] makes of it what a mirror needs, with every mistake
+//! named by its place.
+
+mod lsyncd;
+mod sersync;
+mod toml;
+mod xml;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::brake::BrakeLimits;
+use crate::control::socket_path;
+use crate::credentials;
+use crate::exclusions::Exclusions;
+use crate::hooks::{self, Hook};
+use crate::settings::{FilterRule, Place, ReplicaSettings, Settings, Verify};
+use crate::{Error, Protocol};
+
+/// A file's content that is no configuration, or means nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}: {message}", .file.display(), .line.map(|line| format!(":{line}")).unwrap_or_default())]
+pub struct BadConfig {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong, and what would be right where that can be guessed.
+    pub message: String,
+}
+
+/// What a configuration file says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// The trees to mirror.
+    #[serde(default, rename = "tree")]
+    pub trees: Vec<TreeConfig>,
+}
+
+/// A tree and its replicas.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TreeConfig {
+    /// What it is called; its path by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The directory.
+    pub source: PathBuf,
+    /// Where to keep what each replica holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+    /// The control socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<PathBuf>,
+    /// Rules of rsync's filter language, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
+    /// Patterns to leave out, after the rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Regular expressions on whole paths below the source; what matches is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_regex: Vec<String>,
+    /// How long to wait after a change for what comes with it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_ms: Option<u64>,
+    /// Directories to watch at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_watches: Option<u64>,
+    /// Let an empty source empty the replicas.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_empty_source: bool,
+    /// The share of a replica's files that a batch may delete unasked, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_delete_share: Option<u8>,
+    /// A batch that deletes fewer files than this never waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_delete_files: Option<u64>,
+    /// When to compare the whole tree with what the replicas are known to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescan: Option<String>,
+    /// When to compare the replicas themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
+    /// What a verification compares: contents, or sizes and times only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_by: Option<VerifyBy>,
+    /// How many bytes a second a verification may compare, with k, M or G.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_rate: Option<String>,
+    /// A file that always lists what is failing now, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<PathBuf>,
+    /// The replicas.
+    #[serde(default, rename = "replica", skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaConfig>,
+    /// What to do after changes.
+    #[serde(default, rename = "hook", skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookConfig>,
+}
+
+/// What a verification compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyBy {
+    /// Every byte, by checksums.
+    Content,
+    /// Sizes and times.
+    Times,
+}
+
+/// A replica.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReplicaConfig {
+    /// What it is called; its place by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A path, `[USER@]HOST::MODULE[/PATH]`, `rsync://[USER@]HOST[:PORT]/MODULE[/PATH]` or `[USER@]HOST:PATH`.
+    pub to: String,
+    /// Remove what the source no longer has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<bool>,
+    /// The file with a daemon's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// How long a peer may make no progress, in seconds; 0 for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// The newest protocol to speak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u8>,
+    /// The command that leads to the host, its words; ssh by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+    /// The rsync program at the far end of a shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rsync: Option<String>,
+    /// A directory of the replica that keeps what was overwritten or deleted, by days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trash: Option<String>,
+}
+
+/// A hook; exactly one of `command`, `shell`, `http`, `socket` and `purge` is given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HookConfig {
+    /// A program and its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// A script for /bin/sh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// An `http://` URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// `HOST:PORT` or a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
+    /// Send absolute paths to the socket, each over a connection of its own, instead of JSON.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub plain: bool,
+    /// A content delivery network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge: Option<PurgeConfig>,
+    /// Replicas whose changes count; all by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
+    /// Regular expressions on whole absolute paths, one of which must match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// How long to wait for more changes, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+/// A content delivery network's interface.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PurgeConfig {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// The name in the request.
+    pub domain: String,
+    /// The account.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// The URL of the tree's root.
+    pub base: String,
+    /// A regular expression that makes the URL's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<String>,
+}
+
+/// What was read from a foreign file, and what could not be carried over.
+#[derive(Debug, Default)]
+pub struct Converted {
+    /// What could.
+    pub config: Config,
+    /// What could not, or means something else here, a line each.
+    pub notes: Vec<String>,
+    /// A line for each session was asked for.
+    pub debug: bool,
+}
+
+impl Converted {
+    fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+}
+
+/// Names the state file of a mirror of a source to these places, or says in words why there is none.
+pub type StatePlace = dyn Fn(&Path, &[Place]) -> Result<PathBuf, String>;
+
+/// What a configuration's meaning depends on besides its text.
+pub struct Surroundings<'a> {
+    /// The file, for messages.
+    pub file: &'a Path,
+    /// Its text, for the lines of mistakes.
+    pub text: &'a str,
+    /// Where to keep the state of a tree that names no file.
+    pub state: &'a StatePlace,
+    /// The login name, for daemons that ask.
+    pub user: String,
+    /// A password from the environment.
+    pub password: Option<Vec<u8>>,
+    /// Bring everything over and end.
+    pub once: bool,
+    /// Compare the replicas themselves as soon as they are in step.
+    pub verify: bool,
+}
+
+impl Config {
+    /// Reads our own format.
+    ///
+    /// # Errors
+    /// With the line, and the key that was probably meant.
+    pub fn from_toml(text: &str, file: &Path) -> Result<Self, BadConfig> {
+        toml::read(text, file)
+    }
+
+    /// Reads a sersync `confxml.xml`, for mirroring or, if one is named, for a plugin alone.
+    ///
+    /// # Errors
+    /// What is no XML, or lacks what cannot be guessed.
+    pub fn from_sersync(
+        text: &str,
+        file: &Path,
+        plugin: Option<&str>,
+    ) -> Result<Converted, BadConfig> {
+        sersync::read(text, file, plugin)
+    }
+
+    /// Reads the tables `settings` and `sync` of an lsyncd configuration.
+    ///
+    /// # Errors
+    /// What cannot be read without being a Lua program's interpreter.
+    pub fn from_lsyncd(text: &str, file: &Path) -> Result<Converted, BadConfig> {
+        lsyncd::read(text, file)
+    }
+
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    /// In words, when a value has no such form.
+    pub fn to_toml(&self) -> Result<String, String> {
+        ::toml::to_string_pretty(self).map_err(|error| error.to_string())
+    }
+
+    /// What the mirrors need.
+    ///
+    /// # Errors
+    /// The first value that means nothing, with its line.
+    pub fn settings(&self, around: &Surroundings<'_>) -> Result<Vec<Settings>, BadConfig> {
+        let bad = |value: &str, message: String| BadConfig {
+            file: around.file.to_owned(),
+            line: toml::line_of(around.text, value),
+            message,
+        };
+        if self.trees.is_empty() {
+            return Err(bad("", "no [[tree]] is given".to_owned()));
+        }
+        let mut all: Vec<Settings> = Vec::new();
+        for tree in &self.trees {
+            let settings = tree.settings(around, &bad)?;
+            if let Some(other) = all.iter().find(|other| other.name == settings.name) {
+                return Err(bad(
+                    &settings.name,
+                    format!("two trees are called {}; give each a name", other.name),
+                ));
+            }
+            if let Some(state) = &settings.state
+                && all.iter().any(|other| other.state.as_ref() == Some(state))
+            {
+                return Err(bad(
+                    &state.to_string_lossy(),
+                    format!("two trees have the state file {}", state.display()),
+                ));
+            }
+            all.push(settings);
+        }
+        Ok(all)
+    }
+}
+
+/// Makes an error of a value and what is wrong with it.
+type Bad<'a> = &'a dyn Fn(&str, String) -> BadConfig;
+
+impl TreeConfig {
+    fn settings(&self, around: &Surroundings<'_>, bad: Bad<'_>) -> Result<Settings, BadConfig> {
+        let source_text = self.source.to_string_lossy();
+        if self.source.as_os_str().is_empty() {
+            return Err(bad("source", "the source is empty".to_owned()));
+        }
+        if self.replicas.is_empty() && self.hooks.is_empty() {
+            return Err(bad(
+                &source_text,
+                format!("{source_text} has no [[tree.replica]] and no [[tree.hook]]"),
+            ));
+        }
+        let mut replicas = Vec::new();
+        for replica in &self.replicas {
+            replicas.push(replica.settings(around, bad)?);
+        }
+        if self.replicas.is_empty() {
+            replicas.push(ReplicaSettings::at(Place::Nowhere));
+        }
+        let places: Vec<Place> = replicas
+            .iter()
+            .map(|replica| replica.place.clone())
+            .collect();
+        let state = match &self.state {
+            Some(path) if path == Path::new(":memory:") => None,
+            Some(path) => Some(path.clone()),
+            None => Some(
+                (around.state)(&self.source, &places).map_err(|error| bad(&source_text, error))?,
+            ),
+        };
+        let mut brake = BrakeLimits::default();
+        if let Some(percent) = self.max_delete_share {
+            if percent > 100 {
+                return Err(bad(
+                    "max-delete-share",
+                    format!("max-delete-share is 0 to 100, not {percent}"),
+                ));
+            }
+            brake.percent = percent;
+        }
+        brake.files = self.max_delete_files.unwrap_or(brake.files);
+        let schedule = |text: &Option<String>| {
+            let parsed = text.as_deref().map(str::parse).transpose();
+            parsed.map_err(|error: crate::BadSchedule| {
+                bad(text.as_deref().unwrap_or_default(), error.to_string())
+            })
+        };
+        let mut rules: Vec<FilterRule> = Vec::new();
+        rules.extend(
+            self.filter
+                .iter()
+                .map(|rule| FilterRule::Filter(rule.clone().into_bytes())),
+        );
+        rules.extend(
+            self.exclude
+                .iter()
+                .map(|pattern| FilterRule::Exclude(pattern.clone().into_bytes())),
+        );
+        rules.extend(
+            self.exclude_regex
+                .iter()
+                .map(|text| FilterRule::Regex(text.clone())),
+        );
+        for rule in &rules {
+            // Each alone, so that the mistake has a place.
+            Exclusions::of(std::slice::from_ref(rule))
+                .map_err(|error| bad(&rule.text(), error.to_string()))?;
+        }
+        Ok(Settings {
+            name: self.name.clone().unwrap_or_else(|| source_text.clone().into_owned()),
+            source: self.source.clone(),
+            rules,
+            settle: Duration::from_millis(self.settle_ms.unwrap_or(10)),
+            control: self.control.clone().or_else(|| state.as_deref().map(socket_path)),
+            state,
+            once: around.once,
+            allow_empty_source: self.allow_empty_source,
+            brake,
+            max_watches: self.max_watches,
+            rescan: schedule(&self.rescan)?,
+            verify: Verify {
+                at_start: around.verify,
+                schedule: schedule(&self.verify)?,
+                by_content: self.verify_by != Some(VerifyBy::Times),
+                rate: match &self.verify_rate {
+                    Some(text) => Some(rate(text).ok_or_else(|| bad(text, format!("{text:?} is no rate; give a number of bytes a second, with k, M or G")))?),
+                    None => None,
+                },
+            },
+            failures: self.failures.clone(),
+            hooks: self.hooks.iter().map(|hook| hook.hook(bad)).collect::<Result<_, _>>()?,
+            replicas,
+        })
+    }
+}
+
+impl ReplicaConfig {
+    fn settings(
+        &self,
+        around: &Surroundings<'_>,
+        bad: Bad<'_>,
+    ) -> Result<ReplicaSettings, BadConfig> {
+        let place = Place::with_shell(&self.to, &self.shell, self.rsync.as_deref())
+            .map_err(|error| bad(&self.to, error.to_string()))?;
+        let password = match &self.password_file {
+            Some(path) => Some(
+                credentials::password_from(path)
+                    .map_err(|error: Error| bad(&path.to_string_lossy(), error.to_string()))?,
+            ),
+            None => around.password.clone(),
+        };
+        let protocol = match self.protocol {
+            None => Protocol::LATEST,
+            Some(number) => Protocol::new(number)
+                .filter(|protocol| protocol.has_compat_flags())
+                .ok_or_else(|| {
+                    bad(
+                        "protocol",
+                        format!("protocol is 30 to {}, not {number}", Protocol::LATEST),
+                    )
+                })?,
+        };
+        if let Some(trash) = &self.trash {
+            check_trash(trash).map_err(|message| bad(trash, message))?;
+        }
+        Ok(ReplicaSettings {
+            name: self.name.clone().unwrap_or_else(|| place.to_string()),
+            place,
+            deletes: self.delete.unwrap_or(true),
+            credentials: transfer::Credentials {
+                user: around.user.clone(),
+                password,
+            },
+            timeout: Duration::from_secs(self.timeout.unwrap_or(60)),
+            protocol,
+            trash: self.trash.clone(),
+        })
+    }
+}
+
+impl HookConfig {
+    fn hook(&self, bad: Bad<'_>) -> Result<Hook, BadConfig> {
+        let mut actions = Vec::new();
+        if let Some(words) = &self.command {
+            if words.is_empty() {
+                return Err(bad("command", "the command is empty".to_owned()));
+            }
+            actions.push(hooks::Action::Command(words.clone()));
+        }
+        actions.extend(self.shell.clone().map(hooks::Action::Shell));
+        if let Some(url) = &self.http {
+            actions.push(hooks::Action::Http(
+                hooks::Url::parse(url).map_err(|error| bad(url, error))?,
+            ));
+        }
+        actions.extend(self.socket.clone().map(|address| hooks::Action::Socket {
+            address,
+            plain: self.plain,
+        }));
+        actions.extend(self.purge.as_ref().map(|purge| {
+            hooks::Action::Purge(hooks::Purge {
+                address: purge.address.clone(),
+                domain: purge.domain.clone(),
+                user: purge.user.clone(),
+                password: purge.password.clone(),
+                base: purge.base.clone(),
+                rewrite: purge.rewrite.clone(),
+            })
+        }));
+        let [action] = <[hooks::Action; 1]>::try_from(actions).map_err(|_| {
+            bad(
+                "hook",
+                "a hook has exactly one of command, shell, http, socket and purge".to_owned(),
+            )
+        })?;
+        Ok(Hook {
+            action,
+            replicas: self.replicas.clone(),
+            only: self.only.clone(),
+            wait: Duration::from_millis(self.wait_ms.unwrap_or(200)),
+        })
+    }
+}
+
+/// Whether a text names a directory below a replica.
+///
+/// # Errors
+/// In words, if it does not.
+pub fn check_trash(trash: &str) -> Result<(), String> {
+    let is_odd = |part: &str| part.is_empty() || part == ".." || part == ".";
+    let is_plain = !trash.contains(['*', '?', '[', '\\', '\n']);
+    match !trash.split('/').any(is_odd) && is_plain {
+        true => Ok(()),
+        false => Err(format!(
+            "{trash:?} is no plain name of a directory below the replica"
+        )),
+    }
+}
+
+/// A number of bytes, with k, M or G in units of 1024.
+#[must_use]
+pub fn rate(text: &str) -> Option<u64> {
+    let at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let number: u64 = text[..at].parse().ok()?;
+    let unit: u64 = match &text[at..] {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        "g" | "G" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit).filter(|rate| *rate > 0)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}

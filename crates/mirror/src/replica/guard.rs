@@ -1,0 +1,177 @@
+//! Before a plan is carried out: is the source what it was, and may so much be deleted?
+
+use std::path::Path;
+
+use tree::Meta;
+
+use super::{Failed, Replica, State};
+use crate::Event;
+use crate::brake::Brake;
+use crate::ledger::{Confirmed, Held};
+use crate::planner::Plan;
+
+impl Replica {
+    pub(super) fn check_place(&self, state: &mut State) -> Result<(), Failed> {
+        if self.source.is_in_place() {
+            return Ok(());
+        }
+        state.source_is_plausible = false;
+        Err(Failed::SourceGone)
+    }
+
+    /// Another directory in the source's place is more likely a mistake than the same data: a restored copy, or what
+    /// is below a mount point.
+    pub(super) fn guard_against_another_source(&mut self, state: &mut State) -> Result<(), Failed> {
+        let identity = self.source.identity();
+        if state.known_source == Some(identity) {
+            return Ok(());
+        }
+        let root = Path::new("");
+        if let Some(held) = self.ledger.held(root)?
+            && let Some(meta) = self.source.lstat(root).map_err(transfer::Error::from)?
+            && !is_same_root(&held.version, &meta)
+            && self.ledger.holds_anything()?
+        {
+            if !state.is_approved {
+                return Err(Failed::Braked(Brake::SourceReplaced));
+            }
+            let held = Held {
+                version: meta,
+                doubtful: false,
+                whole: false,
+            };
+            self.ledger.confirm(&Confirmed {
+                held: vec![(root.to_owned(), held)],
+                ..Confirmed::default()
+            })?;
+        }
+        state.known_source = Some(identity);
+        Ok(())
+    }
+
+    /// An empty source where there was something is more likely an unmounted one.
+    pub(super) fn guard_against_an_empty_source(
+        &mut self,
+        state: &mut State,
+    ) -> Result<(), Failed> {
+        if state.source_is_plausible || self.mode.allow_empty_source || state.is_approved {
+            return Ok(());
+        }
+        let is_empty = self.source.is_empty().map_err(transfer::Error::from)?;
+        if is_empty
+            && self.destination.deletes()
+            && (self.ledger.holds_anything()? || !self.destination.is_empty()?)
+        {
+            return Err(Failed::Braked(Brake::SourceEmpty));
+        }
+        state.source_is_plausible = true;
+        Ok(())
+    }
+
+    /// Takes the deletions out of a plan that has too many of them, and of all that follow until they are approved or a
+    /// look at everything finds fewer.
+    pub(super) fn guard_against_many_deletions(
+        &mut self,
+        state: &mut State,
+        plan: &mut Plan,
+        is_complete_look: bool,
+    ) -> Result<(), Failed> {
+        if state.is_approved || !self.destination.deletes() || self.mode.allow_empty_source {
+            self.release(state);
+            return Ok(());
+        }
+        if let Some(brake) = self.judge(state, plan)? {
+            plan.withhold_deletions();
+            if self.mode.once {
+                return Err(Failed::Braked(brake));
+            }
+            let is_news = state.brake.is_none();
+            state.brake = Some(brake.clone());
+            self.board.note(|status| status.brake = Some(brake.clone()));
+            if is_news {
+                self.say(Event::Braked {
+                    replica: self.name.clone(),
+                    brake,
+                });
+            }
+        } else if is_complete_look && plan.postponed.is_empty() {
+            self.release(state);
+        } else if matches!(state.brake, Some(Brake::ManyDeletions { .. })) {
+            plan.withhold_deletions();
+        } else {
+            // Whatever the reason was, it is gone: the plan was made.
+            self.release(state);
+        }
+        Ok(())
+    }
+
+    /// Whether a plan removes more than it may.
+    fn judge(&mut self, state: &mut State, plan: &Plan) -> Result<Option<Brake>, Failed> {
+        let limits = self.mode.brake;
+        if plan.deletions.is_none() || limits.percent >= 100 {
+            return Ok(None);
+        }
+        let mut deletions = plan.deletions.leaves;
+        for dir in &plan.deletions.dirs {
+            deletions += self.ledger.files_below(dir)?;
+        }
+        // A renamed file is there under another name.
+        deletions = deletions.saturating_sub(plan.quick.batch.renamed.len() as u64);
+        if plan.deletions.unknown && !self.began_empty(state)? {
+            let batch = &plan.quick.batch;
+            match self.destination.count_removals(batch, u64::MAX) {
+                Ok(removals) => deletions = deletions.max(removals),
+                Err(error) if error.can_pass() => return Err(error.into()),
+                // The session itself will meet it, and deal with it.
+                Err(_) => {}
+            }
+        }
+        if deletions < limits.files {
+            return Ok(None);
+        }
+        let is_file = |item: &&transfer::Item| !item.meta.is_dir();
+        let in_batch = plan.quick.batch.items.iter().filter(is_file).count() as u64;
+        // Of a replica that the ledger does not know yet, what stays is at most what the source has.
+        let held = match plan.deletions.unknown {
+            true => self.ledger.files()?.max(in_batch) + deletions,
+            false => self.ledger.files()?,
+        };
+        let is_exceeded = limits.are_exceeded_by(deletions, held);
+        Ok(is_exceeded.then_some(Brake::ManyDeletions { deletions, held }))
+    }
+
+    /// Whether the replica had nothing in it when it was met for the first time: then all it has is from the source.
+    fn began_empty(&mut self, state: &mut State) -> Result<bool, Failed> {
+        if let Some(began_empty) = state.began_empty {
+            return Ok(began_empty);
+        }
+        let began_empty = match self.ledger.holds_anything()? {
+            true => false,
+            false => match self.destination.is_empty() {
+                Ok(is_empty) => is_empty,
+                Err(error) if error.can_pass() => return Err(error.into()),
+                Err(_) => true,
+            },
+        };
+        state.began_empty = Some(began_empty);
+        Ok(began_empty)
+    }
+
+    fn release(&mut self, state: &mut State) {
+        if state.brake.take().is_some() {
+            self.board.note(|status| status.brake = None);
+            self.say(Event::Released {
+                replica: self.name.clone(),
+            });
+        }
+    }
+}
+
+/// Whether a root is the one that was known: device numbers may change with a reboot, an inode and its birth do not.
+fn is_same_root(held: &Meta, now: &Meta) -> bool {
+    let same_birth = match (held.btime, now.btime) {
+        (Some(held), Some(now)) => held == now,
+        _ => held.dev == now.dev,
+    };
+    held.ino == now.ino && same_birth
+}

@@ -1,0 +1,151 @@
+//! Comparing the replica itself, directory by directory, at a rate that leaves room for changes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use transfer::Applied;
+
+use super::{Failed, Replica, State};
+use crate::Event;
+use crate::planner::{self, Errand};
+use crate::status::{Verification, unix_time};
+
+/// How much one step compares, in bytes, where the rate is not limited.
+const STEP: u64 = 256 << 20;
+
+/// How many paths that differed are kept by name.
+const DRIFTED_MAX: usize = 1000;
+
+/// A verification that is under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Directories that are still to be compared, the next one last.
+    dirs: Vec<PathBuf>,
+    /// When to go on.
+    pub(super) due: Instant,
+    found: Verification,
+}
+
+impl Replica {
+    /// Begins the verification that was ordered, if the replica is in step and none is under way.
+    pub(super) fn begin_verification(&mut self, state: &mut State) {
+        if !state.can_verify() || !self.queue.lock().orders.verify {
+            return;
+        }
+        self.queue.lock().orders.verify = false;
+        // From here on the replica may hold anything.
+        state.began_empty = Some(false);
+        let found = Verification {
+            began: unix_time(),
+            ..Verification::default()
+        };
+        self.board
+            .note(|status| status.verification = Some(found.clone()));
+        state.verification = Some(Job {
+            dirs: vec![PathBuf::new()],
+            due: Instant::now(),
+            found,
+        });
+    }
+
+    /// Compares some directories and mends what differs.
+    pub(super) fn verify_some(&mut self, state: &mut State) -> Result<(), Failed> {
+        let began = Instant::now();
+        let Some(before) = state.verification.as_ref().map(|job| job.dirs.clone()) else {
+            return Ok(());
+        };
+        self.destination.tell_changes(true);
+        let result = self.try_verify_some(state);
+        self.destination.tell_changes(false);
+        let Some(job) = &mut state.verification else {
+            return result.map(drop);
+        };
+        match &result {
+            Ok(bytes) => {
+                let rate = self.verify.rate.unwrap_or(u64::MAX);
+                job.due = began + Duration::from_secs_f64(*bytes as f64 / rate as f64);
+            }
+            // What failed waits in the queue by itself.
+            Err(Failed::Paths(_)) => {}
+            Err(_) => job.dirs = before,
+        }
+        let is_over = job.dirs.is_empty();
+        if is_over {
+            job.found.ended = Some(unix_time());
+        }
+        let found = job.found.clone();
+        self.board
+            .note(|status| status.verification = Some(found.clone()));
+        if is_over {
+            state.verification = None;
+            self.say(Event::Verified {
+                replica: self.name.clone(),
+                found,
+            });
+        }
+        result.map(drop)
+    }
+
+    /// Returns how many bytes were compared.
+    fn try_verify_some(&mut self, state: &mut State) -> Result<u64, Failed> {
+        self.check_place(state)?;
+        let abilities = self.destination.prepare()?;
+        self.guard_against_another_source(state)?;
+        self.guard_against_an_empty_source(state)?;
+        let Some(job) = &mut state.verification else {
+            return Ok(0);
+        };
+        let step = self.verify.rate.unwrap_or(STEP).min(STEP);
+        let (mut plan, compared) = planner::verification(
+            &self.source,
+            &self.ledger,
+            abilities,
+            &mut job.dirs,
+            self.verify.by_content,
+            step,
+        )?;
+        job.found.files += compared.files;
+        job.found.bytes += compared.bytes;
+        self.check_place(state)?;
+        self.guard_against_many_deletions(state, &mut plan, false)?;
+        let failures = self.carry_out(state, &mut plan)?;
+        match failures.is_empty() {
+            true => Ok(compared.bytes),
+            false => Err(Failed::Paths(failures)),
+        }
+    }
+
+    /// Notes what the replica did not hold although it had confirmed it.
+    pub(super) fn note_drift(
+        &mut self,
+        state: &mut State,
+        errand: &Errand,
+        applied: &Applied,
+    ) -> Result<(), Failed> {
+        let Some(job) = &mut state.verification else {
+            return Ok(());
+        };
+        let mut drifted: Vec<PathBuf> = applied.extra.clone();
+        for path in &applied.amended {
+            let Some(item) = errand.batch.item(path).filter(|item| !item.meta.is_dir()) else {
+                continue;
+            };
+            let held = self.ledger.held(path)?;
+            if held.is_some_and(|held| held.version.unchanged_since(&item.meta)) {
+                drifted.push(path.clone());
+            }
+        }
+        drifted.sort();
+        for path in drifted {
+            let name = path.display().to_string();
+            if job.found.drifted.contains(&name) {
+                continue;
+            }
+            job.found.mended += 1;
+            if job.found.drifted.len() < DRIFTED_MAX {
+                job.found.drifted.push(name);
+            }
+        }
+        Ok(())
+    }
+}

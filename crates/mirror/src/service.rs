@@ -1,0 +1,171 @@
+//! Several mirrors in one process, and what a new configuration changes of them.
+
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::Error;
+use crate::mirror::{Handle, Mirror, Report};
+use crate::settings::Settings;
+
+/// The mirrors of a configuration.
+pub struct Service {
+    running: Vec<Running>,
+    report: Report,
+    ended: (Sender<Ended>, Receiver<Ended>),
+    /// The number of the next mirror.
+    next: u64,
+}
+
+/// A mirror that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    number: u64,
+    /// The tree's name.
+    pub name: String,
+    /// How.
+    pub result: Result<(), Error>,
+}
+
+/// What a new configuration has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Trees that go on as they were.
+    pub kept: Vec<String>,
+    /// Trees that were started, or started anew.
+    pub started: Vec<String>,
+    /// Trees that are no longer mirrored.
+    pub stopped: Vec<String>,
+}
+
+struct Running {
+    number: u64,
+    settings: Settings,
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts a mirror for each of these settings, all of which are looked at before the first one is started.
+    ///
+    /// # Errors
+    /// The first mistake in them. Nothing goes on then.
+    pub fn start(all: Vec<Settings>, report: Report) -> Result<Self, Error> {
+        for settings in &all {
+            Mirror::check(settings)?;
+        }
+        let mut service = Self {
+            running: Vec::new(),
+            report,
+            ended: unbounded(),
+            next: 0,
+        };
+        for settings in all {
+            if let Err(error) = service.begin(settings) {
+                service.stop();
+                return Err(error);
+            }
+        }
+        Ok(service)
+    }
+
+    /// Makes the mirrors those of a new configuration. What has not changed goes on undisturbed.
+    ///
+    /// # Errors
+    /// The first mistake, before anything is changed; or a tree that could not be started again.
+    pub fn reload(&mut self, all: Vec<Settings>) -> Result<Changes, Error> {
+        for settings in &all {
+            Mirror::check(settings)?;
+        }
+        let mut changes = Changes::default();
+        let old = std::mem::take(&mut self.running);
+        let (kept, gone): (Vec<_>, Vec<_>) = old
+            .into_iter()
+            .partition(|running| all.contains(&running.settings) && !running.thread.is_finished());
+        for running in gone {
+            let name = running.settings.name.clone();
+            if !all.iter().any(|settings| settings.name == name) {
+                changes.stopped.push(name);
+            }
+            running.end();
+        }
+        self.running = kept;
+        for settings in all {
+            let name = settings.name.clone();
+            if self
+                .running
+                .iter()
+                .any(|running| running.settings == settings)
+            {
+                changes.kept.push(name);
+            } else {
+                self.begin(settings)?;
+                changes.started.push(name);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// What others may know of the mirrors, and tell them.
+    #[must_use]
+    pub fn handles(&self) -> Vec<Handle> {
+        self.running
+            .iter()
+            .map(|running| running.handle.clone())
+            .collect()
+    }
+
+    /// Where mirrors are reported that have ended by themselves.
+    #[must_use]
+    pub fn ended(&self) -> Receiver<Ended> {
+        self.ended.1.clone()
+    }
+
+    /// Takes note of a mirror that has ended. True if it was one of ours and the last one.
+    pub fn bury(&mut self, ended: &Ended) -> bool {
+        let before = self.running.len();
+        self.running
+            .retain(|running| running.number != ended.number);
+        before > 0 && self.running.is_empty()
+    }
+
+    /// Ends all mirrors in order.
+    pub fn stop(&mut self) {
+        for running in &self.running {
+            running.handle.stopper().stop();
+        }
+        self.running.drain(..).for_each(Running::end);
+    }
+
+    fn begin(&mut self, settings: Settings) -> Result<(), Error> {
+        let mirror = Mirror::start(&settings, self.report.clone())?;
+        let (number, handle) = (self.next, mirror.handle());
+        let (ended, name) = (self.ended.0.clone(), settings.name.clone());
+        let thread = std::thread::Builder::new().name("tree".to_owned());
+        let thread = thread.spawn(move || {
+            let result = mirror.join();
+            // Nobody listens any more when the service is gone.
+            let _ = ended.send(Ended {
+                number,
+                name,
+                result,
+            });
+        });
+        self.running.push(Running {
+            number,
+            settings,
+            handle,
+            thread: thread.map_err(Error::Thread)?,
+        });
+        self.next += 1;
+        Ok(())
+    }
+}
+
+impl Running {
+    fn end(self) {
+        self.handle.stopper().stop();
+        // A panic in there has been printed, and the tree has ended anyway.
+        let _ = self.thread.join();
+    }
+}
