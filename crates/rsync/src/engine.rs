@@ -155,7 +155,7 @@ pub(crate) fn options(
             .map(Duration::from_secs),
         bandwidth: Some(said.bwlimit * 1024).filter(|&bytes| bytes > 0),
         max_alloc: Some(meant.max_alloc).filter(|&bytes| bytes > 0),
-        iconv: meant.iconv.as_deref().map(charsets),
+        iconv: charsets(meant, env)?,
         batch: recording(meant),
         newest,
         report: report(meant),
@@ -252,14 +252,36 @@ fn offer<A: wire::Algorithm>(env: &Env, variable: &str, side: Side) -> Offer<A> 
     )
 }
 
-fn charsets(text: &[u8]) -> Charsets {
-    let mut parts = text
+fn charsets(meant: &Meant, env: &Env) -> Result<Option<Charsets>, Stop> {
+    let Some(names) = meant.iconv.as_deref() else {
+        return Ok(None);
+    };
+    let mut parts = names
         .splitn(2, |&byte| byte == b',')
-        .map(|part| String::from_utf8_lossy(part).into_owned());
-    Charsets {
+        .map(|name| match name {
+            b"." => of_locale(env),
+            name => String::from_utf8_lossy(name).into_owned(),
+        });
+    let charsets = Charsets {
         local: parts.next().unwrap_or_default(),
         remote: parts.next(),
-    }
+    };
+    let checked = charsets.check();
+    checked.map_err(|error| Stop::Refuse(error.to_string(), Exit::Unsupported))?;
+    Ok(Some(charsets))
+}
+
+/// The charset of the locale: what follows the dot of its name.
+fn of_locale(env: &Env) -> String {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|variable| env.set(variable));
+    let charset = locale.and_then(|name| name.split(|&byte| byte == b'.').nth(1));
+    let charset = charset.map(|name| name.split(|&byte| byte == b'@').next().unwrap_or(name));
+    charset.map_or_else(
+        || "ANSI_X3.4-1968".to_owned(),
+        |name| String::from_utf8_lossy(name).into_owned(),
+    )
 }
 
 fn recording(meant: &Meant) -> Option<Recording> {

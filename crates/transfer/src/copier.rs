@@ -12,6 +12,7 @@ use wire::{Item, ItemFlags, Protocol};
 use crate::Error;
 use crate::attributes::{Attributes, LongValues, XattrRules};
 use crate::backup::Backups;
+use crate::charset::Charset;
 use crate::client::settle_defaults;
 use crate::delete::Deleter;
 use crate::destination::{Arriving, Destination};
@@ -218,12 +219,11 @@ fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outco
 pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
     let refused = [
         (options.crtimes, "--crtimes"),
-        (options.iconv.is_some(), "--iconv"),
         (options.batch.is_some(), "batch files"),
     ];
     match refused.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, option)) => Err(Error::Unsupported(option)),
-        None => Ok(()),
+        None => Charset::of(options, crate::Role::Sender).map(drop),
     }
 }
 

@@ -269,12 +269,40 @@ pub(crate) struct List {
     /// The directory that this is the content of, by its number among directories; the first list has none.
     pub(crate) parent: Option<u32>,
     pub(crate) entries: Vec<Entry>,
+    /// Where names are converted the ends sort differently: then entries are numbered as they travelled (5.5).
+    pub(crate) travelled: Option<Travelled>,
+}
+
+/// How the sorted entries of a list travelled.
+#[derive(Debug)]
+pub(crate) struct Travelled {
+    /// The place in the sorted list of the entry that came as the n-th.
+    places: Vec<u32>,
+    /// As the how-manieth the entry at a place came.
+    turns: Vec<u32>,
 }
 
 impl List {
     pub(crate) fn get(&self, number: u32) -> Option<&Entry> {
-        self.entries
-            .get(usize::try_from(number.checked_sub(self.start)?).ok()?)
+        self.entries.get(self.place(number)?)
+    }
+
+    /// The place of a number's entry among the sorted ones.
+    pub(crate) fn place(&self, number: u32) -> Option<usize> {
+        let turn = usize::try_from(number.checked_sub(self.start)?).ok()?;
+        match &self.travelled {
+            None => Some(turn),
+            Some(travelled) => travelled.places.get(turn).map(|&place| place as usize),
+        }
+    }
+
+    /// All entries, by number.
+    pub(crate) fn by_number(&self) -> impl Iterator<Item = &Entry> {
+        let places = self.travelled.as_ref().map(|travelled| &travelled.places);
+        (0..self.entries.len()).map(move |turn| match places {
+            None => &self.entries[turn],
+            Some(places) => &self.entries[places[turn] as usize],
+        })
     }
 
     /// Entries that take part, with their numbers.
@@ -282,7 +310,28 @@ impl List {
         let start = self.start;
         (self.entries.iter().enumerate())
             .filter(|(_, entry)| !entry.is_cleared)
-            .map(move |(at, entry)| (start + at as u32, entry))
+            .map(move |(at, entry)| match &self.travelled {
+                None => (start + at as u32, entry),
+                Some(travelled) => (start + travelled.turns[at], entry),
+            })
+    }
+
+    /// Puts the entries in order, but numbers them as they came.
+    pub(crate) fn sort_apart(&mut self, order: SortOrder) {
+        let mut turns: Vec<u32> = (0..self.entries.len() as u32).collect();
+        turns.sort_by(|&left, &right| {
+            let (left, right) = (&self.entries[left as usize], &self.entries[right as usize]);
+            compare(order, left, right)
+        });
+        let mut places = vec![0; turns.len()];
+        for (place, &turn) in turns.iter().enumerate() {
+            places[turn as usize] = place as u32;
+        }
+        let mut entries: Vec<Option<Entry>> = self.entries.drain(..).map(Some).collect();
+        self.entries = (turns.iter())
+            .filter_map(|&turn| entries[turn as usize].take())
+            .collect();
+        self.travelled = Some(Travelled { places, turns });
     }
 
     /// Puts the entries in the order in which both sides number them. Equal ones stay as they came.

@@ -5,11 +5,13 @@ use wire::{Cursor, Message, Stop};
 use crate::Error;
 use crate::event::Event;
 use crate::report::Reporter;
+use crate::session::Session;
 use crate::stream::Stream;
 
 /// The way from the sender.
 pub(crate) struct Incoming<'a> {
     pub(crate) stream: Stream,
+    session: &'a Session,
     report: &'a Reporter<'a>,
     /// Learns which requests will not be answered.
     refused: Box<dyn FnMut(u32) + Send + 'a>,
@@ -17,10 +19,16 @@ pub(crate) struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    pub(crate) fn new(mut stream: Stream, report: &'a Reporter<'a>, ignores_errors: bool) -> Self {
+    pub(crate) fn new(
+        mut stream: Stream,
+        session: &'a Session,
+        report: &'a Reporter<'a>,
+        ignores_errors: bool,
+    ) -> Self {
         stream.listen();
         Self {
             stream,
+            session,
             report,
             refused: Box::new(|_| {}),
             ignores_errors,
@@ -58,6 +66,7 @@ impl<'a> Incoming<'a> {
     ) -> Result<T, Error> {
         let Self {
             stream,
+            session,
             report,
             refused,
             ignores_errors,
@@ -66,7 +75,7 @@ impl<'a> Incoming<'a> {
             match message {
                 Message::Text(severity, text) => report.event(Event::Peer {
                     severity,
-                    text: &text,
+                    text: &session.here(text),
                 }),
                 Message::IoError(errors) if !*ignores_errors => report.io_error(errors),
                 Message::NoSend(number) => refused(number),

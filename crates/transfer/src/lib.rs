@@ -20,6 +20,7 @@ mod address;
 mod attributes;
 mod backup;
 mod batch;
+mod charset;
 mod chmod;
 mod client;
 mod connection;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use wire::Protocol;
 
 use crate::Error;
+use crate::charset::Charset;
 use crate::event::{Direction, Event, Events, Outcome, Role};
 use crate::link::Link;
 use crate::options::Options;
@@ -28,6 +29,7 @@ pub(crate) fn is_needed(options: &Options) -> bool {
         || options.append.is_some()
         || options.sparse
         || options.bandwidth.is_some()
+        || options.iconv.is_some()
         // The length of a device is not where it ends.
         || options.copy_devices
         || options.write_devices
@@ -105,7 +107,10 @@ fn receive(
     let mut stream = Stream::new(link, options.timeout);
     let info = options.client_info(true);
     let protocol = exchange_versions(&mut stream, options.newest, info.sub(), Role::ReceivingSide)?;
-    let session = Session::of_server(&mut stream, protocol, &info, options, false)?;
+    let mut session = Session::of_server(&mut stream, protocol, &info, options, false)?;
+    if let Some(remote) = options.iconv.as_ref().and_then(|both| both.remote.as_ref()) {
+        session.charset = Some(Charset::named(remote, Role::ReceivingSide)?);
+    }
     let (hearing, speaking) = stream.split()?;
     let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
     // The list is the sender's to tell about.

@@ -368,6 +368,16 @@ pub enum Recording {
     Read(PathBuf),
 }
 
+impl Charsets {
+    /// Whether names can be converted from and to the local one.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`](crate::Error::Fatal) with rsync's words if not.
+    pub fn check(&self) -> Result<(), crate::Error> {
+        crate::charset::Charset::named(&self.local, crate::Role::Sender).map(drop)
+    }
+}
+
 impl Options {
     /// Files named one by one, nothing kept, nothing removed: what rsync does without any option.
     #[must_use]

@@ -51,18 +51,12 @@ impl Receiving<'_> {
         let (notes, heard) = crossbeam_channel::unbounded();
         let refusals = notes.clone();
         let stop = hearing.link().stop();
-        let mut incoming =
-            Incoming::new(hearing, report, options.ignore_errors).on_refusal(move |number| {
+        let mut incoming = Incoming::new(hearing, session, report, options.ignore_errors)
+            .on_refusal(move |number| {
                 let _ = refusals.send(Note::Fate(number, crate::generator::Fate::Failed));
             });
         let ids = IdMap::new(options, report)?;
-        let mut lists = ListReader::new(
-            options,
-            report,
-            session.entry_format(options),
-            ids,
-            self.requested,
-        );
+        let mut lists = ListReader::new(session, options, report, ids, self.requested);
         report.event(Event::ListStarted {
             incremental: session.is_incremental(),
             sending: false,

@@ -1,6 +1,6 @@
 //! The sending side of a session: lists of a tree, and what becomes of its files (wire-files.md 4 to 6).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -266,6 +266,9 @@ impl Forest<'_> {
             entry.extra_mut().checksum = sum.into();
         }
         let mut sent = entry.to_wire();
+        if !self.convert(&mut sent) {
+            return Ok(());
+        }
         if !self.options.numeric_ids {
             self.names.note(entry.uid, entry.gid);
             if self.format.incremental {
@@ -291,6 +294,32 @@ impl Forest<'_> {
         pending.extend(below);
         list.entries.push(entry);
         Ok(())
+    }
+
+    /// Turns the name and the target into what travels. False, with its message, if they mean nothing in our charset.
+    fn convert(&self, sent: &mut wire::Entry) -> bool {
+        let Some(charset) = self.session.charset else {
+            return true;
+        };
+        let fail = |what: &[u8], name: &[u8]| {
+            let cause = format!(" ({})", charset.fault(name));
+            let text = sentence(&[what, name, cause.as_bytes()]);
+            self.report.say(Class::Transfer, Role::Sender, text);
+        };
+        if self.session.converts_targets && !sent.target.is_empty() {
+            let Some(target) = charset.to_wire(&sent.target) else {
+                let shown = self.options.quoted(rel(&sent.name));
+                fail(b"[sender] cannot convert symlink data for: ", &shown);
+                return false;
+            };
+            sent.target = target;
+        }
+        let Some(name) = charset.to_wire(&sent.name) else {
+            fail(b"[sender] cannot convert filename: ", &sent.name);
+            return false;
+        };
+        sent.name = name;
+        true
     }
 
     /// Ends a list, and numbers what is in it.
@@ -330,7 +359,10 @@ impl Forest<'_> {
         } else if !self.format.safe_list_end && !news.is_empty() {
             stream.send_message(&Message::IoError(news), self.session.protocol)?;
         }
-        list.sort(self.order);
+        // Names that are converted may sort differently at the other end.
+        if self.session.charset.is_none() {
+            list.sort(self.order);
+        }
         if list.is_partial {
             self.number_dirs(&list, pending);
         }
@@ -348,16 +380,14 @@ impl Forest<'_> {
     fn number_dirs(&mut self, list: &List, pending: Vec<Pending>) {
         let mut planned: Vec<(u32, Vec<Pending>)> = Vec::new();
         let mut pending = pending;
-        let mut last: Option<&[u8]> = None;
+        let mut seen = HashSet::new();
         for entry in list.entries.iter().filter(|entry| entry.is_dir()) {
             let number = u32::try_from(self.dirs.len()).unwrap_or(u32::MAX);
             self.dirs.push(entry.clone());
             if entry.path() == b"." {
                 continue;
             }
-            let is_duplicate = last == Some(&*entry.name);
-            last = Some(&entry.name);
-            if is_duplicate {
+            if !seen.insert(&*entry.name) {
                 continue;
             }
             let (own, others) = pending
@@ -636,10 +666,10 @@ impl Catalogue for Forest<'_> {
         match message {
             Message::Text(severity, text) => self.report.event(Event::Peer {
                 severity,
-                text: &text,
+                text: &self.session.here(text),
             }),
             Message::Deleted { path, is_dir } => self.report.event(Event::Deleted {
-                path: &path,
+                path: &self.session.here(path),
                 is_dir,
             }),
             Message::Success(number)

@@ -109,7 +109,7 @@ impl Server {
                 && session.protocol.reports_deletions()
             {
                 speaker.message(&Message::Deleted {
-                    path: path.to_vec(),
+                    path: session.there(path.to_vec()),
                     is_dir,
                 });
             }

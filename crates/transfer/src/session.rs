@@ -6,6 +6,7 @@ use wire::{
 };
 
 use crate::Error;
+use crate::charset::Charset;
 use crate::event::Role;
 use crate::flist::Entry;
 use crate::names;
@@ -25,6 +26,10 @@ pub(crate) struct Session {
     pub(crate) level: Option<i32>,
     /// Of block sums.
     pub(crate) seed: i32,
+    /// Of names here, where they are converted.
+    pub(crate) charset: Option<Charset>,
+    /// Targets of symbolic links are converted, too.
+    pub(crate) converts_targets: bool,
 }
 
 /// What an end has to say about algorithms.
@@ -75,6 +80,8 @@ impl Session {
             protocol,
             flags,
             seed,
+            charset: Charset::of(options, Role::of_end(sends))?,
+            converts_targets: flags.contains(CompatFlags::SYMLINK_ICONV),
             ..agreed
         })
     }
@@ -94,8 +101,6 @@ impl Session {
                 CompatFlags::INC_RECURSE,
                 options.recurses_by_directory(!sends),
             );
-            // Symlink targets are not converted here.
-            offered.remove(CompatFlags::SYMLINK_ICONV);
             flags = client.answer(offered);
             flags.encode(client, stream.out());
         }
@@ -120,8 +125,22 @@ impl Session {
             protocol,
             flags,
             seed,
+            charset: Charset::of(options, Role::of_end(sends))?,
+            converts_targets: client.has_symlink_iconv(),
             ..agreed
         })
+    }
+
+    /// A text of the peer in our charset, as far as that has the characters.
+    pub(crate) fn here(&self, text: Vec<u8>) -> Vec<u8> {
+        let converted = self.charset.and_then(|charset| charset.from_wire(&text));
+        converted.unwrap_or(text)
+    }
+
+    /// A text of ours as it travels.
+    pub(crate) fn there(&self, text: Vec<u8>) -> Vec<u8> {
+        let converted = self.charset.and_then(|charset| charset.to_wire(&text));
+        converted.unwrap_or(text)
     }
 
     pub(crate) fn is_incremental(&self) -> bool {
@@ -210,7 +229,7 @@ impl Options {
     /// What the client tells its server it can do; `sends` tells whether the client is the sender.
     #[must_use]
     pub fn client_info(&self, sends: bool) -> ClientInfo {
-        ClientInfo::own(self.recurses_by_directory(!sends), false)
+        ClientInfo::own(self.recurses_by_directory(!sends), true)
     }
 
     /// Whether these options permit lists by directory (behaviour.md 1.12); `receives` is whether they are those of the
@@ -320,6 +339,8 @@ impl<'a> Wishes<'a> {
             compression,
             level,
             seed: 0,
+            charset: None,
+            converts_targets: false,
         })
     }
 }

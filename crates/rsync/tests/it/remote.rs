@@ -206,3 +206,60 @@ fn named_paths() {
         }
     }
 }
+
+/// Names in the charset of each end.
+#[test]
+fn converted_names() {
+    let tree = r"
+        f from/\xc3\xa4\xc3\xb6 5 mtime=1600000001
+        f from/b\xc3\xbc/z 5 mtime=1600000001
+        f from/b\xc3\xbc/\xc3\xbf 5 mtime=1600000001
+        f from/bz 5 mtime=1600000001
+        f from/b\xc3\xbc/a\xc3\xa4/e 5 mtime=1600000001
+        l from/l -> b\xc3\xbc/z
+        d from/b\xc3\xbc/a\xc3\xa4 mtime=1600000002
+        d from/b\xc3\xbc mtime=1600000003
+        d from mtime=1600000004
+        f latin/\xe4\xf6 5 mtime=1600000001
+        f latin/plain 5 mtime=1600000001
+        f latin/d\xfc/\xff 5 mtime=1600000001
+        d latin/d\xfc mtime=1600000001
+        d latin mtime=1600000001
+        f to/\xe4\xf6 4 mtime=1500000001
+        f to/b\xfc/gone\xfc 4 mtime=1500000001
+        d to/b\xfc mtime=1500000001
+        d to mtime=1500000001
+    ";
+    for protocol in ["--protocol=32", "--protocol=30"] {
+        for words in [
+            &["-ai", "--iconv=utf8,latin1", "from/", "host:to"][..],
+            &["-ai", "--iconv=.,latin1", "--delete", "from/", "host:to"],
+            &[
+                "-ai",
+                "--no-i-r",
+                "--iconv=.,iso-8859-1",
+                "--delete",
+                "from/",
+                "host:to",
+            ],
+            &["-ai", "--iconv=utf8,latin1", "host:latin/", "to"],
+            &["-ai", "--iconv=latin1,utf8", "host:from/", "to"],
+            &[
+                "-aiH",
+                "--no-i-r",
+                "--iconv=latin1,utf8",
+                "--delete",
+                "host:from/",
+                "to",
+            ],
+        ] {
+            let words: Vec<&str> = [protocol].iter().chain(words).copied().collect();
+            Scenario {
+                tree,
+                files: &[],
+                words: &words,
+            }
+            .check();
+        }
+    }
+}

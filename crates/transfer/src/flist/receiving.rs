@@ -13,10 +13,13 @@ use crate::incoming::Incoming;
 use crate::options::Options;
 use crate::report::{Reporter, sentence};
 use crate::requested::Requested;
+use crate::scan::rel;
+use crate::session::Session;
 use crate::symlink::MUNGED;
 
 /// Receives lists, and knows the directories of all of them.
 pub(crate) struct ListReader<'a> {
+    session: &'a Session,
     options: &'a Options,
     report: &'a Reporter<'a>,
     decoder: EntryDecoder,
@@ -40,13 +43,15 @@ struct KnownDir {
 
 impl<'a> ListReader<'a> {
     pub(crate) fn new(
+        session: &'a Session,
         options: &'a Options,
         report: &'a Reporter<'a>,
-        format: EntryFormat,
         ids: IdMap,
         requested: Requested,
     ) -> Self {
+        let format = session.entry_format(options);
         Self {
+            session,
             options,
             report,
             decoder: EntryDecoder::new(format.clone()),
@@ -146,8 +151,17 @@ impl<'a> ListReader<'a> {
     }
 
     /// Checks an entry, and makes it one of ours.
-    fn accept(&mut self, entry: wire::Entry, dir: Option<&Entry>) -> Result<Entry, Error> {
+    fn accept(&mut self, mut entry: wire::Entry, dir: Option<&Entry>) -> Result<Entry, Error> {
         self.ids.learn(&entry);
+        if !self.convert(&mut entry, dir.is_some()) {
+            // rsync takes the name for an empty one, which may stand in the first list only.
+            if dir.is_some() {
+                return Err(unsafe_name(b"invalid path", b"/"));
+            }
+            let mut entry = Entry::from_wire(entry);
+            entry.is_cleared = true;
+            return Ok(entry);
+        }
         let mut entry = Entry::from_wire(entry);
         let path = entry.path();
         if path == b"." && !entry.is_dir() {
@@ -191,6 +205,37 @@ impl<'a> ListReader<'a> {
         Ok(entry)
     }
 
+    /// Turns the name and the target into those of our charset. False, with its message, if that lacks a character.
+    fn convert(&self, entry: &mut wire::Entry, is_late: bool) -> bool {
+        let Some(charset) = self.session.charset else {
+            return true;
+        };
+        let we: &[u8] = if is_late {
+            b"[receiver]"
+        } else {
+            b"[Receiver]"
+        };
+        let fail = |what: &[u8], name: &[u8]| {
+            let cause = format!(" ({})", charset.fault(name));
+            let text = sentence(&[we, what, name, cause.as_bytes()]);
+            self.report.say(Class::Transfer, Role::Receiver, text);
+            false
+        };
+        let Some(name) = charset.from_wire(&entry.name) else {
+            return fail(b" cannot convert filename: ", &entry.name);
+        };
+        entry.name = name;
+        if entry.target.is_empty() || !self.session.converts_targets {
+            return true;
+        }
+        let Some(target) = charset.from_wire(&entry.target) else {
+            let shown = self.options.quoted(rel(&entry.name));
+            return fail(b" cannot convert symlink data for: ", &shown);
+        };
+        entry.target = target;
+        true
+    }
+
     fn id_lists(&mut self, incoming: &mut Incoming<'_>) -> Result<(), Error> {
         let (ids, has_users, has_groups) = self.format.id_lists();
         for (_, of_users) in [(has_users, true), (has_groups, false)]
@@ -219,13 +264,16 @@ impl<'a> ListReader<'a> {
 
     /// Sorts a list and registers its directories.
     fn complete(&mut self, list: &mut List) -> Result<(), Error> {
-        list.sort(self.order);
+        match self.session.charset {
+            None => list.sort(self.order),
+            Some(_) => list.sort_apart(self.order),
+        }
         list.clear_duplicates(self.order);
         if self.options.prune_empty_dirs && !self.format.incremental {
             list.prune_empty_dirs(|_| false);
         }
         if self.format.incremental {
-            let dirs = list.entries.iter().filter(|entry| entry.is_dir());
+            let dirs = list.by_number().filter(|entry| entry.is_dir());
             self.dirs.extend(dirs.map(|entry| KnownDir {
                 entry: entry.clone(),
                 has_list: entry.path() == b".",

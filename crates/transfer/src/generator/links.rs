@@ -96,7 +96,7 @@ impl<P: Peer> Generator<'_, P> {
         else {
             return false;
         };
-        let waits = group.last > at.number;
+        let waits = group.last != at.number;
         if waits {
             group.before.push_front((Arc::clone(at.list), at.number));
             self.count(at.number, 1);
@@ -173,7 +173,7 @@ impl<P: Peer> Generator<'_, P> {
             group.leader = Leader::None;
         }
         let is_last =
-            matches!(group.leader, Leader::None) && (was_leader || group.last <= at.number);
+            matches!(group.leader, Leader::None) && (was_leader || group.last == at.number);
         if !is_last {
             return Ok(());
         }

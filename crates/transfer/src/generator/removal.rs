@@ -97,7 +97,9 @@ fn names_in(list: &List, number: u32) -> HashSet<&[u8]> {
         let active = list.active().map(|(_, entry)| entry.path());
         return active.filter(|path| *path != b".").map(basename).collect();
     }
-    let first = (number - list.start) as usize;
+    let Some(first) = list.place(number) else {
+        return names;
+    };
     let dir = list.entries[first].path();
     let mut at = first + 1;
     while let Some(entry) = list
