@@ -69,7 +69,7 @@ impl Charset {
     }
 
     /// A name that has come; `None` if this charset lacks a character of it.
-    pub(crate) fn from_wire(self, name: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn to_local(self, name: &[u8]) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(name).ok()?;
         match self {
             Self::Utf8 => Some(name.to_vec()),
@@ -109,7 +109,7 @@ mod tests {
                 "{charset}"
             );
             assert_eq!(
-                named(charset).from_wire(wire.as_bytes()).as_deref(),
+                named(charset).to_local(wire.as_bytes()).as_deref(),
                 Some(local),
                 "{charset}"
             );
@@ -123,7 +123,7 @@ mod tests {
         assert_ne!(named("utf8").fault(b"\xe4\xf6"), "Invalid argument");
         assert_eq!(named("ascii").to_wire(b"\xe4"), None);
         for charset in ["latin1", "ascii", "koi8-r"] {
-            assert_eq!(named(charset).from_wire("x€".as_bytes()), None, "{charset}");
+            assert_eq!(named(charset).to_local("x€".as_bytes()), None, "{charset}");
         }
         for unknown in ["nosuch", "utf-16le", ""] {
             assert!(Charset::named(unknown, Role::Sender).is_err(), "{unknown}");

@@ -133,7 +133,7 @@ impl Session {
 
     /// A text of the peer in our charset, as far as that has the characters.
     pub(crate) fn here(&self, text: Vec<u8>) -> Vec<u8> {
-        let converted = self.charset.and_then(|charset| charset.from_wire(&text));
+        let converted = self.charset.and_then(|charset| charset.to_local(&text));
         converted.unwrap_or(text)
     }
 

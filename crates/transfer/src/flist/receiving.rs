@@ -221,14 +221,14 @@ impl<'a> ListReader<'a> {
             self.report.say(Class::Transfer, Role::Receiver, text);
             false
         };
-        let Some(name) = charset.from_wire(&entry.name) else {
+        let Some(name) = charset.to_local(&entry.name) else {
             return fail(b" cannot convert filename: ", &entry.name);
         };
         entry.name = name;
         if entry.target.is_empty() || !self.session.converts_targets {
             return true;
         }
-        let Some(target) = charset.from_wire(&entry.target) else {
+        let Some(target) = charset.to_local(&entry.target) else {
             let shown = self.options.quoted(rel(&entry.name));
             return fail(b" cannot convert symlink data for: ", &shown);
         };
