@@ -1,8 +1,11 @@
 //! The sums of all blocks of a basis.
 
-use std::io::{self, Read};
+use std::io;
+use std::ops::Range;
+use std::thread;
 
 use crate::blocks::Blocks;
+use crate::read_full;
 use crate::rolling::weak_sum;
 use crate::strong::StrongSum;
 
@@ -24,23 +27,77 @@ impl Signature {
         }
     }
 
-    /// Sums a basis, which is read to the end of its last block.
+    /// Sums a basis, which is read by position to the end of its last block: a large one on several threads, since the
+    /// search cannot begin before the last sum is there.
     ///
     /// # Errors
     /// Those of reading, and `UnexpectedEof` if the basis is shorter than `blocks` says.
-    pub fn of(basis: &mut impl Read, blocks: Blocks, strong: &StrongSum) -> io::Result<Self> {
-        const READ: usize = 256 << 10;
+    pub fn of<R>(read: &R, blocks: Blocks, strong: &StrongSum) -> io::Result<Self>
+    where
+        R: Fn(u64, &mut [u8]) -> io::Result<usize> + Sync,
+    {
+        let threads = match blocks.described_len() < PARALLEL {
+            true => 1,
+            false => thread::available_parallelism().map_or(1, |count| count.get().min(4)) as u32,
+        };
+        let share = blocks.count().div_ceil(threads).max(1);
+        let parts = (0..blocks.count())
+            .step_by(share as usize)
+            .map(|first| first..blocks.count().min(first.saturating_add(share)));
+        let parts = thread::scope(|scope| {
+            let rest: Vec<_> = parts
+                .clone()
+                .skip(1)
+                .map(|part| scope.spawn(|| Self::of_part(read, blocks, part, strong)))
+                .collect();
+            let first = parts.clone().next();
+            let first = first.map(|part| Self::of_part(read, blocks, part, strong));
+            let lost = |_| Err(io::Error::other("a summing thread failed"));
+            let rest = rest
+                .into_iter()
+                .map(|part| part.join().unwrap_or_else(lost));
+            first
+                .into_iter()
+                .chain(rest)
+                .collect::<io::Result<Vec<_>>>()
+        })?;
+        let mut signature = Signature::new(blocks);
+        for part in parts {
+            signature.weak.extend(part.weak);
+            signature.strong.extend(part.strong);
+        }
+        Ok(signature)
+    }
+
+    /// The sums of some blocks.
+    fn of_part<R>(
+        read: &R,
+        blocks: Blocks,
+        part: Range<u32>,
+        strong: &StrongSum,
+    ) -> io::Result<Self>
+    where
+        R: Fn(u64, &mut [u8]) -> io::Result<usize>,
+    {
         let mut signature = Signature::new(blocks);
         let block_len = (blocks.block_len() as usize).max(1);
         let mut buffer = vec![0; READ.div_ceil(block_len) * block_len];
-        let mut left = blocks.described_len();
-        while left > 0 {
+        let (mut offset, last_len) = match part.is_empty() {
+            true => return Ok(signature),
+            false => (blocks.range(part.start).0, blocks.range(part.end - 1).1),
+        };
+        let end = blocks.range(part.end - 1).0 + u64::from(last_len);
+        while offset < end {
+            let left = end - offset;
             let len = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-            basis.read_exact(&mut buffer[..len])?;
+            let mut source = |offset: u64, buffer: &mut [u8]| read(offset, buffer);
+            if read_full(&mut source, offset, &mut buffer[..len])? < len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             for block in buffer[..len].chunks(block_len) {
                 signature.push(weak_sum(block), &strong.block_sum(block));
             }
-            left -= len as u64;
+            offset += len as u64;
         }
         Ok(signature)
     }
@@ -76,3 +133,9 @@ impl Signature {
         &self.strong[index * len..][..len]
     }
 }
+
+/// Bytes that are read at a time.
+const READ: usize = 256 << 10;
+
+/// A basis from this length on, in bytes, is summed by several threads.
+const PARALLEL: u64 = 4 << 20;

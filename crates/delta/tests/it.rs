@@ -5,7 +5,7 @@ use std::io;
 
 use driftless_delta::{
     Algorithm, Blocks, FileSum, Index, Outcome, Patch, ReadAt, Signature, Sink, StrongSum, Target,
-    search,
+    search, weak_sum,
 };
 use proptest::prelude::*;
 
@@ -48,7 +48,13 @@ fn in_pieces(data: &[u8], piece: usize) -> impl ReadAt {
 
 fn signature(basis: &[u8], block_len: u32, strong: &StrongSum) -> Signature {
     let blocks = Blocks::divide(basis.len() as u64, block_len, 2).expect("few blocks");
-    Signature::of(&mut &*basis, blocks, strong).expect("a slice is readable")
+    let read = |offset: u64, buffer: &mut [u8]| {
+        let rest = basis.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    };
+    Signature::of(&read, blocks, strong).expect("a slice is readable")
 }
 
 fn tokens(basis: &[u8], new: &[u8], block_len: u32, in_place: bool) -> (Vec<Token>, Outcome) {
@@ -79,6 +85,7 @@ fn rebuilt(basis: &[u8], tokens: &[Token], block_len: u32) -> Vec<u8> {
         }
         .expect("the basis is there");
     }
+    patch.settle().expect("the basis is there");
     let (new, digest) = patch.finish();
     let mut expected = FileSum::new(Algorithm::Md5);
     expected.update(&new);
@@ -137,6 +144,7 @@ fn rebuilt_in_place(basis: &[u8], tokens: &[Token], block_len: u32) -> (Vec<u8>,
         }
         .expect("the basis is there");
     }
+    patch.settle().expect("the basis is there");
     let (target, _) = patch.finish();
     let (at, kept) = (target.at, target.kept);
     let mut new = file.take();
@@ -336,4 +344,18 @@ fn sums_that_all_collide_do_not_stop_the_search() {
         &mut sink,
     );
     assert_eq!(outcome.literal, 3000);
+}
+
+#[test]
+fn several_threads_sum_what_one_would() {
+    let data: Vec<u8> = (0..5_000_011_usize)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let strong = StrongSum::new(Algorithm::Xxh3, 7, true);
+    let together = signature(&data, 2232, &strong);
+    let mut one_by_one = Signature::new(*together.blocks());
+    for block in data.chunks(2232) {
+        one_by_one.push(weak_sum(block), &strong.block_sum(block));
+    }
+    assert_eq!(together, one_by_one);
 }

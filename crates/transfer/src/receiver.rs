@@ -637,6 +637,7 @@ impl Receiver<'_> {
             match step {
                 Step::Literal(length, written) => {
                     received.literal += length;
+                    is_wrong |= matches!(written, Err(PatchError::Basis(_)));
                     failure = failure.or(written.err().and_then(cause_of));
                 }
                 Step::Blocks(first, run) => {
@@ -665,7 +666,14 @@ impl Receiver<'_> {
                         }
                     }
                 }
-                Step::End => break,
+                Step::End => {
+                    match patch.settle() {
+                        Ok(()) => {}
+                        Err(PatchError::Basis(_)) => is_wrong = true,
+                        Err(error) => failure = failure.or(cause_of(error)),
+                    }
+                    break;
+                }
             }
             if self.options.report.progress {
                 self.progress(list, number, entry, patch.written(), false);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -183,7 +184,8 @@ impl<'a> Requester<'a> {
         if self.options.append.is_some() && !wanted.is_redo {
             return Some(Signature::new(blocks));
         }
-        Signature::of(file, blocks, &self.session.block_sum()).ok()
+        let read = |offset: u64, buffer: &mut [u8]| file.read_at(buffer, offset);
+        Signature::of(&read, blocks, &self.session.block_sum()).ok()
     }
 }
 

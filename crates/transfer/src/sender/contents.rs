@@ -225,11 +225,19 @@ impl Sink for Answer<'_> {
 
     fn matched(&mut self, block: u32, data: &[u8]) -> Result<(), Error> {
         self.sum.update(data);
+        let before = self.matched / MATCHES_AT_ONCE;
         self.matched += data.len() as u64;
         self.tokens.matched(block, data, self.stream.out());
-        self.stream.flush_if_large()
+        // References are short: the receiver copies blocks while we look for the next ones.
+        match self.matched / MATCHES_AT_ONCE > before {
+            true => self.stream.flush(),
+            false => self.stream.flush_if_large(),
+        }
     }
 }
+
+/// How many bytes of matches the receiver hears of together.
+const MATCHES_AT_ONCE: u64 = 1 << 20;
 
 /// The length in front of a plain literal.
 const LITERAL_HEADER: usize = 4;
