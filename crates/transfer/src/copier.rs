@@ -200,6 +200,8 @@ fn generate(
         listed: lists.stats.listed,
         total_size: lists.stats.total_size,
         deleted: counts,
+        // Nothing travels: what was copied stands for it.
+        sent: stats.literal,
         ..stats
     };
     Ok(outcome(stats, report, skipped))

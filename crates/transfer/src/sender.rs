@@ -95,6 +95,10 @@ pub(crate) struct Sent {
     pub(crate) literal: u64,
     pub(crate) matched: u64,
     pub(crate) tally: Tally,
+    /// Bytes of the whole answer.
+    pub(crate) bytes: u64,
+    /// Bytes of the block sums, which came the other way.
+    pub(crate) sum_bytes: u64,
     pub(crate) digest: Vec<u8>,
     /// What could not be read.
     pub(crate) damage: Option<io::Error>,
@@ -113,6 +117,8 @@ pub(crate) struct Sender<'a, C> {
     tokens: TokenEncoder,
     io_errors: IoErrors,
     is_server: bool,
+    /// How much had been said before the present answer.
+    said_before: u64,
     /// Files that have been appended to once.
     answered: HashSet<u32>,
     /// Bytes read and written when the last file was done: what follows is no part of the transfer.
@@ -136,6 +142,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             tokens: TokenEncoder::new(session.compression, session.level, session.protocol),
             io_errors: IoErrors::empty(),
             is_server: false,
+            said_before: 0,
             answered: HashSet::new(),
             totals: (0, 0),
             catalogue,
@@ -314,6 +321,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                 if self.catalogue.appends().is_some() {
                     self.answered.insert(number);
                 }
+                self.said_before = self.stream.said();
                 self.echo(number, &item);
                 head.encode(self.stream.out());
                 self.content(

@@ -390,10 +390,12 @@ impl Forest<'_> {
             if !seen.insert(&*entry.name) {
                 continue;
             }
-            let (own, others) = pending
+            let (mut own, others): (Vec<Pending>, _) = pending
                 .into_iter()
                 .partition(|pending| *pending.path == *entry.name);
             pending = others;
+            // An argument that is given twice is there once.
+            own.dedup_by_key(|pending| pending.base);
             planned.push((number, own));
         }
         self.ahead.extend(planned.into_iter().rev());
@@ -433,7 +435,14 @@ impl Forest<'_> {
         self.referenced = self.referenced.max(self.released + oldest as u64);
     }
 
-    fn itemize(&self, entry: &Entry, item: &Item, bytes: u64, digest: Option<&[u8]>) {
+    /// `travelled` are the bytes of the content's answer, and of the sums before it.
+    fn itemize(
+        &self,
+        entry: &Entry,
+        item: &Item,
+        (bytes, sum_bytes): (u64, u64),
+        digest: Option<&[u8]>,
+    ) {
         if !self.is_client && !self.options.report.items {
             return;
         }
@@ -458,7 +467,7 @@ impl Forest<'_> {
             link,
             unchanged: (item.flags - silent).is_empty() && link.is_none(),
             bytes,
-            sum_bytes: 0,
+            sum_bytes,
             checksum: checksum.as_deref(),
         }));
     }
@@ -537,7 +546,7 @@ impl Catalogue for Forest<'_> {
             return Err(IoErrors::empty());
         }
         if !self.options.report.after_transfer {
-            self.itemize(entry, item, 0, None);
+            self.itemize(entry, item, (0, 0), None);
         }
         let in_place = self.options.inplace && item.basis == BasisType::Destination;
         Ok(Opened {
@@ -601,7 +610,7 @@ impl Catalogue for Forest<'_> {
         let Some(entry) = self.find(number) else {
             return;
         };
-        self.itemize(entry, item, 0, None);
+        self.itemize(entry, item, (0, 0), None);
         let (mode, size) = (entry.mode, entry.size);
         if item.flags.contains(ItemFlags::IS_NEW) {
             self.stats.created.note(mode);
@@ -627,7 +636,8 @@ impl Catalogue for Forest<'_> {
             return Ok(());
         };
         if self.options.report.after_transfer {
-            self.itemize(entry, item, sent.literal, Some(&sent.digest));
+            let travelled = (sent.bytes, sent.sum_bytes);
+            self.itemize(entry, item, travelled, Some(&sent.digest));
         }
         if let Some(cause) = &sent.damage {
             self.report.io_error(IoErrors::GENERAL);

@@ -42,6 +42,8 @@ pub(crate) struct Stream {
     /// What the peer says beside the data, for roles that take it themselves.
     inbox: Option<Vec<Message>>,
     out: Vec<u8>,
+    /// Bytes of data that have left, without what frames them.
+    said: u64,
     multiplexes: bool,
     /// The peer knows that we have heard that it leaves.
     has_parted: bool,
@@ -63,6 +65,7 @@ impl Stream {
             heard: Heard::default(),
             inbox: None,
             out: Vec::new(),
+            said: 0,
             multiplexes: false,
             has_parted: false,
             queue: Queue::default(),
@@ -234,6 +237,12 @@ impl Stream {
         &mut self.out
     }
 
+    /// Bytes of data that were said so far, without what frames them.
+    pub(crate) fn said(&self) -> u64 {
+        let header = if self.multiplexes { FRAME_HEADER } else { 0 };
+        self.said + (self.out.len() - header.min(self.out.len())) as u64
+    }
+
     /// Sends what has been said if it is much, and anything at all if we have been silent for long: whoever works
     /// for long without a word calls this now and then.
     pub(crate) fn flush_if_large(&mut self) -> Result<(), Error> {
@@ -283,6 +292,7 @@ impl Stream {
             let length = self.out.len() - FRAME_HEADER;
             self.out[..FRAME_HEADER].copy_from_slice(&Code::Data.header(length));
         }
+        self.said += (self.out.len() - header) as u64;
         let sent = self
             .link
             .send(&self.out, &mut self.raw, self.patience.get());

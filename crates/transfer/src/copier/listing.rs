@@ -220,7 +220,11 @@ impl Walk {
             }
             list.entries.push(entry);
             if let Some(pending) = pending {
-                below.entry(pending.path.clone()).or_default().push(pending);
+                let same = below.entry(pending.path.clone()).or_default();
+                // An argument that is given twice is there once.
+                if same.iter().all(|known| known.base != pending.base) {
+                    same.push(pending);
+                }
             }
         }
         list.sort(self.order);

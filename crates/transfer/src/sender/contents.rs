@@ -70,8 +70,11 @@ impl<C: Catalogue> Sender<'_, C> {
             digest
         };
         self.stream.out().extend_from_slice(&digest);
-        self.stream.flush_if_large()?;
+        let blocks = basis.blocks();
+        let sum_length = u64::from(blocks.strong_len()) + WEAK_SUM;
         let sent = Sent {
+            bytes: self.stream.said() - self.said_before,
+            sum_bytes: SUM_HEAD + u64::from(blocks.count()) * sum_length,
             opened: meta,
             literal,
             matched,
@@ -79,6 +82,7 @@ impl<C: Catalogue> Sender<'_, C> {
             digest: digest.to_vec(),
             damage,
         };
+        self.stream.flush_if_large()?;
         self.catalogue.sent(number, item, sent)
     }
 }
@@ -238,6 +242,10 @@ impl Sink for Answer<'_> {
 
 /// How many bytes of matches the receiver hears of together.
 const MATCHES_AT_ONCE: u64 = 1 << 20;
+
+/// What describes the sums of a basis, and the weak one of each block, in bytes.
+const SUM_HEAD: u64 = 16;
+const WEAK_SUM: u64 = 4;
 
 /// The length in front of a plain literal.
 const LITERAL_HEADER: usize = 4;
