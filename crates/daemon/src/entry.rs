@@ -15,6 +15,7 @@ use crate::config::{Module, Settings};
 use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::paths::Ground;
+use crate::sandbox::{self, Reach, SYSTEM_FILES};
 use crate::session::Session;
 use crate::supervisor::{self, Superior};
 use crate::worker::{Admitted, Leave, Worker, read_file};
@@ -181,6 +182,7 @@ impl<'a> Entry<'a> {
         if let Err(trouble) = self.identity.assume() {
             return Err(self.worker.refuse(&trouble.client, Some(&trouble.log)));
         }
+        self.confine();
         let mut ok = Vec::new();
         let _ = DaemonLine::Ok.encode(&mut ok);
         let timeout = settings.timeout;
@@ -215,6 +217,24 @@ impl<'a> Entry<'a> {
             admitted: self.admitted,
         }
         .serve()
+    }
+
+    /// Leaves the module as all that this process can reach. The listener has said so where the kernel cannot do that.
+    fn confine(&self) {
+        let settings = &self.module.settings;
+        if !settings.sandbox || settings.insecure_links {
+            return;
+        }
+        let temp_dir = settings.temp_dir.path(&self.worker.env);
+        let write: Vec<&Path> = std::iter::once(self.way.inside.as_path())
+            .chain(temp_dir.as_deref())
+            .collect();
+        let read: Vec<&Path> = SYSTEM_FILES.iter().map(Path::new).collect();
+        let reach = Reach {
+            write: &write,
+            read: &read,
+        };
+        let _ = sandbox::confine(reach);
     }
 
     /// Opens the module and makes it the working directory.

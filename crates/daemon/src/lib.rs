@@ -25,6 +25,7 @@ mod paths;
 mod peer;
 mod proxy;
 pub mod refuse;
+pub mod sandbox;
 mod session;
 pub mod slots;
 mod start;

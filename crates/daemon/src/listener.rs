@@ -20,6 +20,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use crate::config::Config;
 use crate::entry::strerror;
 use crate::journal::Journal;
+use crate::sandbox;
 use crate::start::{Setup, complain};
 use pid_file::PidFile;
 use socket::Wanted;
@@ -108,6 +109,9 @@ fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8
             "\"proxy protocol = true\" but \"proxy protocol hosts\" is unset: all connections will be rejected as \
              untrusted proxy peers.  Set \"proxy protocol hosts\" to your trusted proxy's address.",
         );
+    }
+    if config.defaults.sandbox && !sandbox::is_available() {
+        journal.note("this kernel has no Landlock of version 2 or later: modules are served without a sandbox");
     }
     let signals = match Signals::new() {
         Ok(signals) => signals,
