@@ -69,6 +69,10 @@ impl TempFile {
     /// committed: a list sets the permissions too.
     pub fn xattrs(&mut self) -> Result<Xattrs> {
         self.has_any_mode = true;
+        // The directory's default list may have taken our own right to write. What cannot be changed
+        // is found out by whoever sets something.
+        let ours = Mode::RUSR | Mode::WUSR;
+        let _ = retry_on_intr(|| rustix::fs::fchmod(&self.file, ours));
         let path = join(self.final_dir.rel(), &self.final_name);
         let xattrs = Xattrs::of_file(&self.file, &path)?;
         Ok(xattrs.faking(self.final_dir.policy().fake_super))
