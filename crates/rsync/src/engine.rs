@@ -187,10 +187,18 @@ fn refuse_missing(meant: &Meant) -> Result<(), Stop> {
     if said.temp_dir.as_deref() == Some(b"") {
         return Err(Stop::syntax("The temp-dir does not exist: "));
     }
-    match said.confine_root {
-        Some(_) => Err(missing("--confine-root")),
-        None => Ok(()),
-    }
+    let missing_options = [
+        (said.confine_root.is_some(), "--confine-root"),
+        // The engine tells a server's items to nobody but the client.
+        (
+            said.server && said.log_file.is_some(),
+            "--log-file on a server",
+        ),
+    ];
+    missing_options
+        .into_iter()
+        .find(|(is_asked, _)| *is_asked)
+        .map_or(Ok(()), |(_, option)| Err(missing(option)))
 }
 
 fn protocol(number: i32, is_server: bool) -> Result<Protocol, Stop> {

@@ -17,3 +17,5 @@ mod scenarios;
 mod server_words;
 #[path = "it/serving.rs"]
 mod serving;
+#[path = "it/terminal.rs"]
+mod terminal;

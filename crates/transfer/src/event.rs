@@ -235,7 +235,7 @@ pub struct Progress<'a> {
     pub known: u64,
     /// Whether all lists are known.
     pub all_known: bool,
-    /// Bytes of all files that are complete.
+    /// Bytes of all files that are done, those of this one included.
     pub total_done: u64,
     /// Bytes of all files.
     pub total_size: u64,

@@ -618,6 +618,7 @@ impl Receiver<'_> {
         let mut received = Received::default();
         // A file that cannot be written or read is taken to its end all the same.
         let (mut failure, mut is_wrong) = (None, false);
+        self.progress(list, number, entry, 0, false);
         loop {
             let tokens = &mut self.tokens;
             let step = self.incoming.read_pieces(|cursor| {

@@ -82,6 +82,7 @@ impl Sending<'_> {
             tally: Tally::default(),
             total_done: 0,
             pace: options.bandwidth.map(Pace::new),
+            under_way: (0, 0),
         };
         report.event(Event::ListStarted {
             incremental: session.is_incremental(),
@@ -172,6 +173,8 @@ struct Forest<'a> {
     tally: Tally,
     total_done: u64,
     pace: Option<Pace>,
+    /// The file whose content is being sent, and how many literal bytes of it have left.
+    under_way: (u32, u64),
     xattr_rules: Option<XattrRules>,
     /// Values of extended attributes that were asked for.
     owed: XattrsOwed,
@@ -517,6 +520,7 @@ impl Catalogue for Forest<'_> {
 
     fn open(&mut self, number: u32, item: &Item, head: &SumHead) -> Result<Opened, IoErrors> {
         self.refer(number);
+        self.under_way = (number, 0);
         let Some(entry) = self.find(number) else {
             return Err(IoErrors::GENERAL);
         };
@@ -629,6 +633,9 @@ impl Catalogue for Forest<'_> {
         if let Some(pace) = &mut self.pace {
             pace.wait(bytes);
         }
+        let (number, done) = self.under_way;
+        self.under_way.1 = done + bytes;
+        self.show_progress(number, done + bytes, false);
     }
 
     fn sent(&mut self, number: u32, item: &Item, sent: Sent) -> Result<(), Error> {

@@ -41,12 +41,7 @@ impl ProgressLine {
     /// early for another line.
     pub(crate) fn update(&mut self, progress: &FileProgress<'_>, now: Instant) -> Option<Vec<u8>> {
         let (done, size) = if self.is_total {
-            let done = if progress.finished {
-                progress.total_done
-            } else {
-                progress.total_done + progress.done
-            };
-            (done, progress.total_size)
+            (progress.total_done, progress.total_size)
         } else {
             (progress.done, progress.size)
         };
