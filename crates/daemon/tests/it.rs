@@ -5,9 +5,15 @@
     reason = "tests make and inspect files of their own"
 )]
 
+#[path = "it/bench.rs"]
+mod bench;
 #[path = "it/checked.rs"]
 mod checked;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/same_configuration.rs"]
 mod same_configuration;
+#[path = "it/serving.rs"]
+mod serving;
 #[path = "it/stock.rs"]
 mod stock;

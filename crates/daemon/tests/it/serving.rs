@@ -1,0 +1,223 @@
+//! Stock clients get from our daemon what they would get from rsync's.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use testkit::{Aspects, compare, eventually, is_root, skip};
+
+use super::bench::{Raw, daemon, errors, rsync, text, trees};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn fill(dir: &std::path::Path) {
+    fs::create_dir_all(dir.join("d/e")).expect("a directory");
+    fs::write(dir.join("a"), "one\n").expect("a file");
+    fs::write(dir.join("d/b"), vec![7; 200_000]).expect("a file");
+    fs::write(dir.join("d/e/c"), "").expect("a file");
+    std::os::unix::fs::symlink("a", dir.join("l")).expect("a link");
+}
+
+#[test]
+fn push_pull_and_list() {
+    let (module, other) = trees();
+    fill(other.path());
+    let daemon = daemon(module.path()).set("comment", "for tests").start();
+    let source = format!("{}/", text(other.path()));
+    for protocol in [
+        "--protocol=29",
+        "--protocol=30",
+        "--protocol=31",
+        "--protocol=32",
+    ] {
+        let pushed = rsync(&["-a", "--delete", protocol, &source, &daemon.url("")]);
+        assert!(pushed.status.success(), "{protocol}: {}", errors(&pushed));
+        compare(other.path(), module.path(), &Aspects::exact()).expect("the same");
+        let back = tempfile::tempdir().expect("a directory");
+        let target = format!("{}/", text(back.path()));
+        let pulled = rsync(&["-a", protocol, &daemon.url("/"), &target]);
+        assert!(pulled.status.success(), "{protocol}: {}", errors(&pulled));
+        compare(other.path(), back.path(), &Aspects::exact()).expect("the same");
+        fs::remove_file(module.path().join("a")).expect("it was there");
+    }
+    let root = daemon.url("");
+    let listed = rsync(&[root.strip_suffix('m').expect("the module")]);
+    assert_eq!(
+        String::from_utf8_lossy(&listed.stdout),
+        "m              \tfor tests\n"
+    );
+    let log = daemon.log();
+    for line in [
+        "module-list request from localhost (127.0.0.1)",
+        "rsync allowed access on module m from localhost (127.0.0.1)",
+        "rsync to m/ from localhost (127.0.0.1)",
+        "building file list",
+    ] {
+        assert!(log.contains(line), "{line} is not in\n{log}");
+    }
+}
+
+#[test]
+fn only_who_knows_the_password_comes_in() {
+    let (module, other) = trees();
+    fill(module.path());
+    let daemon = daemon(module.path()).auth_user("joe", "secret").start();
+    let password = format!("--password-file={}", text(&daemon.password_file()));
+    let target = format!("{}/", text(other.path()));
+    let pulled = rsync(&["-a", &password, &daemon.url("/"), &target]);
+    assert!(pulled.status.success(), "{}", errors(&pulled));
+    compare(module.path(), other.path(), &Aspects::exact()).expect("the same");
+
+    let wrong = daemon.password_file().with_file_name("wrong");
+    fs::write(&wrong, "guess\n").expect("a file");
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    fs::set_permissions(&wrong, mode).expect("ours");
+    let password = format!("--password-file={}", text(&wrong));
+    let refused = rsync(&["-a", &password, &daemon.url("/"), &target]);
+    assert_eq!(refused.status.code(), Some(5));
+    assert!(errors(&refused).starts_with("@ERROR: auth failed on module m\n"));
+    assert!(daemon.log().contains("for joe: password mismatch"));
+}
+
+#[test]
+fn rights_are_given_up_and_the_root_is_the_module() {
+    if !is_root() {
+        return skip("only root can change root and user");
+    }
+    let (module, other) = trees();
+    fill(other.path());
+    nix::unistd::chown(module.path(), Some(1.into()), Some(1.into())).expect("we are root");
+    std::os::unix::fs::symlink("/etc", module.path().join("etc")).expect("a link");
+    let daemon = daemon(module.path())
+        .set("use chroot", "yes")
+        .set("uid", "1")
+        .set("gid", "1")
+        .start();
+    let source = format!("{}/", text(other.path()));
+    let pushed = rsync(&["-rlt", &source, &daemon.url("in/")]);
+    assert!(pushed.status.success(), "{}", errors(&pushed));
+    compare(
+        other.path(),
+        &module.path().join("in"),
+        &Aspects::exact().without_owner(),
+    )
+    .expect("the same");
+    let made = fs::metadata(module.path().join("in/a")).expect("it was pushed");
+    assert_eq!((made.uid(), made.gid()), (1, 1));
+    let outside = rsync(&["-a", &daemon.url("etc/hostname"), text(other.path())]);
+    assert_eq!(outside.status.code(), Some(23), "{}", errors(&outside));
+}
+
+#[test]
+fn a_read_only_module_is_only_read() {
+    let (module, other) = trees();
+    fill(other.path());
+    let daemon = daemon(module.path()).read_only().start();
+    let source = format!("{}/", text(other.path()));
+    let refused = rsync(&["-a", &source, &daemon.url("")]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(errors(&refused).contains("ERROR: module is read only\n"));
+    assert_eq!(fs::read_dir(module.path()).expect("a directory").count(), 0);
+}
+
+#[test]
+fn hooks_run_before_and_after_even_if_the_worker_is_killed() {
+    let (module, other) = trees();
+    let work = tempfile::tempdir().expect("a directory");
+    fill(other.path());
+    let (before, after) = (work.path().join("before"), work.path().join("after"));
+    let daemon = daemon(module.path())
+        .set(
+            "pre-xfer exec",
+            &format!("echo $RSYNC_MODULE_NAME $RSYNC_REQUEST > {}", text(&before)),
+        )
+        .set(
+            "post-xfer exec",
+            &format!(
+                "echo $RSYNC_EXIT_STATUS $RSYNC_RAW_STATUS >> {}",
+                text(&after)
+            ),
+        )
+        .start();
+    let source = format!("{}/", text(other.path()));
+    let pushed = rsync(&["-a", &source, &daemon.url("")]);
+    assert!(pushed.status.success(), "{}", errors(&pushed));
+    assert_eq!(fs::read_to_string(&before).expect("the hook ran"), "m m/\n");
+    let told = |expected: &str| {
+        eventually(SOON, || match fs::read_to_string(&after) {
+            Ok(text) if text == expected => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    };
+    told("0 0\n");
+
+    let mut raw = Raw::greeted(&daemon);
+    raw.say(b"m\n");
+    assert_eq!(raw.line(), "@RSYNCD: OK\n");
+    // The one that serves is the younger of the two, and has the connection as standard input.
+    let serving = daemon
+        .workers()
+        .into_iter()
+        .max_by_key(|pid| pid.as_raw_nonzero())
+        .expect("a worker");
+    rustix::process::kill_process(serving, rustix::process::Signal::KILL).expect("it lives");
+    told("0 0\n-1 9\n");
+}
+
+#[test]
+fn a_killed_worker_gives_its_place_back() {
+    let (module, _) = trees();
+    let lock = tempfile::tempdir().expect("a directory");
+    let daemon = daemon(module.path())
+        .max_connections(2)
+        .set("lock file", text(&lock.path().join("lock")))
+        .start();
+    let enter = || {
+        let mut raw = Raw::greeted(&daemon);
+        raw.say(b"m\n");
+        let line = raw.line();
+        (raw, line)
+    };
+    let (first, second) = (enter(), enter());
+    assert_eq!(
+        (first.1.as_str(), second.1.as_str()),
+        ("@RSYNCD: OK\n", "@RSYNCD: OK\n")
+    );
+    let full = "@ERROR: max connections (2) reached -- try again later\n";
+    assert_eq!(enter().1, full);
+    assert!(daemon.kill_workers() >= 2);
+    eventually(SOON, || match enter().1.as_str() {
+        "@RSYNCD: OK\n" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+}
+
+#[test]
+fn the_configuration_is_read_for_each_connection() {
+    let (module, other) = trees();
+    fill(module.path());
+    let more = tempfile::tempdir().expect("a directory");
+    let included = more.path().join("more.conf");
+    fs::write(&included, "").expect("a file");
+    let daemon = daemon(module.path())
+        .more(&format!("&include {}\n", text(&included)))
+        .start();
+    let url = daemon.url("");
+    let url = format!("{}new/", url.strip_suffix('m').expect("the module"));
+    let target = format!("{}/", text(other.path()));
+    let unknown = rsync(&["-a", &url, &target]);
+    assert!(errors(&unknown).starts_with("@ERROR: Unknown module 'new'\n"));
+    fs::write(
+        &included,
+        format!(
+            "[new]\npath = {}\nuse chroot = no\nuid = 0\ngid = 0\n",
+            text(module.path())
+        ),
+    )
+    .expect("a file");
+    if !is_root() {
+        return skip("only root can become root");
+    }
+    let known = rsync(&["-a", &url, &target]);
+    assert!(known.status.success(), "{}", errors(&known));
+}
