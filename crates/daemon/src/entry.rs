@@ -97,6 +97,10 @@ impl<'a> Entry<'a> {
             Ok(identity) => identity,
             Err(trouble) => return Err(worker.refuse(&trouble.client, Some(&trouble.log))),
         };
+        if !settings.name_converter.is_empty() {
+            let log = "\"name converter\" is not supported: nobody is served without it";
+            return Err(worker.refuse("name-converter exec preparation failed", Some(log)));
+        }
         let Some(path) = settings.path.value(&worker.env) else {
             let log = format!(
                 "No path specified for module {}",
@@ -186,14 +190,21 @@ impl<'a> Entry<'a> {
         let mut ok = Vec::new();
         let _ = DaemonLine::Ok.encode(&mut ok);
         let timeout = settings.timeout;
-        let is_numeric = settings
-            .numeric_ids
-            .unwrap_or(self.way.chroot.is_some() && settings.name_converter.is_empty());
+        let is_numeric = settings.numeric_ids.unwrap_or(self.way.chroot.is_some());
         self.worker.arm(timeout);
         self.worker.say(&ok)?;
         let ground = self.way.ground();
         let confines = ground == Ground::Directory && !settings.insecure_links;
         let root = Arc::new(root);
+        let temp_dir = settings.temp_dir.path(&self.worker.env);
+        let temp_dir = temp_dir.and_then(|dir| match Root::open(&dir) {
+            Ok(root) => Some(Arc::new(root)),
+            Err(error) => {
+                let log = format!("temp dir is not used: {error}");
+                self.worker.journal.warn(&log);
+                None
+            }
+        });
         Session {
             place: transfer::Module {
                 name: self.module.name.clone(),
@@ -202,7 +213,7 @@ impl<'a> Entry<'a> {
                     Ground::Directory => std::env::current_dir().unwrap_or(self.way.inside),
                 },
                 root: confines.then(|| Arc::clone(&root)),
-                temp_dir: None,
+                temp_dir,
             },
             path: self.way.path,
             root,

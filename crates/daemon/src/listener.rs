@@ -41,6 +41,11 @@ pub(crate) fn run(setup: &Setup) -> u8 {
             return complain(&lines.join("\n"), 1);
         }
     };
+    if !config.globals.tls_cert.is_empty() || !config.globals.tls_key.is_empty() {
+        let text =
+            "rsync: this driftless serves no TLS: \"tls cert\" and \"tls key\" must be unset";
+        return complain(text, Exit::Unsupported.code());
+    }
     let is_child = setup.env.get(DETACHED).is_some();
     let detaches = setup.given.detach != Some(false);
     if detaches && !is_child {

@@ -98,7 +98,9 @@ impl Session<'_> {
                 refusal.lines.extend(last.clone().map(String::into_bytes));
                 let code = tells_code.then_some(refusal.code);
                 // Whoever has gone already need not know.
-                let (sent, received) = server.refuse(&refusal.lines, code).unwrap_or_default();
+                let (sent, received) = server
+                    .refuse(&refusal.lines, code, sends)
+                    .unwrap_or_default();
                 if sends {
                     journal.note(&format!(
                         "sent {sent} bytes  received {received} bytes  total size 0"
@@ -295,9 +297,21 @@ impl Session<'_> {
             let clean = paths::clean(dir.as_os_str().as_bytes(), Ground::Directory, false);
             self.place.path.join(OsStr::from_bytes(&clean))
         };
-        if let Some(dir) = options.partial_dir.as_mut().filter(|dir| dir.is_absolute()) {
-            *dir = inside(dir);
-        }
+        // A relative one is below the destination, as far down as it can be read so.
+        let confine = |dir: &mut PathBuf| {
+            *dir = match dir.is_absolute() {
+                true => inside(dir),
+                false => crate::as_path(&paths::clean(
+                    dir.as_os_str().as_bytes(),
+                    Ground::Directory,
+                    false,
+                )),
+            };
+        };
+        options.partial_dir.as_mut().map(confine);
+        options.temp_dir.as_mut().map(confine);
+        let backup = options.backup.as_mut();
+        backup.and_then(|backup| backup.dir.as_mut()).map(confine);
         let (parameter, chmod) = match sends {
             true => ("outgoing chmod", &settings.outgoing_chmod),
             false => ("incoming chmod", &settings.incoming_chmod),

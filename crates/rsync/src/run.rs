@@ -260,7 +260,8 @@ impl<'a> Run<'a> {
         let (exit, role) = match result {
             Ok(outcome) => {
                 lines.finished(&outcome, now.instant.duration_since(start), now);
-                if outcome.deletions_skipped > 0 {
+                // A server has told its client.
+                if outcome.deletions_skipped > 0 && !self.meant.said.server {
                     let number = outcome.deletions_skipped;
                     let line =
                         format!("Deletions stopped due to --max-delete limit ({number} skipped)");

@@ -75,6 +75,9 @@ impl Module {
         };
         let whole = root.beneath(Path::new(""), policy);
         match whole.and_then(|whole| whole.stat(&rel)) {
+            Ok(Some(meta)) if !meta.is_dir() && path.as_os_str().as_bytes().ends_with(b"/") => {
+                Err(rustix::io::Errno::NOTDIR.into())
+            }
             Ok(Some(meta)) => Ok(meta.is_dir()),
             // Why there is nothing, only opening it tells.
             Ok(None) => Err(root

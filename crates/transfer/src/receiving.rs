@@ -11,7 +11,7 @@ use crate::Error;
 use crate::attributes::{Attributes, LongValues};
 use crate::backup::Backups;
 use crate::destination::{Arriving, Destination};
-use crate::event::{Event, Outcome, Role, Stats};
+use crate::event::{Class, Event, Outcome, Role, Stats};
 use crate::finish::Finisher;
 use crate::flist::receiving::ListReader;
 use crate::flist::{Entry, List};
@@ -142,7 +142,7 @@ impl Receiving<'_> {
             let receiver = scope.spawn(move || receiver.run());
             let (working, end) = crossbeam_channel::bounded::<()>(0);
             scope.spawn(move || outgoing.keep_alive(&end));
-            let generated = generate(&mut generator, options, session);
+            let generated = generate(&mut generator, options, session, report, self.is_client);
             if generated.is_err() {
                 stop.cancel();
             }
@@ -197,6 +197,8 @@ fn generate(
     generator: &mut Generator<'_, Requester<'_>>,
     options: &Options,
     session: &Session,
+    report: &Reporter<'_>,
+    is_client: bool,
 ) -> Result<(), Error> {
     let protocol = session.protocol;
     let is_late = matches!(options.delete, Some(DeleteWhen::After | DeleteWhen::Delay));
@@ -241,6 +243,11 @@ fn generate(
         generator.peer.await_phase(protocol.last_phase() + 2)?;
     }
     generator.finish_directories();
+    if generator.deleter.skipped > 0 && !is_client {
+        let number = generator.deleter.skipped;
+        let text = format!("Deletions stopped due to --max-delete limit ({number} skipped)");
+        report.say(Class::Warning, Role::Generator, text);
+    }
     generator.peer.done()?;
     generator.peer.flush()
 }

@@ -146,14 +146,12 @@ impl<'a> Scanner<'a> {
             if start.relative && self.options.missing_args == MissingArgs::Delete {
                 self.implied_parents(start, base, found)?;
             }
-            let whole = join(start.base.as_os_str().as_bytes(), path);
-            return self.missing_argument(&whole, start, found);
+            return self.missing_argument(base, path, start, found);
         };
         let shown = &self.bases[usize::from(base)].shown;
         let side = filter::Side::Sender;
         if self.options.hides_way(shown, path, meta.is_dir(), side) {
-            let whole = join(start.base.as_os_str().as_bytes(), path);
-            return self.missing_argument(&whole, start, found);
+            return self.missing_argument(base, path, start, found);
         }
         if start.relative {
             self.implied_parents(start, base, found)?;

@@ -206,13 +206,22 @@ impl Server {
     ///
     /// # Errors
     /// Those of a broken connection.
-    pub fn refuse(mut self, lines: &[Vec<u8>], code: Option<u8>) -> Result<(u64, u64), Error> {
+    pub fn refuse(
+        mut self,
+        lines: &[Vec<u8>],
+        code: Option<u8>,
+        sends: bool,
+    ) -> Result<(u64, u64), Error> {
         let speaker = self.speaker();
         for line in lines {
             speaker.say(wire::Severity::Error, &[line, &b"\n"[..]].concat());
         }
         self.stream.flush()?;
-        if let Some(code) = code.filter(|_| self.session.protocol.has_error_exit()) {
+        if let Some(code) = code.filter(|_| sends) {
+            let error = Error::fatal(code, Role::of_end(sends), "", None);
+            self.stream.say_farewell(self.session.protocol, &error);
+        } else if let Some(code) = code.filter(|_| self.session.protocol.has_error_exit()) {
+            // What it goes on sending is not waited for.
             let farewell = Message::ErrorExit(Some(i32::from(code)));
             self.stream.send_message(&farewell, self.session.protocol)?;
         }

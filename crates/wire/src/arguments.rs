@@ -91,8 +91,9 @@ impl ArgumentReader {
                 }
                 0 => return Err(Malformed::NulInLine),
                 b'\r' if self.end == b'\n' => {}
-                _ if self.word.len() == self.word_max => {}
                 _ if self.total == TOTAL_MAX => return Err(Malformed::TooManyArguments),
+                // What is cut counts too: a word without end must not be read for ever.
+                _ if self.word.len() == self.word_max => self.total += 1,
                 _ => {
                     self.word.push(byte);
                     self.total += 1;

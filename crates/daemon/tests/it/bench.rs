@@ -29,7 +29,9 @@ pub(crate) fn program() -> PathBuf {
 
 /// A daemon of ours, with the module `m` over `tree`.
 pub(crate) fn daemon(tree: &Path) -> DaemonBuilder {
-    RsyncDaemon::module("m", tree).program(&program())
+    RsyncDaemon::module("m", tree)
+        .program(&program())
+        .munge_symlinks(false)
 }
 
 /// A tree to serve and one to receive in.

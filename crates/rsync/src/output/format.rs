@@ -283,7 +283,7 @@ pub(crate) fn with_slash(path: &[u8], is_dir: bool) -> Vec<u8> {
 /// The name with the directory that the sender has it in, without a slash at the start.
 fn full_path(entry: &EntryView<'_>, visitor: Option<&Visitor>) -> Vec<u8> {
     let whole = match entry.source {
-        Some(source) if !source.as_os_str().is_empty() => {
+        Some(source) if !matches!(source.as_os_str().as_bytes(), b"" | b".") => {
             [source.as_os_str().as_bytes(), b"/", entry.path].concat()
         }
         _ => match visitor.filter(|visitor| !visitor.inside.is_empty()) {

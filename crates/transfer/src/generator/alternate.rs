@@ -74,7 +74,8 @@ impl Alternates {
                 Ok(false) => "arg is not a dir",
                 Ok(true) => return options.open_dir(&path, Policy::default()).ok(),
             };
-            let text = format!("{name} {failure}: {}", path.display());
+            let shown = options.module.as_ref().map_or(&path, |_| dir);
+            let text = format!("{name} {failure}: {}", shown.display());
             report.say(Class::Warning, Role::ReceivingSide, text);
             None
         };

@@ -1,8 +1,5 @@
 //! What cannot be scanned, in rsync's words, and whether it counts as an I/O error (behaviour.md 5.5).
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use wire::IoErrors;
@@ -18,7 +15,8 @@ use crate::report::{quoted, sentence};
 impl Scanner<'_> {
     pub(super) fn missing_argument(
         &self,
-        whole: &[u8],
+        base: u16,
+        path: &[u8],
         start: &Start,
         found: &mut Vec<Found>,
     ) -> Result<(), Error> {
@@ -35,7 +33,7 @@ impl Scanner<'_> {
                 });
             }
             MissingArgs::Error => {
-                let shown = self.options.quoted(Path::new(OsStr::from_bytes(whole)));
+                let shown = quoted(&self.bases[usize::from(base)].shown, path);
                 let text = sentence(&[b"link_stat ", &shown, b" failed"]);
                 self.report.failed(
                     Role::Sender,
