@@ -175,6 +175,12 @@ fn show(status: &Value, name: Option<&str>) {
         if let Some(reason) = replica["failure"]["reason"].as_str() {
             println!("    fails: {reason}");
         }
+        for (path, reason) in replica["standing"].as_object().into_iter().flatten() {
+            println!("    stays different: {path}: {}", text(reason));
+        }
+        if let Some(reason) = replica["refuses_deletions"].as_str() {
+            println!("    deletes nothing: {reason}");
+        }
         if let Some(found) = replica["verification"].as_object() {
             let state = match found["ended"].is_null() {
                 true => "verifying",

@@ -13,6 +13,7 @@ use crate::source::Source;
 
 mod local;
 mod nowhere;
+mod refusals;
 mod remote;
 mod shell;
 
@@ -73,6 +74,11 @@ pub(crate) trait Destination: Send {
 
     /// Whether it removes anything at all.
     fn deletes(&self) -> bool;
+
+    /// Why it removes nothing although it should, in the peer's words.
+    fn refuses_deletions(&self) -> Option<&str> {
+        None
+    }
 
     /// Whether batches from here on are to tell of everything that they change ([`Applied::amended`]).
     fn tell_changes(&mut self, tell: bool);

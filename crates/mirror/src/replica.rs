@@ -21,7 +21,7 @@ use crate::queue::Queue;
 use crate::schedule::{Due, Schedule};
 use crate::settings::Verify;
 use crate::source::Source;
-use crate::status::{Board, Failure, ReplicaState, unix_time};
+use crate::status::{Board, Failure, ReplicaState, ReplicaStatus, unix_time};
 use crate::{Error, Event};
 
 mod guard;
@@ -268,6 +268,7 @@ impl Replica {
                     self.note_drift(state, errand, &applied)?;
                     self.tell_hooks(state, errand, &applied)?;
                     self.confirm(errand, &applied, &mut forgotten, pause)?;
+                    self.note_standing(errand, &applied);
                     self.board.note(|status| {
                         status.totals.sessions += 1;
                         status.totals.updates += errand.updates().count() as u64;
@@ -329,7 +330,13 @@ impl Replica {
             // looked at again, and removed when there is nothing more to look at.
             let is_changed = applied.changed.contains(&item.path);
             let doubtful = note.doubtful || is_changed;
-            if !is_stored && (!is_dir || note.is_update) {
+            let is_refused = || {
+                let mut above = item.path.ancestors();
+                above.any(|path| applied.refused.contains_key(path))
+            };
+            if !is_stored && !applied.refused.is_empty() && is_refused() {
+                // It would be refused again. When it changes, it is looked at again.
+            } else if !is_stored && (!is_dir || note.is_update) {
                 again.push((item.path.clone(), Pace::Later(pause)));
             } else if doubtful {
                 again.push((item.path.clone(), Pace::Settled));
@@ -373,6 +380,47 @@ impl Replica {
             }
         });
         Ok(())
+    }
+
+    /// Keeps the list of standing differences true, and tells of new ones.
+    fn note_standing(&self, errand: &Errand, applied: &Applied) {
+        let mut news = Vec::new();
+        self.board.note(|status| {
+            status.refuses_deletions = self.destination.refuses_deletions().map(str::to_owned);
+            for item in &errand.batch.items {
+                if !applied.failed.contains(&item.path) && !status.standing.is_empty() {
+                    status.standing.remove(&item.path.display().to_string());
+                }
+            }
+            for path in &errand.batch.gone {
+                status.standing.remove(&path.display().to_string());
+            }
+            for (path, reason) in &applied.refused {
+                let path = path.display().to_string();
+                let is_new = !status.standing.contains_key(&path);
+                if is_new && status.standing.len() < ReplicaStatus::STANDING_MAX {
+                    news.push(format!("{path} stays different: {reason}"));
+                    status.standing.insert(path, reason.clone());
+                }
+            }
+        });
+        for text in news {
+            self.say(Event::Notice {
+                replica: Some(self.name.clone()),
+                text,
+            });
+        }
+    }
+
+    /// Forgets the standing differences of paths that the source no longer has.
+    fn prune_standing(&self) {
+        self.board.note(|status| {
+            status.standing.retain(|path, _| {
+                // A name that had to be shown differently is kept rather than lost.
+                path.contains(char::REPLACEMENT_CHARACTER)
+                    || !matches!(self.source.lstat(Path::new(path)), Ok(None))
+            });
+        });
     }
 
     /// What the session may have touched is compared by content, its directories whole, for a killed worker leaves a
@@ -479,6 +527,7 @@ impl Replica {
         if waiting == 0 && !self.aftermath.is_fresh() {
             state.path_failures = 0;
             self.list_failures(Vec::new());
+            self.prune_standing();
             if state.verification.is_none() {
                 self.destination.rest();
             }

@@ -1,5 +1,6 @@
 //! What a mirror knows about itself, as values: whoever shows it (a socket, a page, a metric) takes them from here.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,10 +38,20 @@ pub struct ReplicaStatus {
     pub brake_reason: Option<String>,
     /// What went wrong the last time something did, until the replica is in step again.
     pub failure: Option<Failure>,
+    /// Paths that the replica does not take, and will not take if they are sent again, each with its reason: at most
+    /// [`ReplicaStatus::STANDING_MAX`] of them. They are no failures.
+    pub standing: BTreeMap<String, String>,
+    /// Why the replica deletes nothing although it should.
+    pub refuses_deletions: Option<String>,
     /// What has crossed since the start.
     pub totals: Totals,
     /// The verification that is under way, or the last one.
     pub verification: Option<Verification>,
+}
+
+impl ReplicaStatus {
+    /// How many standing differences are kept by name.
+    pub const STANDING_MAX: usize = 1000;
 }
 
 /// What a replica is doing.
@@ -117,6 +128,8 @@ impl Board {
             brake: None,
             brake_reason: None,
             failure: None,
+            standing: BTreeMap::new(),
+            refuses_deletions: None,
             totals: Totals::default(),
             verification: None,
         }))

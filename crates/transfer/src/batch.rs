@@ -113,6 +113,8 @@ pub fn by_bytes(left: &Path, right: &Path) -> std::cmp::Ordering {
 pub struct Applied {
     /// Removals that the destination reports, whoever asked for them.
     pub removed: HashSet<PathBuf>,
+    /// Names among [`Applied::failed`] that the destination does not take and will not take, each with its words.
+    pub refused: HashMap<PathBuf, String>,
     /// Names that the replica had too much in directories that were listed whole, as far as they are known.
     pub extra: Vec<PathBuf>,
     /// Items of which the replica held another version, as far as the destination tells.

@@ -1,4 +1,5 @@
-//! Drift at the replica: found, mended and told (mirror.md 6.13); what is overwritten or deleted, kept.
+//! Drift at the replica: found, mended and told (mirror.md 6.13); what is overwritten or deleted, kept; what a module
+//! refuses, a difference that stands and no failure.
 
 use testkit::eventually;
 
@@ -70,4 +71,54 @@ for_each_destination! {
         bench.finish(mirror);
         assert_eq!(kept("file").as_deref(), Some(&b"first"[..]));
     }
+}
+
+#[test]
+fn names_that_the_module_refuses_are_standing_differences() {
+    let bench = Bench::with_daemon_as(|daemon| daemon.exclude("*.secret"));
+    let bench = bench.ignoring(|path| {
+        let is_refused = |path: &std::path::Path| path.extension().is_some_and(|e| e == "secret");
+        path.ancestors().any(is_refused)
+    });
+    bench.source.write("a", "content");
+    bench.source.write("b.secret", "content");
+    bench.source.write("dir/c.secret/inner", "content");
+    bench.source.write("dir/d", "content");
+    let mut mirror = bench.live();
+    mirror.wait_for("b.secret stays different: ERROR: daemon refused to receive file");
+    mirror.wait_for("dir/c.secret stays different");
+    // The rest goes on, also in the same batch and the same directory.
+    bench.source.write("dir/e.secret", "content");
+    bench.source.write("dir/f", "content");
+    bench.source.remove("dir/d");
+    mirror.wait_for("dir/e.secret stays different");
+    bench.wait_identical(&mirror);
+    let (done, said) = bench.command(&["flush"]);
+    assert!(done, "{said}");
+    let (_, status) = bench.command(&["status"]);
+    assert!(
+        status.contains("in-step") && status.contains("stays different: b.secret"),
+        "{status}"
+    );
+    let ended = mirror.stop();
+    assert!(!ended.said().contains("behind"), "{}", ended.said());
+}
+
+#[test]
+fn a_module_that_refuses_deletions_says_so_in_the_status() {
+    let bench = Bench::with_daemon_as(|daemon| daemon.refuse_options("delete"));
+    bench.source.write("file", "content");
+    bench.source.write("gone", "content");
+    let mut mirror = bench.live();
+    bench.source.remove("gone");
+    mirror.wait_for("does not delete");
+    bench.source.write("file", "goes on");
+    eventually(SOON, || match bench.replica.read("file") == b"goes on" {
+        true => Ok(()),
+        false => Err(mirror.said()),
+    });
+    let (_, status) = bench.command(&["status"]);
+    assert!(status.contains("deletes nothing:"), "{status}");
+    mirror.stop();
+    assert!(bench.replica.exists("gone"));
 }

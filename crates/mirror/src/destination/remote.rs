@@ -12,6 +12,7 @@ use transfer::{
 };
 use tree::Kind;
 
+use super::refusals::take_refusals;
 use super::shell::Shell;
 use super::{Broken, Destination, trash_of_today};
 use crate::planner::Abilities;
@@ -39,6 +40,7 @@ pub(crate) struct RemoteReplica {
     peer: Peer,
     terms: Terms,
     deletes: bool,
+    refuses_deletions: Option<String>,
     trash: Option<String>,
     /// As far as its protocol allows, and until it has shown otherwise.
     removes_by_name: bool,
@@ -67,6 +69,7 @@ impl RemoteReplica {
                 cancel: cancel.clone(),
             },
             deletes: settings.deletes,
+            refuses_deletions: None,
             trash: settings.trash.clone(),
             removes_by_name: true,
             compares_nanoseconds: true,
@@ -200,6 +203,7 @@ impl RemoteReplica {
         match &pushed.result {
             Err(error) if self.deletes && refuses_deletions(error) => {
                 self.deletes = false;
+                self.refuses_deletions = Some(error.to_string());
                 self.notice = Some(format!("this replica does not delete: {error}"));
                 self.push(batch, options, progress)
             }
@@ -295,6 +299,7 @@ impl Destination for RemoteReplica {
                 return Err(broken(pushed, error));
             }
         };
+        take_refusals(&mut applied, batch);
         if !applied.is_clean() {
             // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
             // receiver names the rest by its silence.
@@ -315,6 +320,7 @@ impl Destination for RemoteReplica {
                 Err(error) => return Err(broken(again, error)),
             }
         }
+        take_refusals(&mut applied, batch);
         self.note_links(batch);
         if !self.deletes {
             // Nobody will remove them; that has been said once and is no reason to try again.
@@ -353,6 +359,10 @@ impl Destination for RemoteReplica {
 
     fn deletes(&self) -> bool {
         self.deletes
+    }
+
+    fn refuses_deletions(&self) -> Option<&str> {
+        self.refuses_deletions.as_deref()
     }
 
     fn tell_changes(&mut self, tell: bool) {
@@ -394,6 +404,7 @@ fn rejects_nanoseconds(error: &Error) -> bool {
 fn joined(first: Applied, second: Applied) -> Applied {
     Applied {
         removed: first.removed.into_iter().chain(second.removed).collect(),
+        refused: first.refused.into_iter().chain(second.refused).collect(),
         extra: first.extra.into_iter().chain(second.extra).collect(),
         amended: first.amended.into_iter().chain(second.amended).collect(),
         changed: first.changed.into_iter().chain(second.changed).collect(),
