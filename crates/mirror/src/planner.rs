@@ -79,6 +79,9 @@ pub struct Deletions {
     pub leaves: u64,
     /// Directories, with everything below them.
     pub dirs: Vec<PathBuf>,
+    /// Names that are no directories whose removal was seen by itself, as `rm -r` removes them. That is somebody's
+    /// doing, not a source that is not what it was.
+    pub witnessed: u64,
     /// Directories are listed whole of which nobody knows what the replica has in them: that goes too.
     pub unknown: bool,
 }
@@ -328,7 +331,11 @@ impl<'a> Draft<'a> {
                 }));
                 Ok(())
             }
-            (None, Some(held)) => self.removed(path, held.version.kind, taken.since, stack),
+            (None, Some(held)) => {
+                let is_witnessed = !taken.look.recursive && held.version.kind != Kind::Dir;
+                self.done.deletions.witnessed += u64::from(is_witnessed);
+                self.removed(path, held.version.kind, taken.since, stack)
+            }
             (Some(meta), held) if self.source.leaves_out(path, meta.kind == Kind::Dir) => {
                 if held.is_some() {
                     self.done.forgotten.push(path.clone());

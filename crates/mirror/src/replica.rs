@@ -33,6 +33,9 @@ const NOTICEABLE_LAG: Duration = Duration::from_secs(10);
 /// How long before a look is due the connection is made: enough for its round trips.
 const PREPARE_AHEAD: Duration = Duration::from_millis(200);
 
+/// How long a plan that removes too much is put off for the hints of single removals.
+const MORE_HINTS: Duration = Duration::from_millis(30);
+
 /// The pauses between tries: the first one, the longest one when the other end cannot be reached (asking costs one
 /// packet), and the longest one otherwise.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -192,8 +195,12 @@ impl Replica {
             Ok(()) => Ok(()),
             // What failed waits for its own pause, and the rest is done.
             Err(failed @ Failed::Paths(_)) => Err(failed),
+            Err(Failed::Premature) => {
+                self.put_back(&taken, Pace::Later(MORE_HINTS));
+                Ok(())
+            }
             Err(failed) => {
-                self.put_back(&taken);
+                self.put_back(&taken, Pace::Now);
                 if self.destination.has_learned() {
                     Ok(())
                 } else {
@@ -220,7 +227,7 @@ impl Replica {
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
         let failures = self.carry_out(state, &mut plan)?;
         let is_last = plan.postponed.is_empty();
-        self.put_back(&plan.postponed);
+        self.put_back(&plan.postponed, Pace::Now);
         if let Some(notice) = self.destination.notice() {
             self.say(Event::Notice {
                 replica: Some(self.name.clone()),
@@ -504,11 +511,11 @@ impl Replica {
         Ok(())
     }
 
-    fn put_back(&self, taken: &[Taken]) {
+    fn put_back(&self, taken: &[Taken], pace: Pace) {
         let now = Instant::now();
         self.queue.add(|dirty| {
             for Taken { path, look, since } in taken {
-                dirty.add_since(path.clone(), *look, Pace::Now, *since, now);
+                dirty.add_since(path.clone(), *look, pace, *since, now);
             }
         });
     }
@@ -720,6 +727,8 @@ struct State {
     began_empty: Option<bool>,
     /// Why nothing is deleted.
     brake: Option<Brake>,
+    /// How many removals had been seen by themselves when a plan was put off for more of them.
+    witnessed: u64,
     /// Whether the operator has released the brake.
     is_approved: bool,
     /// Whether the replica has held the whole tree at some time.
@@ -758,6 +767,9 @@ enum Failed {
     SourceGone,
     #[error("{0}")]
     Braked(Brake),
+    /// The plan is to be made again with the hints that are still on their way.
+    #[error("more changes are on their way")]
+    Premature,
     #[error("{}", summary(.0))]
     Paths(Vec<String>),
     #[error(transparent)]
@@ -778,7 +790,7 @@ impl From<PlanError> for Failed {
 impl Failed {
     fn can_pass(&self) -> bool {
         match self {
-            Self::SourceGone | Self::Paths(_) | Self::Braked(_) => true,
+            Self::SourceGone | Self::Paths(_) | Self::Braked(_) | Self::Premature => true,
             Self::Ledger(_) => false,
             Self::Transfer(error) => error.can_pass(),
         }
@@ -803,7 +815,7 @@ impl Failed {
             Self::Braked(brake) => Error::Braked { replica, brake },
             Self::Ledger(error) => Error::Ledger(error),
             Self::Transfer(error) => Error::Replica { replica, error },
-            Self::SourceGone | Self::Paths(_) => Error::Incomplete {
+            Self::SourceGone | Self::Paths(_) | Self::Premature => Error::Incomplete {
                 replica,
                 reason: self.to_string(),
             },

@@ -1,12 +1,15 @@
 //! A batch applied to a directory of this machine: no protocol, and the kernel moves the bytes.
 
+mod attributes;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use tree::{Identity, Kind, Meta, Mounts, Root, Which};
+use tree::{Identity, Kind, Meta, Mounts, Root, Which, Xattrs};
 
+use self::attributes::match_attributes;
 use crate::batch::{Applied, Batch, Item, Progress};
 use crate::link::Cancel;
 use crate::{Error, Rights};
@@ -262,6 +265,8 @@ impl Run<'_, '_> {
         {
             self.applied.changed.insert(item.path.clone());
         }
+        let given = Xattrs::of_file(&source, &item.path)?;
+        match_attributes(&given, &temp.xattrs()?, self.place.rights.is_privileged())?;
         if existing.is_some() {
             self.keep_in_trash(&item.path)?;
         }
@@ -348,6 +353,20 @@ impl Run<'_, '_> {
             .replica
             .set_meta(&item.path, &item.meta, which, now)?
         {
+            self.applied.amended.insert(item.path.clone());
+        }
+        if !matches!(item.meta.kind, Kind::File | Kind::Dir) {
+            return Ok(());
+        }
+        let source = match self.place.source.xattrs(&item.path, item.meta.kind) {
+            Err(error) if error.vanished() => {
+                self.applied.changed.insert(item.path.clone());
+                return Ok(());
+            }
+            source => source?,
+        };
+        let replica = self.place.replica.xattrs(&item.path, item.meta.kind)?;
+        if match_attributes(&source, &replica, self.place.rights.is_privileged())? {
             self.applied.amended.insert(item.path.clone());
         }
         Ok(())

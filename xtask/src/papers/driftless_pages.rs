@@ -67,7 +67,7 @@ the first copy are the same thing. What a destination holds is kept in a state f
 
 const APPROVAL: &str = "\
 A replica stops deleting and waits for `driftless approve NAME` when the source is empty at a start, when it is another directory than the one the replica was made from (nothing \
-at all is brought over then), and when a batch would delete more than half of the replica's files and at least 1,000. A brake is also released when its reason is gone. With `--once` \
+at all is brought over then), and when a batch would delete more than half of the replica's files and at least 1,000; removals that are seen one by one as they happen are not asked about. A brake is also released when its reason is gone. With `--once` \
 the mirror ends with code 25 instead.";
 
 const CONFIGURATION: &str = "\

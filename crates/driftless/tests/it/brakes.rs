@@ -59,6 +59,13 @@ for_each_destination! {
         bench.finish(mirror);
     }
 
+    fn removals_that_are_seen_one_by_one_are_not_asked_about(bench: Bench) {
+        fill(&bench);
+        let mirror = bench.live();
+        bench.source.remove("many");
+        bench.finish(mirror);
+    }
+
     fn files_that_come_back_release_the_brake(bench: Bench) {
         fill(&bench);
         let mirror = bench.live();

@@ -360,3 +360,49 @@ fn a_path_below_the_module() {
     mirror.stop();
     assert!(bench.replica.exists("elsewhere/stays"));
 }
+
+/// Attributes and access control lists, where the file system of the test keeps them.
+#[test]
+fn extended_attributes_of_a_local_replica() {
+    use rustix::fs::{XattrFlags, getxattr, removexattr, setxattr};
+    let bench = Bench::with_directory();
+    bench.source.write("file", "content");
+    bench.source.write("dir/inner", "content");
+    let set = |name: &str, value: &str| {
+        setxattr(
+            bench.source.path(name),
+            "user.driftless",
+            value.as_bytes(),
+            XattrFlags::empty(),
+        )
+    };
+    if set("file", "first").is_err() {
+        return skip("the file system keeps no extended attributes");
+    }
+    set("dir", "of a directory").unwrap();
+    let held = |name: &str| {
+        let mut value = [0; 100];
+        let length = getxattr(bench.replica.path(name), "user.driftless", &mut value[..]).ok()?;
+        Some(String::from_utf8_lossy(&value[..length]).into_owned())
+    };
+    let mirror = bench.live();
+    let wait = |name: &str, expected: Option<&str>| {
+        testkit::eventually(SOON, || {
+            let found = held(name);
+            match found.as_deref() == expected {
+                true => Ok(()),
+                false => Err(format!("{name} has {found:?}\n{}", mirror.said())),
+            }
+        });
+    };
+    wait("file", Some("first"));
+    wait("dir", Some("of a directory"));
+    set("file", "second").unwrap();
+    wait("file", Some("second"));
+    bench.source.write("file", "another content");
+    set("file", "third").unwrap();
+    wait("file", Some("third"));
+    removexattr(bench.source.path("file"), "user.driftless").unwrap();
+    wait("file", None);
+    bench.finish(mirror);
+}

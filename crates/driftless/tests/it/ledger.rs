@@ -103,7 +103,10 @@ for_each_destination! {
         assert!(copied.success());
         bench.source.remove("");
         std::fs::rename(bench.path("copy"), bench.source.root()).unwrap();
-        let mirror = bench.live();
+        let mut mirror = bench.start();
+        mirror.wait_for("another directory");
+        bench.approve();
+        mirror.wait_in_step();
         bench.wait_identical(&mirror);
         assert_eq!(mirror.stop().crossed().bytes, 0);
     }

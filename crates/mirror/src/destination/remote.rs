@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use filter::{Dialect, Side};
 use transfer::{
@@ -22,6 +22,10 @@ use crate::source::Source;
 /// A connection that waited longer than this may have been closed by the daemon meanwhile (3.5.0 waits 60 s for
 /// the arguments, or the module's own `timeout`).
 const FRESH: Duration = Duration::from_secs(20);
+
+/// A daemon frees the slot of a session (`max connections`) when its process has ended, a moment after the session.
+const SLOT_FREED: Duration = Duration::from_secs(2);
+const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Below so many bytes, sending renamed files takes less time than a session that spares it.
 const WORTH_A_SESSION: u64 = 256 << 10;
@@ -51,6 +55,8 @@ pub(crate) struct RemoteReplica {
     notice: Option<String>,
     has_sent_links: bool,
     itemizes: bool,
+    /// When the last session ended.
+    last_session: Option<Instant>,
 }
 
 impl RemoteReplica {
@@ -78,17 +84,39 @@ impl RemoteReplica {
             notice: None,
             has_sent_links: false,
             itemizes: false,
+            last_session: None,
         }
     }
 
     /// A connection to a daemon; a shell is started when the arguments are known.
     fn connect(&self) -> Result<Option<Connection>, Error> {
         match &self.peer {
-            Peer::Daemon(address, credentials) => {
-                Connection::open(address, credentials, &self.terms).map(Some)
-            }
+            Peer::Daemon(address, credentials) => self.open(address, credentials).map(Some),
             Peer::Shell(_) => Ok(None),
         }
+    }
+
+    fn open(
+        &self,
+        address: &DaemonAddress,
+        credentials: &Credentials,
+    ) -> Result<Connection, Error> {
+        loop {
+            match Connection::open(address, credentials, &self.terms) {
+                Err(Error::Refused(words))
+                    if words.contains("max connections") && self.may_fill_a_slot() =>
+                {
+                    std::thread::sleep(SLOT_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Whether the session that we have just ended may still count among the daemon's connections.
+    fn may_fill_a_slot(&self) -> bool {
+        let is_recent = |ended: Instant| ended.elapsed() < SLOT_FREED;
+        !self.terms.cancel.is_cancelled() && self.last_session.is_some_and(is_recent)
     }
 
     fn take_connection(&mut self) -> Result<Option<Connection>, Error> {
@@ -107,6 +135,7 @@ impl RemoteReplica {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
         let pushed = self.try_session(connection, batch, options, progress);
+        self.last_session = Some(Instant::now());
         if let Err(error)
         | Ok(Pushed {
             result: Err(error), ..
@@ -139,9 +168,7 @@ impl RemoteReplica {
                 let (connection, shell) = Shell::start(address, &words, &self.terms)?;
                 (connection, Some(shell))
             }
-            (None, Peer::Daemon(address, credentials)) => {
-                (Connection::open(address, credentials, &self.terms)?, None)
-            }
+            (None, Peer::Daemon(address, credentials)) => (self.open(address, credentials)?, None),
         };
         let dialect = Dialect::of_protocol(connection.protocol().number().into());
         let rules = match options.deletes {

@@ -80,7 +80,15 @@ impl Replica {
             self.release(state);
             return Ok(());
         }
-        if let Some(brake) = self.judge(state, plan)? {
+        let judged = self.judge(state, plan)?;
+        let witnessed = plan.deletions.witnessed;
+        if judged.is_some() && !is_complete_look && witnessed > state.witnessed && !self.mode.once {
+            // Somebody is removing a tree, and the hints of its files are still on their way.
+            state.witnessed = witnessed;
+            return Err(Failed::Premature);
+        }
+        state.witnessed = 0;
+        if let Some(brake) = judged {
             plan.withhold_deletions();
             if self.mode.once {
                 return Err(Failed::Braked(brake));
@@ -126,6 +134,7 @@ impl Replica {
                 Err(_) => {}
             }
         }
+        deletions = deletions.saturating_sub(plan.deletions.witnessed);
         if deletions < limits.files {
             return Ok(None);
         }
