@@ -279,7 +279,7 @@ impl Peer for Copier<'_> {
         let Ok((source, _)) = self.open(entry) else {
             return false;
         };
-        same_content(source, file).unwrap_or(false)
+        same_content(&source, &file, entry.size).unwrap_or(false)
     }
 
     fn fates(&mut self, wait: bool) -> Result<Vec<(u32, Fate)>, Error> {

@@ -109,6 +109,7 @@ impl Destination {
         let policy = Policy {
             links,
             hold_dirs: true,
+            without_births: true,
             devices: options.write_devices,
             ..Policy::default()
         };

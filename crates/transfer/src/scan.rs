@@ -519,6 +519,7 @@ impl<'a> Scanner<'a> {
                 Links::Refuse
             },
             hold_dirs: true,
+            without_births: true,
             noatime: self.options.open_noatime,
             devices: self.options.copy_devices,
             ..Policy::default()

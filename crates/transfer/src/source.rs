@@ -1,7 +1,9 @@
 //! Files of the source: opened as they were listed, compared, and removed once the destination has them.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use tree::{Kind, Meta};
 
@@ -77,22 +79,88 @@ pub(crate) fn remove_source(
     }
 }
 
-/// Whether two files have the same content.
-pub(crate) fn same_content(mut left: File, mut right: File) -> io::Result<bool> {
+/// Whether two files, which should have `size` bytes, have the same content. Long ones are compared by two threads, half
+/// by half.
+pub(crate) fn same_content(left: &File, right: &File, size: u64) -> io::Result<bool> {
+    if size < PARALLEL {
+        return same_range(left, right, 0..u64::MAX);
+    }
+    let middle = size / 2;
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| same_range(left, right, middle..u64::MAX));
+        let first = same_range(left, right, 0..middle);
+        let lost = |_| Err(io::Error::other("a comparing thread failed"));
+        let second = second.join().unwrap_or_else(lost);
+        Ok(first? && second?)
+    })
+}
+
+/// Whether two files have the same bytes in a range, as far as there are any.
+fn same_range(left: &File, right: &File, range: Range<u64>) -> io::Result<bool> {
     let (mut ours, mut theirs) = (vec![0; BUFFER], vec![0; BUFFER]);
-    loop {
-        let count = left.read(&mut ours)?;
+    let mut offset = range.start;
+    while offset < range.end {
+        let left_over = range.end - offset;
+        let want = usize::try_from(left_over).unwrap_or(BUFFER).min(BUFFER);
+        let count = read_at(left, &mut ours[..want], offset)?;
         if count == 0 {
-            return Ok(right.read(&mut theirs)? == 0);
+            return Ok(read_at(right, &mut theirs[..1], offset)? == 0);
         }
-        match right.read_exact(&mut theirs[..count]) {
-            Ok(()) if ours[..count] == theirs[..count] => {}
+        match right.read_exact_at(&mut theirs[..count], offset) {
+            Ok(()) if ours[..count] == theirs[..count] => offset += count as u64,
             Ok(()) => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(error),
         }
     }
+    Ok(true)
 }
 
-/// What is compared at a time, in bytes.
-const BUFFER: usize = 256 << 10;
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// What is compared at a time, in bytes: of both files together no more than a processor holds near itself.
+const BUFFER: usize = 128 << 10;
+
+/// Files from this length on, in bytes, are worth a second thread.
+const PARALLEL: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_difference_is_found_wherever_it_is() {
+        for size in [0, 1, 1000, 300_000, 1 << 20, 3_000_001] {
+            let content: Vec<u8> = (0..size).map(|at: u32| (at % 251) as u8).collect();
+            let same = |other: &[u8]| {
+                same_content(&file(&content), &file(other), u64::from(size)).unwrap()
+            };
+            assert!(same(&content), "{size}");
+            assert!(!same(&[&content[..], b"x"].concat()), "{size}: longer");
+            let size = size as usize;
+            for at in [0, size / 2, size.saturating_sub(1)] {
+                let mut other = content.clone();
+                if let Some(byte) = other.get_mut(at) {
+                    *byte ^= 1;
+                    assert!(!same(&other), "{size}: at {at}");
+                    assert!(!same(&content[..at]), "{size}: ends at {at}");
+                }
+            }
+        }
+    }
+}

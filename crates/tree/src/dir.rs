@@ -64,7 +64,10 @@ impl Dir {
     /// The stat of `name`, a link itself and not its target; `None` if there is no such name.
     pub fn lstat(&self, name: &OsStr) -> Result<Option<Meta>> {
         check_name(name).within("stat", &self.rel, name)?;
-        let read = Meta::read(self.fd(), name);
+        let read = match self.policy.without_births {
+            true => Meta::read_basic(self.fd(), name),
+            false => Meta::read(self.fd(), name),
+        };
         match read.and_then(|real| self.stands_for(name, real)) {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

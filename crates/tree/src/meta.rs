@@ -204,12 +204,16 @@ impl Meta {
         match retry_on_intr(|| rustix::fs::statx(dir, name, flags, mask)) {
             Ok(stat) => Self::from_statx(&stat),
             // Before Linux 4.11, and under old container seccomp profiles.
-            Err(Errno::NOSYS) => {
-                let stat = retry_on_intr(|| rustix::fs::statat(dir, name, flags))?;
-                Self::from_stat(&stat)
-            }
+            Err(Errno::NOSYS) => Self::read_basic(dir, name),
             Err(error) => Err(error),
         }
+    }
+
+    /// Like [`read`](Self::read), without the time of birth.
+    pub(crate) fn read_basic(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Self, Errno> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        let stat = retry_on_intr(|| rustix::fs::statat(dir, name, flags))?;
+        Self::from_stat(&stat)
     }
 
     /// Stats an open file.

@@ -27,6 +27,9 @@ pub struct Policy {
     /// transfer, which alone rearranges its directories. A root that lives longer must not, or it
     /// would look into directories that were moved elsewhere meanwhile.
     pub hold_dirs: bool,
+    /// Looks at names without the time of their birth ([`Meta::btime`]), which makes each look about a seventh
+    /// cheaper.
+    pub without_births: bool,
     /// Opens files for reading with `O_NOATIME` (`--open-noatime`), which only the file's owner
     /// and root may: for others the open fails.
     pub noatime: bool,
