@@ -375,6 +375,31 @@ fn other_rules() {
     });
 }
 
+/// More than the generator waits for before it begins, so that lists come while files are copied beside each other.
+#[test]
+fn large_trees() {
+    let (mut source, mut destination) = (String::new(), String::new());
+    for at in 0..1_100 {
+        let (dir, size) = (at / 40, at * 37 % 3_000);
+        let line = format!("f d{dir:02}/e/f{at:04} {size} mtime={}\n", 1_000 + at);
+        source.push_str(&line);
+        match at % 7 {
+            0 => destination.push_str(&line.replace("mtime=", "mtime=9")),
+            1..=3 => destination.push_str(&line),
+            _ => {}
+        }
+        if at % 40 == 0 {
+            source.push_str(&format!("f d{dir:02}/long 300000 mtime=77\n"));
+            destination.push_str(&format!("f d{dir:02}/surplus 1 mtime=77\n"));
+        }
+    }
+    let words = "-a --delete";
+    check("large tree", &source, &destination, words, &|options| {
+        *options = Options::archive(Side::Client);
+        options.delete = Some(DeleteWhen::During);
+    });
+}
+
 fn check(name: &str, source: &str, destination: &str, words: &str, options: &dyn Fn(&mut Options)) {
     let scenario = Scenario {
         source,

@@ -29,6 +29,26 @@ fn clients_pull_from_us() {
     }
 }
 
+/// A generator that needs nothing asks for nothing: the sender's window of 10,000 entries must move on all the same.
+#[test]
+fn a_tree_larger_than_the_window_of_which_nothing_is_asked_for() {
+    let tree: String = (0..10_100)
+        .map(|at| format!("f d{:03}/f{at:05}\n", at / 100))
+        .collect();
+    check(
+        "nothing is asked for",
+        &tree,
+        "",
+        "-r --existing",
+        32,
+        &["host:from/", "to/"],
+        &|options: &mut Options| {
+            options.recursive = true;
+            options.existing_only = true;
+        },
+    );
+}
+
 fn all(protocol: u8, operands: &[&str]) {
     let archive = |options: &mut Options| *options = Options::archive(Side::Server);
     let check = |name: &str,
