@@ -382,7 +382,10 @@ impl Forest<'_> {
     /// Gives the directories of a list their numbers, and plans their lists: depth first.
     fn number_dirs(&mut self, list: &List, pending: Vec<Pending>) {
         let mut planned: Vec<(u32, Vec<Pending>)> = Vec::new();
-        let mut pending = pending;
+        let mut below: HashMap<Vec<u8>, Vec<Pending>> = HashMap::new();
+        for pending in pending {
+            below.entry(pending.path.clone()).or_default().push(pending);
+        }
         let mut seen = HashSet::new();
         for entry in list.entries.iter().filter(|entry| entry.is_dir()) {
             let number = u32::try_from(self.dirs.len()).unwrap_or(u32::MAX);
@@ -393,10 +396,7 @@ impl Forest<'_> {
             if !seen.insert(&*entry.name) {
                 continue;
             }
-            let (mut own, others): (Vec<Pending>, _) = pending
-                .into_iter()
-                .partition(|pending| *pending.path == *entry.name);
-            pending = others;
+            let mut own = below.remove(&*entry.name).unwrap_or_default();
             // An argument that is given twice is there once.
             own.dedup_by_key(|pending| pending.base);
             planned.push((number, own));
