@@ -300,7 +300,12 @@ impl Session<'_> {
         // A relative one is below the destination, as far down as it can be read so.
         let confine = |dir: &mut PathBuf| {
             *dir = match dir.is_absolute() {
-                true => inside(dir),
+                // The engine knows where the module begins.
+                true => crate::as_path(&paths::clean(
+                    dir.as_os_str().as_bytes(),
+                    Ground::Chroot,
+                    false,
+                )),
                 false => crate::as_path(&paths::clean(
                     dir.as_os_str().as_bytes(),
                     Ground::Directory,
@@ -308,7 +313,12 @@ impl Session<'_> {
                 )),
             };
         };
-        options.partial_dir.as_mut().map(confine);
+        if let Some(dir) = &mut options.partial_dir {
+            match dir.is_absolute() {
+                true => *dir = inside(dir),
+                false => confine(dir),
+            }
+        }
         options.temp_dir.as_mut().map(confine);
         let backup = options.backup.as_mut();
         backup.and_then(|backup| backup.dir.as_mut()).map(confine);

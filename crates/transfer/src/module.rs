@@ -137,6 +137,15 @@ impl Options {
         whole
     }
 
+    /// Whether targets of links are stored so that they stay in the transfer, which then leaves none out (`--safe-links`).
+    pub(crate) fn confines_targets(&self) -> bool {
+        let is_confined = self
+            .module
+            .as_ref()
+            .is_some_and(|module| module.root.is_some());
+        self.safe_links && is_confined
+    }
+
     /// Whether a path that one of the ends has named leads to a directory.
     ///
     /// # Errors

@@ -35,9 +35,50 @@ pub(crate) fn is_unsafe(target: &[u8], path: &[u8]) -> bool {
     false
 }
 
+/// The target that a daemon stores for a link at `path` under `--safe-links`: one that cannot lead out of the transfer.
+pub(crate) fn confined(target: &[u8], path: &[u8]) -> Vec<u8> {
+    let depth = path.iter().filter(|&&byte| byte == b'/').count();
+    let mut ups = 0;
+    let mut names: Vec<&[u8]> = Vec::new();
+    for component in target.split(|&byte| byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." if names.pop().is_some() => {}
+            b".." => ups = depth.min(ups + 1),
+            name => names.push(name),
+        }
+    }
+    let whole: Vec<&[u8]> = std::iter::repeat_n(&b".."[..], ups).chain(names).collect();
+    match whole.is_empty() {
+        true => b".".to_vec(),
+        false => whole.join(&b'/'),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As rsync 3.5.0 stores them.
+    #[test]
+    fn targets_that_are_confined() {
+        for (target, path, expected) in [
+            ("/etc/hostname", "abs", "etc/hostname"),
+            ("../../outside", "dir/out", "../outside"),
+            ("../a", "dir/ok", "../a"),
+            ("./dir/../a", "dotted", "a"),
+            ("../a", "up", "a"),
+            ("../../x", "up2", "x"),
+            ("..", "up3", "."),
+        ] {
+            let found = confined(target.as_bytes(), path.as_bytes());
+            assert_eq!(
+                String::from_utf8_lossy(&found),
+                expected,
+                "{target} at {path}"
+            );
+        }
+    }
 
     #[test]
     fn links_that_lead_out() {

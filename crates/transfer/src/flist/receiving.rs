@@ -15,7 +15,7 @@ use crate::report::{Reporter, sentence};
 use crate::requested::Requested;
 use crate::scan::rel;
 use crate::session::Session;
-use crate::symlink::MUNGED;
+use crate::symlink::{MUNGED, confined};
 
 /// Receives lists, and knows the directories of all of them.
 pub(crate) struct ListReader<'a> {
@@ -195,6 +195,9 @@ impl<'a> ListReader<'a> {
         }
         if self.options.munge_links && entry.is_symlink() {
             let target = [MUNGED, entry.target()].concat();
+            entry.extra_mut().target = target.into();
+        } else if self.options.confines_targets() && entry.is_symlink() {
+            let target = confined(entry.target(), entry.path());
             entry.extra_mut().target = target.into();
         }
         self.entries += 1;
