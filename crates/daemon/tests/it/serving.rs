@@ -127,6 +127,17 @@ fn a_read_only_module_is_only_read() {
     assert_eq!(fs::read_dir(module.path()).expect("a directory").count(), 0);
 }
 
+/// The process that has started another one.
+fn parent(pid: rustix::process::Pid) -> rustix::process::Pid {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+    let parent = after_name
+        .split_whitespace()
+        .nth(1)
+        .expect("state, then parent");
+    rustix::process::Pid::from_raw(parent.parse().expect("a number")).expect("not the first")
+}
+
 #[test]
 fn hooks_run_before_and_after_even_if_the_worker_is_killed() {
     let (module, other) = trees();
@@ -161,12 +172,12 @@ fn hooks_run_before_and_after_even_if_the_worker_is_killed() {
     let mut raw = Raw::greeted(&daemon);
     raw.say(b"m\n");
     assert_eq!(raw.line(), "@RSYNCD: OK\n");
-    // The one that serves is the younger of the two, and has the connection as standard input.
-    let serving = daemon
-        .workers()
-        .into_iter()
-        .max_by_key(|pid| pid.as_raw_nonzero())
-        .expect("a worker");
+    // The one that serves was started by the one that keeps its rights.
+    let workers = daemon.workers();
+    let serving = *workers
+        .iter()
+        .find(|&&worker| workers.contains(&parent(worker)))
+        .expect("a worker of a worker");
     rustix::process::kill_process(serving, rustix::process::Signal::KILL).expect("it lives");
     told("0 0\n-1 9\n");
 }
