@@ -483,7 +483,7 @@ fn make_writable(root: &Root, path: &[u8], now: &Meta) {
 }
 
 /// The root, each directory on the way to `dir`, and `dir` itself.
-fn steps(dir: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn steps(dir: &[u8]) -> impl Iterator<Item = &[u8]> {
     let inner = (dir != b".").then_some(dir);
     let parents = inner.into_iter().flat_map(|dir| {
         dir.iter()

@@ -12,7 +12,7 @@ use wire::{Item, ItemFlags};
 use crate::Error;
 use crate::attributes::{Attributes, There};
 use crate::backup::Backups;
-use crate::delete::{Deleter, Surplus};
+use crate::delete::{Deleter, Surplus, steps};
 use crate::destination::Destination;
 use crate::event::{Class, Event, Role, Skip};
 use crate::flist::{Entry, List, is_below, parent};
@@ -47,9 +47,9 @@ pub(crate) struct Generator<'a, P> {
     /// Surplus that is to go at the end.
     delayed: Vec<Surplus>,
     /// Directories whose content takes no part: they could not be made, or are not to be.
-    skipped: Vec<Vec<u8>>,
+    skipped: HashSet<Vec<u8>>,
     /// Directories that a dry run did not make.
-    absent: Vec<Vec<u8>>,
+    absent: HashSet<Vec<u8>>,
     /// Directories that the run has made and is in, the innermost last: they hold nothing that it has not put there.
     fresh: Vec<Vec<u8>>,
     links: Links,
@@ -93,8 +93,8 @@ impl<'a, P: Peer> Generator<'a, P> {
             peer,
             deleter: Deleter::new(options, rules, destination, backups, report),
             delayed: Vec::new(),
-            skipped: Vec::new(),
-            absent: Vec::new(),
+            skipped: HashSet::new(),
+            absent: HashSet::new(),
             fresh: match destination.is_new && !destination.is_single() {
                 true => vec![b".".to_vec()],
                 false => Vec::new(),
@@ -230,7 +230,7 @@ impl<'a, P: Peer> Generator<'a, P> {
         {
             self.skip(entry, Skip::NotExisting);
             if entry.is_dir() {
-                self.skipped.push(path.to_vec());
+                self.skipped.insert(path.to_vec());
             }
             return self.pass_over(at);
         }
@@ -337,7 +337,7 @@ impl<'a, P: Peer> Generator<'a, P> {
     fn skip_content(&mut self, path: &[u8]) {
         let text = "*** Skipping any contents from this failed directory ***";
         self.report.say(Class::Transfer, Role::Generator, text);
-        self.skipped.push(path.to_vec());
+        self.skipped.insert(path.to_vec());
     }
 
     fn skip(&self, entry: &Entry, why: Skip<'_>) {
@@ -467,7 +467,8 @@ impl<'a, P: Peer> Generator<'a, P> {
         }
     }
 
-    fn is_in(&self, dirs: &[Vec<u8>], path: &[u8]) -> bool {
-        dirs.iter().any(|dir| path == dir || is_below(path, dir))
+    /// Whether a path is one of these directories, or below one: asked for each entry, however many there are.
+    fn is_in(&self, dirs: &HashSet<Vec<u8>>, path: &[u8]) -> bool {
+        !dirs.is_empty() && steps(path).any(|dir| dirs.contains(dir))
     }
 }

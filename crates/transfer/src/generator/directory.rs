@@ -37,7 +37,7 @@ impl<P: Peer> Generator<'_, P> {
             now => now,
         };
         if now.is_none() && self.options.dry_run {
-            self.absent.push(entry.path().to_vec());
+            self.absent.insert(entry.path().to_vec());
         }
         let is_new = now.is_none() || self.destination.is_new && place == b".";
         let mut flags = match &now {
