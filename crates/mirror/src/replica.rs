@@ -563,7 +563,14 @@ impl Replica {
                 });
             }
             self.begin_verification(state);
-            return Ok(self.mode.once && state.verification.is_none());
+            if self.mode.once && state.verification.is_none() {
+                // What the replica does not take is a difference all the same.
+                return match self.board.read().standing.into_values().next() {
+                    Some(reason) => Err(Failed::Paths(vec![reason]).into_error(&self.name)),
+                    None => Ok(true),
+                };
+            }
+            return Ok(false);
         }
         let lags = oldest.is_some_and(|oldest| oldest.elapsed() > NOTICEABLE_LAG);
         if lags && state.in_step_said && state.behind_since.is_none() {
