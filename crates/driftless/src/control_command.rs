@@ -7,8 +7,10 @@
 )]
 
 use std::ffi::OsString;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt};
@@ -17,13 +19,21 @@ use serde_json::Value;
 
 use crate::state;
 
+mod status_text;
+
+/// How often `--watch` looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Puts the cursor in the first line and clears what is below it.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
 const HELP: &str = "\
 Speaks to running mirrors.
 
 Usage: driftless COMMAND [NAME] [OPTION...]
 
 Commands:
-  status   how each replica is: its state, how far behind, what fails, what waits for approval
+  status   how each replica is: its state, how far behind, how fast, what fails, what waits for approval
   approve  release the brake of a replica: do what it holds back, accept a source that was replaced
   pause    bring nothing over until resume
   resume   end a pause
@@ -37,6 +47,7 @@ Options:
       --state FILE    the mirror with this state file; by default all with theirs in the usual place
       --socket FILE   the mirror with this control socket
       --timeout S     how long flush waits (60)
+      --watch         status again every second
       --json          print answers as they come
   -h, --help          print this
 ";
@@ -53,54 +64,119 @@ pub fn main(command: &str, arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// What the command line asks for.
+struct Asked {
+    request: Request,
+    /// The replica or tree it is about.
+    name: Option<String>,
+    /// Where to ask; the usual places if empty.
+    sockets: Vec<PathBuf>,
+    json: bool,
+    watch: bool,
+}
+
 fn run(command: &str, arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
-    let (mut sockets, mut name, mut timeout, mut json) = (Vec::new(), None, None, false);
+    let Some(asked) = parse(command, arguments)? else {
+        print!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let printed = match asked.watch {
+        true => watch(&asked),
+        false => io::stdout().write_all(answers(&asked)?.as_bytes()),
+    };
+    match printed {
+        // Whoever was reading has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        printed => Ok(printed.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+fn parse(command: &str, arguments: Vec<OsString>) -> anyhow::Result<Option<Asked>> {
+    let (mut sockets, mut name, mut timeout) = (Vec::new(), None, None);
+    let (mut json, mut watch) = (false, false);
     let mut parser = Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("state") => sockets.push(socket_path(Path::new(&parser.value()?))),
             Arg::Long("socket") => sockets.push(PathBuf::from(parser.value()?)),
-            Arg::Long("timeout") => timeout = Some(parser.value()?.parse()?),
+            Arg::Long("timeout") if command == "flush" => timeout = Some(parser.value()?.parse()?),
+            Arg::Long("watch") if command == "status" => watch = true,
             Arg::Long("json") => json = true,
-            Arg::Long("help") | Arg::Short('h') => {
-                print!("{HELP}");
-                return Ok(ExitCode::SUCCESS);
-            }
+            Arg::Long("help") | Arg::Short('h') => return Ok(None),
             Arg::Value(value) if name.is_none() => {
                 name = Some(value.to_string_lossy().into_owned());
             }
             _ => return Err(argument.unexpected().into()),
         }
     }
-    let request = request(command, name.clone(), timeout)?;
-    if sockets.is_empty() {
-        sockets = usual_sockets();
+    Ok(Some(Asked {
+        request: request(command, name.clone(), timeout)?,
+        name,
+        sockets,
+        json,
+        watch,
+    }))
+}
+
+/// Shows the answers again and again, also across a mirror's restart.
+fn watch(asked: &Asked) -> io::Result<()> {
+    let mut out = io::stdout();
+    loop {
+        let shown = answers(asked).unwrap_or_else(|error| match asked.json {
+            true => format!("{}\n", serde_json::json!({"error": error.to_string()})),
+            false => format!("driftless: {error:#}\n"),
+        });
+        if out.is_terminal() {
+            out.write_all(CLEAR.as_bytes())?;
+        }
+        out.write_all(shown.as_bytes())?;
+        out.flush()?;
+        std::thread::sleep(LOOK_EVERY);
     }
-    if sockets.is_empty() {
-        bail!("no mirror is running here; one with its state elsewhere is named by --state FILE");
-    }
+}
+
+/// Asks every mirror that may be meant, and puts what they answer into words.
+fn answers(asked: &Asked) -> anyhow::Result<String> {
+    let is_usual = asked.sockets.is_empty();
+    let sockets = match is_usual {
+        true => usual_sockets(),
+        false => asked.sockets.clone(),
+    };
     let (mut answered, mut refused) = (Vec::new(), Vec::new());
     for socket in &sockets {
-        match ask(socket, &request) {
+        match ask(socket, &asked.request) {
             Ok(answer) if answer["ok"] == true => answered.push(answer),
             Ok(answer) => refused.push(answer["error"].as_str().unwrap_or_default().to_owned()),
+            // What a killed mirror left there.
+            Err(error) if is_usual && is_nobody(&error) => {}
+            Err(error) if is_nobody(&error) => {
+                refused.push(format!("no mirror is running at {}", socket.display()));
+            }
             Err(error) => refused.push(format!("{}: {error}", socket.display())),
         }
     }
+    if answered.is_empty() && refused.is_empty() {
+        bail!("no mirror is running here; one with its state elsewhere is named by --state FILE");
+    }
     // A name is that of one mirror; the others do not know it.
-    if answered.is_empty() || (name.is_none() && !refused.is_empty()) {
+    if answered.is_empty() || (asked.name.is_none() && !refused.is_empty()) {
         bail!("{}", refused.join("; "));
     }
-    for answer in answered {
-        let status = &answer["status"];
-        match status.is_null() {
-            true if json => println!("{answer}"),
-            true => {}
-            false if json => println!("{status}"),
-            false => show(status, name.as_deref()),
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let show = |answer: &Value| match &answer["status"] {
+        Value::Null if asked.json => format!("{answer}\n"),
+        Value::Null => String::new(),
+        status if asked.json => format!("{status}\n"),
+        status => status_text::lines(status, asked.name.as_deref()),
+    };
+    Ok(answered.iter().map(show).collect())
+}
+
+/// Whether nobody listens at a socket.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    )
 }
 
 fn request(
@@ -145,51 +221,4 @@ fn usual_sockets() -> Vec<PathBuf> {
 fn list(directory: &Path) -> Option<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).ok()?;
     Some(entries.flatten().map(|entry| entry.path()).collect())
-}
-
-/// One tree's status for people.
-fn show(status: &Value, name: Option<&str>) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let tree = text(&status["name"]);
-    println!("{tree} ({})", text(&status["source"]));
-    let named = |replica: &&Value| {
-        name.is_none_or(|name| name == tree || replica["name"] == name || replica["place"] == name)
-    };
-    for replica in status["replicas"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(named)
-    {
-        println!(
-            "  {}: {}, {} waiting, lag {:.1} s",
-            text(&replica["name"]),
-            text(&replica["state"]),
-            replica["waiting"],
-            replica["lag"].as_f64().unwrap_or_default()
-        );
-        let brake = &replica["brake"];
-        if !brake.is_null() {
-            println!("    waits for approval: {}", text(&replica["brake_reason"]));
-        }
-        if let Some(reason) = replica["failure"]["reason"].as_str() {
-            println!("    fails: {reason}");
-        }
-        for (path, reason) in replica["standing"].as_object().into_iter().flatten() {
-            println!("    stays different: {path}: {}", text(reason));
-        }
-        if let Some(reason) = replica["refuses_deletions"].as_str() {
-            println!("    deletes nothing: {reason}");
-        }
-        if let Some(found) = replica["verification"].as_object() {
-            let state = match found["ended"].is_null() {
-                true => "verifying",
-                false => "verified",
-            };
-            println!(
-                "    {state}: {} files compared, {} mended",
-                found["files"], found["mended"]
-            );
-        }
-    }
 }

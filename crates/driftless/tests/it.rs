@@ -31,6 +31,8 @@ mod protocols;
 mod random_edits;
 #[path = "it/refusals.rs"]
 mod refusals;
+#[path = "it/seeing.rs"]
+mod seeing;
 #[path = "it/sersync.rs"]
 mod sersync;
 #[path = "it/shell.rs"]

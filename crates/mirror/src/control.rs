@@ -117,15 +117,31 @@ pub fn socket_path(state: &Path) -> PathBuf {
 /// Sends one request, as a JSON value, to the mirror that listens at `socket`, and brings its answer.
 ///
 /// # Errors
-/// Nobody listens there, or the answer is none.
+/// Nobody listens there ([`io::ErrorKind::NotFound`], [`io::ErrorKind::ConnectionRefused`]), the mirror does not obey this user
+/// ([`io::ErrorKind::PermissionDenied`]), or the answer is none.
 pub fn ask(socket: &Path, request: &Request) -> io::Result<serde_json::Value> {
     let mut stream = connect(socket)?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
+    // A mirror that does not like the caller hangs up before or after the request.
+    let asked = stream.write_all(&line);
+    let answered = asked.and_then(|()| BufReader::new(stream).read_line(&mut answer));
+    match answered {
+        Err(error) if !is_hang_up(&error) => Err(error),
+        _ if answer.is_empty() => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it hangs up: it obeys root and its own user only",
+        )),
+        _ => Ok(serde_json::from_str(&answer)?),
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// A listening control socket. Dropping it ends it and removes its file.

@@ -16,6 +16,7 @@ use crate::destination;
 use crate::dirty::{DirtySet, Look, Pace};
 use crate::exclusions::Exclusions;
 use crate::failures::FailureList;
+use crate::history::History;
 use crate::hooks::Hooks;
 use crate::ledger::State;
 use crate::queue::{Orders, Queue};
@@ -264,6 +265,20 @@ impl Handle {
             name: self.name.clone(),
             source: self.source.root().path().display().to_string(),
             replicas: self.replicas.iter().map(Observed::status).collect(),
+        }
+    }
+
+    /// What has happened lately: to each replica, in the order of the settings.
+    #[must_use]
+    pub fn history(&self) -> Vec<(String, History)> {
+        let of = |replica: &Observed| (replica.board.read().name, replica.board.history());
+        self.replicas.iter().map(of).collect()
+    }
+
+    /// Adds how everything is now to the history.
+    pub fn sample(&self) {
+        for replica in &self.replicas {
+            replica.board.sample(&replica.status());
         }
     }
 

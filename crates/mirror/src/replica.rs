@@ -14,6 +14,7 @@ use crate::brake::{Brake, BrakeLimits};
 use crate::destination::{Broken, Destination};
 use crate::dirty::{Look, Pace, Taken};
 use crate::failures::FailureList;
+use crate::history::CHANGES_MAX;
 use crate::hooks::{Change, ChangeKind, Hooks};
 use crate::ledger::{Confirmed, Held, Ledger};
 use crate::planner::{self, Errand, Plan, PlanError};
@@ -248,6 +249,7 @@ impl Replica {
         let pause = state.path_pause();
         let mut failures = Vec::new();
         let now = Instant::now();
+        state.failed_path = plan.unreadable.first().map(|(path, _)| path.clone());
         for (path, reason) in plan.unreadable.drain(..) {
             failures.push(reason);
             self.queue
@@ -264,7 +266,9 @@ impl Replica {
                     .chain(errand.batch.gone.iter().map(PathBuf::as_path)),
             )?;
             let (report, name) = (Arc::clone(&self.report), self.name.clone());
+            let board = Arc::clone(&self.board);
             let mut progress = |progress: Progress| {
+                board.progress(progress);
                 report(Event::Progress {
                     replica: name.clone(),
                     progress,
@@ -273,21 +277,24 @@ impl Replica {
             match self.destination.apply(&errand.batch, &mut progress) {
                 Ok(applied) => {
                     self.note_drift(state, errand, &applied)?;
-                    self.tell_hooks(state, errand, &applied)?;
+                    self.tell_changes(state, errand, &applied)?;
                     self.confirm(errand, &applied, &mut forgotten, pause)?;
                     self.note_standing(errand, &applied);
-                    self.board.note(|status| {
-                        status.totals.sessions += 1;
-                        status.totals.updates += errand.updates().count() as u64;
-                        status.totals.removals += applied.removed.len() as u64;
-                        status.totals.bytes += applied.bytes;
-                    });
+                    let removals = applied.removed.len();
+                    self.board.session(
+                        errand.updates().count() as u64,
+                        removals as u64,
+                        applied.bytes,
+                    );
                     self.say(Event::Session {
                         replica: self.name.clone(),
                         updates: errand.updates().count(),
-                        removals: applied.removed.len(),
+                        removals,
                         bytes: applied.bytes,
                     });
+                    if state.failed_path.is_none() {
+                        state.failed_path = failed_path(errand, &applied);
+                    }
                     failures.extend(applied.errors);
                 }
                 Err(Broken {
@@ -599,12 +606,14 @@ impl Replica {
             Failed::Paths(failures) => failures.clone(),
             _ => vec![reason.clone()],
         });
-        self.board.note(|status| {
-            status.state = ReplicaState::Behind;
-            status.failure = Some(Failure {
-                reason: reason.clone(),
-                at: unix_time(),
-            });
+        let path = match &failed {
+            Failed::Paths(_) => state.failed_path.take(),
+            _ => None,
+        };
+        self.board.failed(Failure {
+            reason: reason.clone(),
+            path: path.map(|path| path.display().to_string()),
+            at: unix_time(),
         });
         if let Failed::Braked(brake) = failed {
             if state.brake.as_ref() != Some(&brake) {
@@ -669,13 +678,25 @@ impl Replica {
         }
     }
 
-    /// Tells the hooks what a session is about to be confirmed of. A first copy is nobody's change.
-    fn tell_hooks(&self, state: &State, errand: &Errand, applied: &Applied) -> Result<(), Failed> {
-        if self.hooks.is_empty() || !state.is_complete {
+    /// Tells history and hooks what a session is about to be confirmed of. A first copy is nobody's change.
+    fn tell_changes(
+        &self,
+        state: &State,
+        errand: &Errand,
+        applied: &Applied,
+    ) -> Result<(), Failed> {
+        if !state.is_complete {
             return Ok(());
         }
+        // The history keeps no more than that, and looking a name up takes time.
+        let most = match self.hooks.is_empty() {
+            true => CHANGES_MAX,
+            false => usize::MAX,
+        };
+        let batch = &errand.batch;
         let mut changes = Vec::new();
-        for (item, note) in errand.batch.items.iter().zip(&errand.notes) {
+        let items = batch.items.iter().zip(&errand.notes);
+        for (item, note) in items.skip(batch.items.len().saturating_sub(most)) {
             let is_stored = match &applied.acknowledged {
                 Some(stored) => item.meta.is_dir() || stored.contains(&item.path),
                 None => !applied.failed.contains(&item.path),
@@ -686,26 +707,24 @@ impl Replica {
                 false => note.is_update && !note.is_elsewhere && state.verification.is_none(),
             };
             if is_stored && is_news {
-                changes.push(Change::new(
-                    &item.path,
-                    ChangeKind::Updated,
-                    item.meta.is_dir(),
-                ));
+                let is_dir = item.meta.is_dir();
+                changes.push(Change::new(&item.path, ChangeKind::Updated, is_dir));
             }
         }
-        for path in errand
-            .batch
-            .gone
-            .iter()
+        let gone = batch.gone.iter();
+        for path in gone
+            .skip(batch.gone.len().saturating_sub(most))
             .filter(|path| applied.removed.contains(*path))
         {
-            let is_dir = self
-                .ledger
-                .held(path)?
-                .is_some_and(|held| held.version.is_dir());
+            let held = self.ledger.held(path)?;
+            let is_dir = held.is_some_and(|held| held.version.is_dir());
             changes.push(Change::new(path, ChangeKind::Removed, is_dir));
         }
-        if !changes.is_empty() && !self.hooks.tell(&self.name, &changes) {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.board.changed(&changes);
+        if !self.hooks.tell(&self.name, &changes) {
             self.say(Event::Notice {
                 replica: Some(self.name.clone()),
                 text: format!(
@@ -746,6 +765,8 @@ struct State {
     verification: Option<Job>,
     behind_since: Option<Instant>,
     last_reason: String,
+    /// The first path that failed in this round.
+    failed_path: Option<PathBuf>,
     failures: u32,
     path_failures: u32,
     not_before: Option<Instant>,
@@ -828,6 +849,22 @@ impl Failed {
             },
         }
     }
+}
+
+/// The first path that a session did not bring over and that is not refused for good.
+fn failed_path(errand: &Errand, applied: &Applied) -> Option<PathBuf> {
+    let is_missing = |path: &&Path| match &applied.acknowledged {
+        Some(stored) => !stored.contains(*path),
+        None => applied.failed.contains(*path),
+    };
+    let is_refused = |path: &Path| {
+        let mut above = path.ancestors();
+        above.any(|path| applied.refused.contains_key(path))
+    };
+    let mut failed = errand
+        .updates()
+        .filter(|path| is_missing(path) && !is_refused(path));
+    failed.next().map(Path::to_owned)
 }
 
 fn summary(failures: &[String]) -> String {

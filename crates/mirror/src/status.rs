@@ -1,12 +1,16 @@
 //! What a mirror knows about itself, as values: whoever shows it (a socket, a page, a metric) takes them from here.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use transfer::Progress;
 
 use crate::brake::Brake;
+use crate::history::History;
+use crate::hooks::Change;
+use crate::meter::{Meter, Throughput};
 
 /// One tree and its replicas.
 #[derive(Debug, Clone, Serialize)]
@@ -43,6 +47,8 @@ pub struct ReplicaStatus {
     pub standing: BTreeMap<String, String>,
     /// Why the replica deletes nothing although it should.
     pub refuses_deletions: Option<String>,
+    /// How fast it is filled now.
+    pub throughput: Throughput,
     /// What has crossed since the start.
     pub totals: Totals,
     /// The verification that is under way, or the last one.
@@ -75,10 +81,12 @@ pub enum ReplicaState {
 }
 
 /// Something that went wrong.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Failure {
     /// In the words of the peer or the kernel.
     pub reason: String,
+    /// The first path below the source that it is about, where it is about paths.
+    pub path: Option<String>,
     /// When, in seconds since 1970.
     pub at: f64,
 }
@@ -94,6 +102,8 @@ pub struct Totals {
     pub removals: u64,
     /// Bytes of file content that travelled or were copied.
     pub bytes: u64,
+    /// Rounds that did not bring everything over.
+    pub failures: u64,
 }
 
 /// A comparison of the replica itself.
@@ -113,39 +123,101 @@ pub struct Verification {
     pub drifted: Vec<String>,
 }
 
-/// The status of one replica, shared between its thread and those who show it.
+/// What is known of one replica, shared between its thread and those who show it.
 #[derive(Debug)]
-pub(crate) struct Board(Mutex<ReplicaStatus>);
+pub(crate) struct Board(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    status: ReplicaStatus,
+    history: History,
+    meter: Meter,
+}
 
 impl Board {
     pub(crate) fn new(name: String, place: String) -> Self {
-        Self(Mutex::new(ReplicaStatus {
-            name,
-            place,
-            state: ReplicaState::Comparing,
-            waiting: 0,
-            lag: 0.0,
-            brake: None,
-            brake_reason: None,
-            failure: None,
-            standing: BTreeMap::new(),
-            refuses_deletions: None,
-            totals: Totals::default(),
-            verification: None,
+        Self(Mutex::new(Known {
+            status: ReplicaStatus {
+                name,
+                place,
+                state: ReplicaState::Comparing,
+                waiting: 0,
+                lag: 0.0,
+                brake: None,
+                brake_reason: None,
+                failure: None,
+                standing: BTreeMap::new(),
+                refuses_deletions: None,
+                throughput: Throughput::default(),
+                totals: Totals::default(),
+                verification: None,
+            },
+            history: History::default(),
+            meter: Meter::new(Instant::now()),
         }))
     }
 
     /// Changes what is shown.
     pub(crate) fn note(&self, change: impl FnOnce(&mut ReplicaStatus)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.lock().status);
+    }
+
+    /// Notes that something crosses.
+    pub(crate) fn progress(&self, progress: Progress) {
+        let (bytes, paths) = match progress {
+            Progress::File => (0, 1),
+            Progress::Bytes(bytes) => (bytes, 0),
+        };
+        self.lock().meter.add(Instant::now(), bytes, paths);
+    }
+
+    /// Notes a session that ended well.
+    pub(crate) fn session(&self, updates: u64, removals: u64, bytes: u64) {
+        let mut known = self.lock();
+        // Files have been counted one by one.
+        known.meter.add(Instant::now(), 0, removals);
+        let totals = &mut known.status.totals;
+        totals.sessions += 1;
+        totals.updates += updates;
+        totals.removals += removals;
+        totals.bytes += bytes;
+    }
+
+    /// Notes what went wrong.
+    pub(crate) fn failed(&self, failure: Failure) {
+        let mut known = self.lock();
+        known.history.failed(&failure);
+        known.status.totals.failures += 1;
+        known.status.state = ReplicaState::Behind;
+        known.status.failure = Some(failure);
+    }
+
+    /// Notes changes that the replica has confirmed.
+    pub(crate) fn changed(&self, changes: &[Change]) {
+        self.lock().history.changed(unix_time(), changes);
+    }
+
+    /// Adds `status`, which is this replica's now, to the history.
+    pub(crate) fn sample(&self, status: &ReplicaStatus) {
+        self.lock().history.sample(unix_time(), status);
     }
 
     /// What is shown now.
     pub(crate) fn read(&self) -> ReplicaStatus {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let known = self.lock();
+        ReplicaStatus {
+            throughput: known.meter.read(Instant::now()),
+            ..known.status.clone()
+        }
+    }
+
+    /// What is remembered.
+    pub(crate) fn history(&self) -> History {
+        self.lock().history.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) fn driftless() -> String {
     );
     page.section("COMMANDS");
     page.entry("`mirror` SRC DEST...", "Brings a directory over to one or more places and then every change as it happens; see `driftless-mirror`(1).");
-    page.entry("`status` [NAME], `approve` NAME, `pause`, `resume`, `rescan`, `verify`, `flush` [NAME]", "Speaks to running mirrors over their control sockets: says how each replica is; releases one that waits for approval; brings nothing over for a while; compares the tree, or the replica itself; waits until everything seen so far has been brought over.");
+    page.entry("`status` [NAME], `approve` NAME, `pause`, `resume`, `rescan`, `verify`, `flush` [NAME]", "Speaks to running mirrors over their control sockets: says how each replica is (`--json` for programs, `--watch` every second); releases one that waits for approval; brings nothing over for a while; compares the tree, or the replica itself; waits until everything seen so far has been brought over.");
     page.entry(
         "`sersync` [`-d`] [`-r`] [`-n` N] [`-o` FILE] [`-m` PLUGIN]",
         "Mirrors what a sersync configuration says. Also by links named `sersync` and `sersync2`.",

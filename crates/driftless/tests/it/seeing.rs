@@ -1,0 +1,117 @@
+//! What an operator sees of a mirror, and tells it, while it runs.
+
+use serde_json::Value;
+use testkit::{Program, eventually};
+
+use crate::bench::{Bench, SOON, driftless};
+
+/// The only replica, as `status --json` has it.
+#[track_caller]
+fn replica(bench: &Bench) -> Value {
+    let (done, said) = bench.command(&["status", "--json"]);
+    assert!(done, "{said}");
+    let status: Value = serde_json::from_str(&said).unwrap();
+    status["replicas"][0].clone()
+}
+
+#[test]
+fn a_pause_holds_changes_back_and_a_flush_waits_for_them() {
+    let bench = Bench::with_directory();
+    bench.source.write("first", "content");
+    let mirror = bench.live();
+    let (done, said) = bench.command(&["pause"]);
+    assert!(done, "{said}");
+    bench.source.write("second", "content");
+    eventually(SOON, || {
+        let seen = replica(&bench);
+        match seen["state"] == "paused" && seen["waiting"].as_u64() > Some(0) {
+            true => Ok(()),
+            false => Err(seen),
+        }
+    });
+    let (done, said) = bench.command(&["flush"]);
+    assert!(!done && said.contains("paused"), "{said}");
+    assert!(!bench.replica.exists("second"));
+    let (done, said) = bench.command(&["resume"]);
+    assert!(done, "{said}");
+    bench.source.write("third", "content");
+    let (done, said) = bench.command(&["flush", "--timeout", "60"]);
+    assert!(done, "{said}");
+    assert!(bench.replica.exists("second") && bench.replica.exists("third"));
+    let seen = replica(&bench);
+    assert!(seen["totals"]["updates"].as_u64() >= Some(2), "{seen}");
+    mirror.stop();
+}
+
+#[test]
+fn a_failure_is_shown_with_its_path_until_it_is_over() {
+    let bench = Bench::with_directory();
+    bench.source.write("dir", "a file now");
+    bench.source.write("other", "content");
+    bench.replica.write("dir/kept.bak", "only here");
+    let mut mirror = bench.start_with(&["--exclude", "*.bak"]);
+    mirror.wait_for("behind");
+    eventually(SOON, || {
+        let seen = replica(&bench);
+        match seen["failure"]["path"] == "dir" {
+            true => Ok(()),
+            false => Err(seen),
+        }
+    });
+    let (_, text) = bench.command(&["status"]);
+    assert!(
+        text.contains("fails: ") && text.contains("s ago)"),
+        "{text}"
+    );
+    bench.replica.remove("dir/kept.bak");
+    let (done, said) = bench.command(&["rescan"]);
+    assert!(done, "{said}");
+    eventually(SOON, || {
+        let seen = replica(&bench);
+        match seen["failure"].is_null() && seen["state"] == "in-step" {
+            true => Ok(()),
+            false => Err(seen),
+        }
+    });
+    assert!(replica(&bench)["totals"]["failures"].as_u64() >= Some(1));
+    mirror.stop();
+}
+
+#[test]
+fn a_mirror_that_does_not_run_is_said_in_words() {
+    let bench = Bench::with_directory();
+    let (done, said) = bench.command(&["status"]);
+    assert!(!done && said.contains("no mirror is running at"), "{said}");
+    // Here nothing has ever run, and there one was killed: its socket is still there.
+    bench.source.write("file", "content");
+    let states = bench.path("states");
+    std::fs::create_dir(&states).unwrap();
+    let ask = || {
+        let mut command = driftless();
+        command.arg("status").env("STATE_DIRECTORY", &states);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(ask().contains("no mirror is running here"));
+    let mut mirror =
+        bench.start_with(&["--state", states.join("mirror-x.sqlite").to_str().unwrap()]);
+    mirror.wait_in_step();
+    mirror.kill();
+    assert!(states.join("mirror-x.sqlite.sock").exists());
+    assert!(ask().contains("no mirror is running here"));
+}
+
+#[test]
+fn a_watched_status_goes_on_when_the_mirror_ends() {
+    let bench = Bench::with_directory();
+    bench.source.write("file", "content");
+    let mirror = bench.live();
+    let mut command = driftless();
+    command.args(["status", "--watch", "--json", "--state"]);
+    let mut watching = Program::start(command.arg(bench.path("state")));
+    watching.wait_for_nth_line(2, "\"in-step\"", SOON);
+    mirror.stop();
+    let line = watching.wait_for_line("no mirror is running", SOON);
+    assert!(serde_json::from_str::<Value>(&line).unwrap()["error"].is_string());
+}
