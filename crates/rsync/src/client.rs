@@ -7,8 +7,6 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitStatus;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use transfer::{Client, Error, Link, Options, Outcome};
 use wire::ClientInfo;
@@ -16,39 +14,49 @@ use wire::ClientInfo;
 use crate::engine;
 use crate::exit::Exit;
 use crate::host::{Access, Host, Route};
-use crate::output::{Now, strerror};
+use crate::output::strerror;
 use crate::remote_shell::{self, Shell};
-use crate::run::{Lines, Run, Sink};
+use crate::run::{Audience, Ended, Run};
 use crate::server_args::{self, ServerArgs};
 use crate::stop::{Stop, shown};
 
 impl Run<'_> {
     /// A transfer or a listing with `host` at the other end.
-    pub(crate) fn remote(&self, host: &Host, options: Options) -> Result<Exit, Stop> {
-        let start = Instant::now();
+    pub(crate) fn remote(
+        &self,
+        host: &Host,
+        options: Options,
+        audience: &dyn Audience,
+    ) -> Result<Ended, Stop> {
         match host.access {
-            Access::Shell => self.over_shell(host, options, start),
-            Access::Daemon { port } => self.of_daemon(host, port, options, start),
+            Access::Shell => self.over_shell(host, options, audience),
+            Access::Daemon { port } => self.of_daemon(host, port, options, audience),
         }
     }
 
-    fn over_shell(&self, host: &Host, options: Options, start: Instant) -> Result<Exit, Stop> {
+    fn over_shell(
+        &self,
+        host: &Host,
+        options: Options,
+        audience: &dyn Audience,
+    ) -> Result<Ended, Stop> {
         let server = ServerArgs::new(&self.meant, self.meant.protocol);
-        let lines = Mutex::new(self.printer());
         let Shell {
             mut child,
             input,
             output,
-        } = self.start_shell(host, &server.words, &lines)?;
-        self.heed_interrupts();
+        } = self.start_shell(host, &server.words, audience)?;
         let result = Link::over_pipes(
             OwnedFd::from(input),
             OwnedFd::from(output),
             self.cancel.clone(),
         )
-        .and_then(|link| self.shell_session(link, &server, options, &lines));
+        .and_then(|link| self.shell_session(link, &server, options, audience));
         let status = child.wait().ok().map_or(0, exit_status);
-        Ok(self.close(lines, result, start, Some(status)))
+        Ok(Ended {
+            result: result.map(Some),
+            shell: Some(status),
+        })
     }
 
     fn shell_session(
@@ -56,7 +64,7 @@ impl Run<'_> {
         mut link: Link,
         server: &ServerArgs,
         options: Options,
-        lines: &Mutex<Lines>,
+        audience: &dyn Audience,
     ) -> Result<Outcome, Error> {
         if let Some(secluded) = &server.secluded {
             let mut block = Vec::new();
@@ -66,7 +74,7 @@ impl Run<'_> {
         }
         let info = self.info(self.meant.protocol);
         let client = Client::over_shell(link, &options, &info, !self.we_receive())?;
-        self.transfer(client, options, lines)
+        self.transfer(client, options, audience)
     }
 
     /// Starts the remote shell, and tells of it what `-vv` asks for.
@@ -74,7 +82,7 @@ impl Run<'_> {
         &self,
         host: &Host,
         server: &[Vec<u8>],
-        lines: &Mutex<Lines>,
+        audience: &dyn Audience,
     ) -> Result<Shell, Stop> {
         let words = remote_shell::command(&self.meant, host, server, self.env)?;
         let shell =
@@ -86,27 +94,27 @@ impl Run<'_> {
                     Exit::Ipc,
                 )
             })?;
-        self.tell_command(host, &words, lines);
+        self.tell_command(host, &words, audience);
         Ok(shell)
     }
 
-    fn tell_command(&self, host: &Host, words: &[Vec<u8>], lines: &Mutex<Lines>) {
+    fn tell_command(&self, host: &Host, words: &[Vec<u8>], audience: &dyn Audience) {
         let level = self.meant.debug.level("CMD");
         if level > 1 {
             let path = self.first_remote_path();
             let user = host.user.as_deref().map_or("<NULL>".to_owned(), shown);
             let (shell, name, path) = (shown(&words[0]), shown(&host.name), shown(path));
             let line = format!("cmd={shell} machine={name} user={user} path={path}");
-            tell(lines, &line);
+            audience.info(line.as_bytes());
             let numbered = words
                 .iter()
                 .enumerate()
                 .map(|(at, word)| format!("cmd[{at}]={} ", shown(word)));
-            tell(lines, &numbered.collect::<String>());
+            audience.info(numbered.collect::<String>().as_bytes());
         }
         if level > 0 {
             let line = format!("opening connection using: {}", told_words(words));
-            tell(lines, &line);
+            audience.info(line.as_bytes());
         }
     }
 
@@ -114,9 +122,8 @@ impl Run<'_> {
         &self,
         client: Client,
         options: Options,
-        lines: &Mutex<Lines>,
+        audience: &dyn Audience,
     ) -> Result<Outcome, Error> {
-        let sink = Sink(lines);
         self.assume_user()?;
         match &self.meant.route {
             Route::Pull {
@@ -130,12 +137,12 @@ impl Run<'_> {
                     Access::Shell => sources.clone(),
                     Access::Daemon { .. } => sources.iter().map(|path| within(path)).collect(),
                 };
-                client.receive(options, &asked, destination.as_deref(), &sink)
+                client.receive(options, &asked, destination.as_deref(), audience)
             }
             Route::Push { sources, .. } | Route::Local { sources, .. } => {
                 let sources: Vec<OsString> =
                     sources.iter().cloned().map(OsString::from_vec).collect();
-                client.send(options, &sources, &sink)
+                client.send(options, &sources, audience)
             }
         }
     }
@@ -155,14 +162,6 @@ impl Run<'_> {
             Route::Pull { sources, .. } | Route::Local { sources, .. } => &sources[0],
         }
     }
-}
-
-/// A line for standard output, and the log.
-fn tell(lines: &Mutex<Lines>, line: &str) {
-    lines
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .info(line.as_bytes(), Now::read());
 }
 
 /// Words as messages show them: quoted where a shell would split them, and counted.

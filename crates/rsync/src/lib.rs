@@ -7,7 +7,7 @@
 //! - [`command_line`] reads arguments into `Given`, what was said; `Meant` is what that means, or the fault in rsync's words.
 //! - `server_args` writes the words that start the other side; `remote_shell` starts it.
 //! - `output` turns the engine's events into rsync's lines; [`Exit`] knows codes and the final line.
-//! - [`main`] joins all of it.
+//! - [`main`] joins all of it for the user of a process, [`embedded`] for a program that wants events and typed errors.
 //!
 //! What this crate must never know: how files are compared, sent and written, and what is in `rsyncd.conf`.
 
@@ -15,6 +15,7 @@ mod alias;
 mod client;
 mod copy_as;
 mod daemon_options;
+mod embedded;
 mod engine;
 mod env;
 mod exit;
@@ -44,6 +45,7 @@ mod wildcards;
 
 pub use alias::Aliases;
 pub use daemon_options::{DaemonGiven, DaemonOption};
+pub use embedded::{Error, embedded};
 pub use env::Env;
 pub use exit::{Exit, Place, RSYNC_VERSION as VERSION};
 pub use given::Given;

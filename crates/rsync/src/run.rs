@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Zoned;
@@ -23,7 +23,7 @@ use crate::output::{
 };
 use crate::parse::{self, Invocation, parse};
 use crate::stop::Stop;
-use crate::{engine, help, hint, server};
+use crate::{engine, help, hint, password, server};
 
 /// The place in a final line.
 macro_rules! place {
@@ -86,10 +86,11 @@ pub fn run(given: Given, env: &Env) -> u8 {
         _ => return stopped(Stop::Show(help::version_json()), &place!("client")),
     }
     let first_role = if given.server { "server" } else { "client" };
-    let run = match server::secluded(given).and_then(|given| Run::new(given, env)) {
-        Ok(run) => run,
-        Err(stop) => return stopped(stop, &place!(first_role)),
-    };
+    let run =
+        match server::secluded(given).and_then(|given| Run::new(given, env, Cancel::default())) {
+            Ok(run) => run,
+            Err(stop) => return stopped(stop, &place!(first_role)),
+        };
     let options = match run.options() {
         Ok(options) => options,
         // What the protocol forbids is found when the session begins.
@@ -144,20 +145,55 @@ pub(crate) struct Run<'a> {
 /// Where a run's lines go.
 pub(crate) type Lines = Printer<Box<dyn Write + Send>, Stderr>;
 
-/// The engine's threads report through one printer.
+/// Who hears of a run: the engine's events, and what the command line itself has to say.
+pub(crate) trait Audience: Events {
+    /// A line that is no error.
+    fn info(&self, line: &[u8]);
+    /// A line about what goes wrong without ending the run.
+    fn error(&self, line: &[u8]);
+    /// The password for a daemon, if somebody can be asked for it.
+    fn ask_password(&self) -> Option<Vec<u8>>;
+}
+
+/// How a run ended that was carried out.
+pub(crate) struct Ended {
+    /// There is no outcome after a list of a daemon's modules.
+    pub(crate) result: Result<Option<Outcome>, transfer::Error>,
+    /// The status of the remote shell.
+    pub(crate) shell: Option<u8>,
+}
+
+/// The user at a terminal. The engine's threads report through one printer.
 pub(crate) struct Sink<'a>(pub(crate) &'a Mutex<Lines>);
+
+impl Sink<'_> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Events for Sink<'_> {
     fn event(&self, event: Event<'_>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .event(&event, Now::read());
+        self.lines().event(&event, Now::read());
+    }
+}
+
+impl Audience for Sink<'_> {
+    fn info(&self, line: &[u8]) {
+        self.lines().info(line, Now::read());
+    }
+
+    fn error(&self, line: &[u8]) {
+        self.lines().error(line, Now::read());
+    }
+
+    fn ask_password(&self) -> Option<Vec<u8>> {
+        Some(password::ask())
     }
 }
 
 impl<'a> Run<'a> {
-    fn new(given: Given, env: &'a Env) -> Result<Self, Stop> {
+    pub(crate) fn new(given: Given, env: &'a Env, cancel: Cancel) -> Result<Self, Stop> {
         let mut meant = Meant::new(given, env, &Zoned::now())?;
         if meant.route.host().is_none() && !meant.said.remote_options.is_empty() {
             // The receiving half of a local copy is the other side.
@@ -165,11 +201,7 @@ impl<'a> Run<'a> {
             let given = parse::more(meant.said, &options).map_err(receiver_refused)?;
             meant = Meant::new(given, env, &Zoned::now())?;
         }
-        Ok(Self {
-            meant,
-            env,
-            cancel: Cancel::default(),
-        })
+        Ok(Self { meant, env, cancel })
     }
 
     /// How rsync calls this side.
@@ -199,39 +231,70 @@ impl<'a> Run<'a> {
         )
     }
 
+    /// Carries the run out for the user of this process, who sees lines and may interrupt it.
     pub(crate) fn go(&self, options: Options) -> Result<Exit, Stop> {
+        if let Route::Local {
+            sources,
+            destination,
+        } = &self.meant.route
+            && self.meant.said.server
+        {
+            return Ok(self.serve(options, sources, destination.as_deref()));
+        }
+        let start = Instant::now();
+        let lines = Mutex::new(self.printer());
+        self.heed_interrupts();
+        let Ended { result, shell } = self.carry_out(options, &Sink(&lines))?;
+        Ok(match result.transpose() {
+            Some(result) => self.close(lines, result, start, shell),
+            None => {
+                let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+                lines.broken(Exit::Success)
+            }
+        })
+    }
+
+    /// Carries the run out: the end of a session that the user started, or both ends.
+    pub(crate) fn carry_out(
+        &self,
+        options: Options,
+        audience: &dyn Audience,
+    ) -> Result<Ended, Stop> {
         match &self.meant.route {
             Route::Local {
                 sources,
                 destination,
-            } if self.meant.said.server => Ok(self.serve(options, sources, destination.as_deref())),
-            Route::Local {
-                sources,
-                destination,
-            } => Ok(self.local(options, sources, destination.as_deref())),
-            Route::Push { host, .. } | Route::Pull { host, .. } => self.remote(host, options),
+            } => {
+                let copied = self.local(options, sources, destination.as_deref(), audience);
+                Ok(Ended {
+                    result: copied.map(Some),
+                    shell: None,
+                })
+            }
+            Route::Push { host, .. } | Route::Pull { host, .. } => {
+                self.remote(host, options, audience)
+            }
         }
     }
 
-    fn local(&self, options: Options, sources: &[Vec<u8>], destination: Option<&[u8]>) -> Exit {
-        let start = Instant::now();
-        let mut lines = self.printer();
+    fn local(
+        &self,
+        options: Options,
+        sources: &[Vec<u8>],
+        destination: Option<&[u8]>,
+        audience: &dyn Audience,
+    ) -> Result<Outcome, transfer::Error> {
         if self.meant.debug.level("NSTR") > 0 && self.meant.checksum_choice.is_none() {
-            lines.info(b"Client negotiated checksum: xxh128", Now::read());
+            audience.info(b"Client negotiated checksum: xxh128");
         }
-        let lines = Mutex::new(lines);
-        self.heed_interrupts();
+        self.assume_user()?;
         let sources: Vec<OsString> = sources.iter().cloned().map(OsString::from_vec).collect();
         let destination = destination.map(engine::path);
-        let result = self.assume_user().and_then(|()| {
-            transfer::local_copy(options, &sources, destination.as_deref(), &Sink(&lines))
-        });
-        let result = result.map(|mut outcome| {
-            // rsync counts the millisecond that it has begun.
-            outcome.stats.list_build_ms += 1;
-            outcome
-        });
-        self.close(lines, result, start, None)
+        let mut outcome =
+            transfer::local_copy(options, &sources, destination.as_deref(), audience)?;
+        // rsync counts the millisecond that it has begun.
+        outcome.stats.list_build_ms += 1;
+        Ok(outcome)
     }
 
     /// The last lines of a run that came to an end, and its exit code, which the status of a remote shell may raise.
@@ -433,11 +496,17 @@ pub(crate) fn missing(what: &str) -> Stop {
     )
 }
 
-/// The mask of the process, which the system tells only when it is set.
+/// The mask of the process. Where the system does not tell it, it is set for a moment, in which another thread may
+/// create a file.
 fn umask() -> u32 {
-    let mask = rustix::process::umask(Mode::empty());
-    rustix::process::umask(mask);
-    mask.bits()
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let told = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    let mask = told.and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok());
+    mask.unwrap_or_else(|| {
+        let mask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(mask);
+        mask.bits()
+    })
 }
 
 /// The digits of a checksum that a line without one leaves blank.

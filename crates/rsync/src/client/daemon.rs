@@ -6,8 +6,7 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::Child;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use transfer::{
     Client, Dial, Error, Family, Link, Options, Outcome, Proxy, Request, SocketOption, Terms,
@@ -15,13 +14,13 @@ use transfer::{
 };
 use wire::EARLY_INPUT_MAX;
 
-use super::{connect_program, exit_status, tell, told_words};
+use super::{connect_program, exit_status, told_words};
 use crate::exit::Exit;
 use crate::given;
 use crate::host::Host;
-use crate::output::{Now, strerror};
+use crate::output::strerror;
 use crate::remote_shell::Shell;
-use crate::run::{Lines, Run};
+use crate::run::{Audience, Ended, Run};
 use crate::server_args::{self, ServerArgs};
 use crate::stop::{Stop, shown};
 use crate::{engine, password};
@@ -32,24 +31,25 @@ impl Run<'_> {
         host: &Host,
         port: u16,
         options: Options,
-        start: Instant,
-    ) -> Result<Exit, Stop> {
-        let lines = Mutex::new(self.printer());
-        self.heed_interrupts();
-        let (link, mut shell) = self.reach(host, port, &lines)?;
+        audience: &dyn Audience,
+    ) -> Result<Ended, Stop> {
+        let (link, mut shell) = self.reach(host, port, audience)?;
         let module = server_args::module(self.first_remote_path()).to_vec();
         let caller = Caller {
             run: self,
-            lines: &lines,
+            audience,
             no_password: OnceCell::new(),
         };
         let result = match link {
             Err(error) => Err(error),
-            Ok(link) if module.is_empty() => match self.list_modules(link, &options, &caller)? {
-                Ok(()) => return Ok(self.listed(lines)),
-                Err(error) => Err(error),
-            },
-            Ok(link) => self.session(link, module, host, options, &caller)?,
+            Ok(link) if module.is_empty() => {
+                let listed = self.list_modules(link, &options, &caller)?;
+                listed.map(|()| None)
+            }
+            Ok(link) => {
+                let result = self.session(link, module, host, options, &caller)?;
+                result.map(Some)
+            }
         };
         let status = shell.as_mut().and_then(|shell| shell.wait().ok());
         // A daemon that did not begin to talk is its own fault, whatever the shell says.
@@ -58,7 +58,10 @@ impl Run<'_> {
             .map(exit_status);
         match caller.no_password.into_inner() {
             Some(stop) if matches!(result, Err(Error::PasswordNeeded { .. })) => Err(stop),
-            _ => Ok(self.close(lines, result, start, status)),
+            _ => Ok(Ended {
+                result,
+                shell: status,
+            }),
         }
     }
 
@@ -68,14 +71,14 @@ impl Run<'_> {
         &self,
         host: &Host,
         port: u16,
-        lines: &Mutex<Lines>,
+        audience: &dyn Audience,
     ) -> Result<(Result<Link, Error>, Option<Child>), Stop> {
         if self.meant.said.rsh.is_some() {
             let Shell {
                 child,
                 input,
                 output,
-            } = self.start_shell(host, &[], lines)?;
+            } = self.start_shell(host, &[], audience)?;
             let (input, output) = (OwnedFd::from(input), OwnedFd::from(output));
             let link = Link::over_pipes(input, output, self.cancel.clone());
             return Ok((link, Some(child)));
@@ -87,10 +90,10 @@ impl Run<'_> {
             .unwrap_or(transfer::DEFAULT_PORT);
         match self.env.set("RSYNC_CONNECT_PROG") {
             Some(template) => {
-                let stream = self.run_program(template, host, port, lines)?;
+                let stream = self.run_program(template, host, port, audience)?;
                 Ok((Link::over_tcp(stream, self.cancel.clone()), None))
             }
-            None => Ok((self.dial(host, port, lines)?, None)),
+            None => Ok((self.dial(host, port, audience)?, None)),
         }
     }
 
@@ -99,7 +102,7 @@ impl Run<'_> {
         template: &[u8],
         host: &Host,
         port: u16,
-        lines: &Mutex<Lines>,
+        audience: &dyn Audience,
     ) -> Result<TcpStream, Stop> {
         let command = connect_program::command(template, &host.name).ok_or_else(|| {
             let text = "unsafe host characters for RSYNC_CONNECT_PROG";
@@ -110,9 +113,9 @@ impl Run<'_> {
             let instead = format!(
                 "Using RSYNC_CONNECT_PROG instead of opening tcp connection to {name} port {port}"
             );
-            tell(lines, &instead);
+            audience.info(instead.as_bytes());
             let running = format!("Running socket program: \"{}\"", shown(&command));
-            tell(lines, &running);
+            audience.info(running.as_bytes());
         }
         connect_program::start(&command, self.env).map_err(|cause| {
             let (role, cause) = (self.role(), strerror(&cause));
@@ -127,16 +130,13 @@ impl Run<'_> {
         &self,
         host: &Host,
         port: u16,
-        lines: &Mutex<Lines>,
+        audience: &dyn Audience,
     ) -> Result<Result<Link, Error>, Stop> {
         let said = &self.meant.said;
         let name = shown(&host.name);
         let level = self.meant.debug.level("CONNECT");
         if level > 0 {
-            tell(
-                lines,
-                &format!("opening tcp connection to {name} port {port}"),
-            );
+            audience.info(format!("opening tcp connection to {name} port {port}").as_bytes());
         }
         let proxy = self
             .env
@@ -145,10 +145,7 @@ impl Run<'_> {
             .transpose()
             .map_err(|fault| Stop::Refuse(fault.to_string(), Exit::SocketIo))?;
         if let Some(Proxy { host, port, .. }) = proxy.as_ref().filter(|_| level > 0) {
-            tell(
-                lines,
-                &format!("connection via http proxy {host} port {port}"),
-            );
+            audience.info(format!("connection via http proxy {host} port {port}").as_bytes());
         }
         let dial = Dial {
             family: said.family.map(|family| match family {
@@ -156,7 +153,7 @@ impl Run<'_> {
                 given::Family::V6 => Family::V6,
             }),
             local: said.address.as_deref().map(shown),
-            options: socket_options(said.sockopts.as_deref().unwrap_or_default(), lines),
+            options: socket_options(said.sockopts.as_deref().unwrap_or_default(), audience),
             proxy,
             patience: u64::try_from(said.contimeout)
                 .ok()
@@ -170,11 +167,11 @@ impl Run<'_> {
         for (option, cause) in &dialled.refused {
             let (role, option, cause) = (self.role(), option.name(), strerror(cause));
             let line = format!("rsync: [{role}] failed to set socket option {option}: {cause}");
-            complain(lines, &line);
+            audience.error(line.as_bytes());
         }
         if level > 1 {
             let address = dialled.address.ip();
-            tell(lines, &format!("Connected to {name} ({address})"));
+            audience.info(format!("Connected to {name} ({address})").as_bytes());
         }
         Ok(Ok(dialled.link))
     }
@@ -192,16 +189,10 @@ impl Run<'_> {
         Ok(
             Visit::begin(link, &self.terms(options), &request).and_then(|visit| {
                 let server = ServerArgs::new(&self.meant, i32::from(visit.protocol().number()));
-                self.tell_arguments(&server, caller.lines);
+                self.tell_arguments(&server, caller.audience);
                 visit.list(caller)
             }),
         )
-    }
-
-    /// A list of modules came to its end.
-    fn listed(&self, lines: Mutex<Lines>) -> Exit {
-        let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-        lines.broken(Exit::Success)
     }
 
     fn session(
@@ -222,11 +213,11 @@ impl Run<'_> {
         };
         let protocol = i32::from(visit.protocol().number());
         let server = ServerArgs::new(&self.meant, protocol);
-        self.tell_arguments(&server, caller.lines);
+        self.tell_arguments(&server, caller.audience);
         Ok(visit.enter(self.user(host), caller).and_then(|connection| {
             if let Some(secluded) = server.secluded.as_ref().filter(|_| self.tells_arguments()) {
                 let line = format!("protected args: {}", told_words(secluded));
-                tell(caller.lines, &line);
+                caller.audience.info(line.as_bytes());
             }
             let client = Client::of_daemon(
                 connection,
@@ -236,7 +227,7 @@ impl Run<'_> {
                 &self.info(protocol),
                 !self.we_receive(),
             )?;
-            self.transfer(client, options, caller.lines)
+            self.transfer(client, options, caller.audience)
         }))
     }
 
@@ -252,10 +243,10 @@ impl Run<'_> {
         self.meant.debug.level("CMD") > 0
     }
 
-    fn tell_arguments(&self, server: &ServerArgs, lines: &Mutex<Lines>) {
+    fn tell_arguments(&self, server: &ServerArgs, audience: &dyn Audience) {
         if self.tells_arguments() {
             let line = format!("sending daemon args: {}", told_words(&server.words));
-            tell(lines, &line);
+            audience.info(line.as_bytes());
         }
     }
 
@@ -295,23 +286,17 @@ impl Run<'_> {
 }
 
 /// The words of `--sockopts` that are options; the others are told.
-fn socket_options(text: &[u8], lines: &Mutex<Lines>) -> Vec<SocketOption> {
+fn socket_options(text: &[u8], audience: &dyn Audience) -> Vec<SocketOption> {
     let words = SocketOption::parse_list(&shown(text)).into_iter();
-    let known = words.map(|word| word.map_err(|fault| complain(lines, &fault.to_string())));
+    let known =
+        words.map(|word| word.map_err(|fault| audience.error(fault.to_string().as_bytes())));
     known.filter_map(Result::ok).collect()
-}
-
-fn complain(lines: &Mutex<Lines>, line: &str) {
-    lines
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .error(line.as_bytes(), Now::read());
 }
 
 /// The user, as a daemon meets him.
 struct Caller<'a> {
     run: &'a Run<'a>,
-    lines: &'a Mutex<Lines>,
+    audience: &'a dyn Audience,
     /// Why there is no password although a file was named.
     no_password: OnceCell<Stop>,
 }
@@ -319,10 +304,7 @@ struct Caller<'a> {
 impl Visitor for Caller<'_> {
     fn hear(&self, line: &[u8]) {
         if self.run.meant.said.motd {
-            self.lines
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .info(line, Now::read());
+            self.audience.info(line);
         }
     }
 
@@ -331,7 +313,7 @@ impl Visitor for Caller<'_> {
         let run = self.run;
         let Some(file) = &run.meant.said.password_file else {
             let given = run.env.get("RSYNC_PASSWORD").map(<[u8]>::to_vec);
-            return Some(given.unwrap_or_else(password::ask));
+            return given.or_else(|| self.audience.ask_password());
         };
         match password::read(file, run.role()) {
             Ok(password) => Some(password),
