@@ -50,7 +50,7 @@ pub fn check(file: &Path, overrides: &[Override], env: &Env) -> Vec<Finding> {
     let mut findings: Vec<Finding> = config.problems.iter().map(Finding::of).collect();
     findings.extend(Check::new(env).globals(&config.globals));
     for module in &config.modules {
-        findings.extend(Check::new(env).module(module));
+        findings.extend(Check::new(env).module(module, &config.globals));
     }
     in_order(findings)
 }
@@ -79,6 +79,8 @@ impl Finding {
 /// A look at one section.
 struct Check {
     env: Env,
+    /// The root from which paths are seen, if it is another one.
+    root: Option<PathBuf>,
     findings: Vec<Finding>,
 }
 
@@ -86,16 +88,16 @@ impl Check {
     fn new(env: &Env) -> Self {
         Self {
             env: env.clone(),
+            root: None,
             findings: Vec::new(),
         }
     }
 
     fn globals(mut self, globals: &Globals) -> Vec<Finding> {
-        self.readable(&globals.motd_file, "the message of the day");
         self.writable_dir_of(&globals.pid_file, "the pid file");
         self.dir(&globals.daemon_chroot, "the daemon's root");
         self.user(&globals.daemon_uid);
-        self.groups(&globals.daemon_gid);
+        self.group(&globals.daemon_gid);
         for (name, port) in [("port", globals.port), ("tls port", globals.tls_port)] {
             if u16::try_from(port).is_err() {
                 self.find(None, format!("{name} = {port}: there is no such TCP port"));
@@ -107,6 +109,8 @@ impl Check {
         }
         self.hosts(&globals.proxy_protocol_hosts, hosts::Lookups::REVERSE);
         self.tls(globals);
+        self.root = self.path(&globals.daemon_chroot);
+        self.readable(&globals.motd_file, "the message of the day");
         self.findings
     }
 
@@ -131,9 +135,10 @@ impl Check {
         }
     }
 
-    fn module(mut self, module: &Module) -> Vec<Finding> {
+    fn module(mut self, module: &Module, globals: &Globals) -> Vec<Finding> {
         let settings = &module.settings;
         self.env.put("RSYNC_MODULE_NAME", &module.name);
+        self.root = self.path(&globals.daemon_chroot);
         let name = String::from_utf8_lossy(&module.name).into_owned();
         for place in &module.again {
             let text = format!(
@@ -149,6 +154,19 @@ impl Check {
             );
         }
         self.dir(&settings.path, "the module's path");
+        if !globals.daemon_chroot.is_empty() {
+            for (name, hook) in [
+                ("pre-xfer exec", &settings.pre_xfer_exec),
+                ("post-xfer exec", &settings.post_xfer_exec),
+                ("name converter", &settings.name_converter),
+            ] {
+                if !hook.is_empty() {
+                    let text =
+                        format!("a module with a {name} is not served under \"daemon chroot\"");
+                    self.find_at(hook, text);
+                }
+            }
+        }
         self.rights(settings);
         self.access(settings);
         self.transfers(settings);
@@ -289,7 +307,11 @@ impl Check {
     }
 
     fn path(&self, said: &Text) -> Option<PathBuf> {
-        said.path(&self.env).filter(|path| !is_open(path))
+        let path = said.path(&self.env).filter(|path| !is_open(path))?;
+        Some(match &self.root {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(&path)),
+            None => path,
+        })
     }
 
     /// Tries to open a file.
@@ -344,6 +366,14 @@ impl Check {
             && identity::user(&shown(&name)).is_none()
         {
             self.find_at(said, format!("there is no user \"{}\"", shown(&name)));
+        }
+    }
+
+    fn group(&mut self, said: &Text) {
+        if let Some(name) = self.value(said)
+            && identity::group(&shown(&name)).is_none()
+        {
+            self.find_at(said, format!("there is no group \"{}\"", shown(&name)));
         }
     }
 

@@ -148,6 +148,11 @@ impl<'a> Entry<'a> {
             })?;
             hooks.run_early(&mut self.worker)?;
             if hooks.need_supervision() {
+                if !self.worker.config.globals.daemon_chroot.is_empty() {
+                    let log = "hooks before and after the transfer need this program anew, which is not there in a \
+                               \"daemon chroot\": the module is not served";
+                    return Err(self.worker.refuse("fork failed", Some(log)));
+                }
                 return supervisor::run(self, &hooks);
             }
         }
@@ -196,8 +201,7 @@ impl<'a> Entry<'a> {
         let ground = self.way.ground();
         let confines = ground == Ground::Directory && !settings.insecure_links;
         let root = Arc::new(root);
-        let temp_dir = settings.temp_dir.path(&self.worker.env);
-        let temp_dir = temp_dir.and_then(|dir| match Root::open(&dir) {
+        let temp_dir = self.temp_dir().and_then(|dir| match Root::open(&dir) {
             Ok(root) => Some(Arc::new(root)),
             Err(error) => {
                 let log = format!("temp dir is not used: {error}");
@@ -230,13 +234,21 @@ impl<'a> Entry<'a> {
         .serve()
     }
 
+    /// Where temporary files go unless the client says something else: the command line wins.
+    fn temp_dir(&self) -> Option<PathBuf> {
+        let given = self.worker.setup.given.temp_dir.as_deref();
+        let said = || self.module.settings.temp_dir.path(&self.worker.env);
+        given.map(crate::as_path).or_else(said)
+    }
+
     /// Leaves the module as all that this process can reach. The listener has said so where the kernel cannot do that.
     fn confine(&self) {
         let settings = &self.module.settings;
+        sandbox::bound();
         if !settings.sandbox || settings.insecure_links {
             return;
         }
-        let temp_dir = settings.temp_dir.path(&self.worker.env);
+        let temp_dir = self.temp_dir();
         let write: Vec<&Path> = std::iter::once(self.way.inside.as_path())
             .chain(temp_dir.as_deref())
             .collect();

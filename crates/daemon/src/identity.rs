@@ -5,6 +5,10 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
+use rsync::Env;
+
+use crate::config::Globals;
+use crate::entry::strerror;
 
 /// A user and groups to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +97,46 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Becomes what `daemon chroot`, `daemon gid` and `daemon uid` say, for good (behaviour.md 8.4, 4).
+///
+/// Names are looked up before the root changes: a directory for a daemon needs no `/etc/passwd` of its own for that.
+///
+/// # Errors
+/// A line for the log. The client is told nothing.
+pub(crate) fn become_daemon(globals: &Globals, env: &Env) -> Result<(), String> {
+    let named = |text: Vec<u8>| String::from_utf8_lossy(&text).trim().to_owned();
+    let uid = globals.daemon_uid.value(env).map(named);
+    let gid = globals.daemon_gid.value(env).map(named);
+    let find_user = |name| user(name).ok_or_else(|| format!("Invalid daemon uid: {name}"));
+    let find_group = |name| group(name).ok_or_else(|| format!("Invalid daemon gid: {name}"));
+    let uid = uid.as_deref().map(find_user).transpose()?;
+    let gid = gid.as_deref().map(find_group).transpose()?;
+    if let Some(root) = globals.daemon_chroot.path(env) {
+        let entered = rustix::process::chroot(&root).and_then(|()| rustix::process::chdir("/"));
+        entered.map_err(|errno| {
+            let (root, cause) = (root.display(), strerror(&errno.into()));
+            format!("rsync: [Receiver] daemon chroot(\"{root}\") failed: {cause}")
+        })?;
+    }
+    let told = |what: &str, id: u32, errno: Errno| {
+        let cause = strerror(&errno.into());
+        format!("rsync: [Receiver] Unable to set {what} {id}: {cause}")
+    };
+    if let Some(gid) = gid {
+        let told = |errno| told("group to daemon gid", gid.as_raw(), errno);
+        if nix::unistd::geteuid().is_root() {
+            // Root's other groups would be a way back to what the group was to keep out.
+            nix::unistd::setgroups(&[gid]).map_err(told)?;
+        }
+        nix::unistd::setresgid(gid, gid, gid).map_err(told)?;
+    }
+    if let Some(uid) = uid {
+        let told = |errno| told("user to daemon uid", uid.as_raw(), errno);
+        nix::unistd::setresuid(uid, uid, uid).map_err(told)?;
+    }
+    Ok(())
 }
 
 /// The words of a list that is divided by commas and space, or by commas alone if it begins with one.

@@ -9,6 +9,7 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a confined thread can still reach.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,25 @@ pub fn confine(reach: Reach<'_>) -> Result<(), RulesetError> {
     }
     rules.restrict_self()?;
     Ok(())
+}
+
+/// What no worker needs: a core dump, which would hold what a client has sent; very many open files; more rights by a
+/// program that it starts. A kernel that refuses that leaves things as they are.
+pub fn bound() {
+    const FILES_MAX: u64 = 4096;
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, no_core);
+    let files = getrlimit(Resource::Nofile).current;
+    let files = Some(files.map_or(FILES_MAX, |files| files.min(FILES_MAX)));
+    let few = Rlimit {
+        current: files,
+        maximum: files,
+    };
+    let _ = setrlimit(Resource::Nofile, few);
+    let _ = rustix::thread::set_no_new_privs(true);
 }
 
 /// Whether the kernel can [`confine`]. Nothing changes.

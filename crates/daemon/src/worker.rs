@@ -18,6 +18,7 @@ use crate::auth::{self, Access, Claim, Denial};
 use crate::config::{Config, Module};
 use crate::conversation::Conversation;
 use crate::entry::Entry;
+use crate::identity;
 use crate::journal::Journal;
 use crate::peer::{self, Peer};
 use crate::proxy;
@@ -153,6 +154,7 @@ impl<'a> Worker<'a> {
         self.hear_proxy()?;
         self.name_peer();
         self.know_peer();
+        self.become_daemon()?;
         self.env
             .put("RSYNC_PID", std::process::id().to_string().as_bytes());
         let Peer { name, address } = &self.peer;
@@ -237,6 +239,15 @@ impl<'a> Worker<'a> {
             let journal = self.journal.clone();
             self.peer.name = peer::name(self.peer.address, &mut |line| journal.warn(&line));
         }
+    }
+
+    /// Gives up what the daemon as a whole is not to have.
+    fn become_daemon(&self) -> Result<(), Leave> {
+        const AS_RSYNC: u8 = 255;
+        identity::become_daemon(&self.config.globals, &self.env).map_err(|text| {
+            self.journal.warn(&text);
+            Leave(AS_RSYNC)
+        })
     }
 
     fn greet(&mut self) -> Result<(Protocol, Option<Digest>), Leave> {

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct RsyncDaemon {
     program: PathBuf,
+    arguments: Vec<String>,
     module: String,
     user: Option<String>,
     /// Configuration, secrets, log and lock file.
@@ -42,8 +43,10 @@ pub struct DaemonBuilder {
     program: Option<PathBuf>,
     module: String,
     users: Vec<(String, String)>,
+    globals: Vec<(String, String)>,
     parameters: Vec<(String, String)>,
     more: String,
+    arguments: Vec<String>,
 }
 
 impl RsyncDaemon {
@@ -53,8 +56,10 @@ impl RsyncDaemon {
             program: None,
             module: name.to_owned(),
             users: Vec::new(),
+            globals: Vec::new(),
             parameters: Vec::new(),
             more: String::new(),
+            arguments: Vec::new(),
         }
         .set(
             "path",
@@ -193,6 +198,7 @@ impl RsyncDaemon {
             ))
             .arg(format!("--port={}", self.port.number))
             .arg("--address=127.0.0.1")
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(capture(&said))
@@ -313,6 +319,18 @@ impl DaemonBuilder {
         self
     }
 
+    /// A parameter of the daemon as a whole.
+    pub fn global(mut self, parameter: &str, value: &str) -> Self {
+        self.globals.push((parameter.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A further argument of the daemon.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
     /// Further lines of the configuration, such as other modules.
     pub fn more(mut self, lines: &str) -> Self {
         self.more.push_str(lines);
@@ -330,6 +348,7 @@ impl DaemonBuilder {
         self.write_files(work.path());
         let mut daemon = RsyncDaemon {
             program: self.program.unwrap_or_else(require_rsync),
+            arguments: self.arguments,
             module: self.module,
             user: self.users.first().map(|(user, _)| user.clone()),
             work,
@@ -357,6 +376,9 @@ impl DaemonBuilder {
     fn write_files(&self, work: &Path) {
         let at = |name: &str| work.join(name).display().to_string();
         let mut conf = format!("lock file = {}\nlog file = {}\n", at("lock"), at("log"));
+        for (name, value) in &self.globals {
+            writeln!(conf, "{name} = {value}").expect("a string takes everything");
+        }
         writeln!(conf, "[{}]", self.module).expect("a string takes everything");
         let mut parameters = self.parameters.clone();
         if let Some((_, password)) = self.users.first() {

@@ -94,6 +94,13 @@ impl Raw {
         }
     }
 
+    /// So many bytes.
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes).expect("the daemon says more");
+        bytes
+    }
+
     /// Whatever is said up to the end.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

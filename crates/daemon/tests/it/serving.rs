@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use testkit::{Aspects, compare, eventually, is_root, skip};
@@ -10,7 +11,7 @@ use super::bench::{Raw, daemon, errors, rsync, text, trees};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn fill(dir: &std::path::Path) {
+fn fill(dir: &Path) {
     fs::create_dir_all(dir.join("d/e")).expect("a directory");
     fs::write(dir.join("a"), "one\n").expect("a file");
     fs::write(dir.join("d/b"), vec![7; 200_000]).expect("a file");
@@ -238,4 +239,172 @@ fn the_configuration_is_read_for_each_connection() {
     }
     let known = rsync(&["-a", &url, &target]);
     assert!(known.status.success(), "{}", errors(&known));
+}
+
+#[test]
+fn the_daemon_as_a_whole_gives_up_rights() {
+    if !is_root() {
+        return skip("only root can change root and user");
+    }
+    let (top, other) = trees();
+    let module = top.path().join("data/m");
+    fs::create_dir_all(&module).expect("a directory");
+    fill(&module);
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(top.path(), mode).expect("ours");
+    let daemon = daemon(Path::new("/data/m"))
+        .global("daemon chroot", text(top.path()))
+        .global("daemon uid", "1")
+        .global("daemon gid", "1")
+        .set("uid", "")
+        .set("gid", "")
+        .start();
+    let mut raw = Raw::greeted(&daemon);
+    raw.say(b"m\n");
+    assert_eq!(raw.line(), "@RSYNCD: OK\n");
+    let serving = daemon.workers();
+    let [serving] = serving[..] else {
+        panic!("one connection, but {serving:?}");
+    };
+    let status = fs::read_to_string(format!("/proc/{serving}/status")).expect("it lives");
+    for line in ["Uid:\t1\t1\t1\t1\n", "Gid:\t1\t1\t1\t1\n", "Groups:\t1 \n"] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+    let root = fs::read_link(format!("/proc/{serving}/root")).expect("we are root");
+    assert_eq!(root, top.path());
+    let target = format!("{}/", text(other.path()));
+    let pulled = rsync(&["-rlt", &daemon.url("/"), &target]);
+    assert!(pulled.status.success(), "{}", errors(&pulled));
+    let aspects = Aspects::exact().without_owner().without_times();
+    compare(&module, other.path(), &aspects).expect("the same");
+}
+
+#[test]
+fn nobody_is_served_with_more_rights_than_meant() {
+    if !is_root() {
+        return skip("only root can change root and user");
+    }
+    let (module, _) = trees();
+    for (parameter, value, told) in [
+        (
+            "daemon chroot",
+            "/nonexistent",
+            "rsync: [Receiver] daemon chroot(\"/nonexistent\") failed: No such file or directory (2)",
+        ),
+        ("daemon uid", "nobodyhere", "Invalid daemon uid: nobodyhere"),
+        ("daemon gid", "1 4", "Invalid daemon gid: 1 4"),
+    ] {
+        let daemon = daemon(module.path()).global(parameter, value).start();
+        assert_eq!(Raw::connect(&daemon).line(), "", "{parameter}");
+        assert!(daemon.log().contains(told), "{}", daemon.log());
+    }
+    let hooked = daemon(module.path())
+        .global("daemon chroot", "/")
+        .set("post-xfer exec", "true")
+        .start();
+    let mut raw = Raw::greeted(&hooked);
+    raw.say(b"m\n");
+    assert_eq!(raw.line(), "@ERROR: fork failed\n");
+    assert!(hooked.log().contains("the module is not served"));
+}
+
+#[test]
+fn a_worker_dumps_no_core_and_opens_few_files() {
+    let (module, _) = trees();
+    let daemon = daemon(module.path()).set("sandbox", "no").start();
+    let mut raw = Raw::greeted(&daemon);
+    raw.say(b"m\n");
+    assert_eq!(raw.line(), "@RSYNCD: OK\n");
+    let worker = daemon.workers()[0];
+    let limits = fs::read_to_string(format!("/proc/{worker}/limits")).expect("it lives");
+    let limit = |name: &str| -> Vec<u64> {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        let numbers = line.expect(name).split_whitespace().take(2);
+        numbers.map(|word| word.parse().expect("bounded")).collect()
+    };
+    assert_eq!(limit("Max core file size"), [0, 0]);
+    assert!(limit("Max open files").iter().all(|&files| files <= 4096));
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).expect("it lives");
+    assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+}
+
+#[test]
+fn the_module_tells_its_timeout() {
+    let (module, _) = trees();
+    let daemon = daemon(module.path()).timeout(77).start();
+    for (more, seconds) in [("", 77), ("--timeout=500\0", 77), ("--timeout=30\0", 30)] {
+        let mut raw = Raw::greeted(&daemon);
+        raw.say(b"m\n");
+        assert_eq!(raw.line(), "@RSYNCD: OK\n");
+        raw.say(format!("--server\0--sender\0-r\0{more}.\0m/\0\0").as_bytes());
+        // Compatibility flags, the seed, and then this before all else.
+        let said = raw.bytes(1 + 4 + 8);
+        assert_eq!(said[5..], [4, 0, 0, 40, seconds, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn the_command_line_says_where_temporary_files_go() {
+    let (module, other) = trees();
+    fill(other.path());
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let daemon = daemon(module.path())
+        .argument(&format!("--temp-dir={}", text(elsewhere.path())))
+        .start();
+    let source = format!("{}/", text(other.path()));
+    let pushed = rsync(&["-a", &source, &daemon.url("")]);
+    assert!(pushed.status.success(), "{}", errors(&pushed));
+    compare(
+        other.path(),
+        module.path(),
+        &Aspects::exact().without_times(),
+    )
+    .expect("the same");
+    drop(elsewhere);
+    fs::write(other.path().join("new"), "text").expect("a file");
+    let without = rsync(&["-a", &source, &daemon.url("")]);
+    assert!(
+        daemon.log().contains("temp dir is not used"),
+        "{}",
+        daemon.log()
+    );
+    assert!(without.status.success(), "{}", errors(&without));
+}
+
+#[test]
+fn every_place_is_served_and_no_more() {
+    const PLACES: usize = 12;
+    let (module, _) = trees();
+    fill(module.path());
+    let lock = tempfile::tempdir().expect("a directory");
+    let daemon = daemon(module.path())
+        .max_connections(12)
+        .set("lock file", text(&lock.path().join("lock")))
+        .start();
+    let enter = || {
+        let mut raw = Raw::greeted(&daemon);
+        raw.say(b"m\n");
+        let line = raw.line();
+        (raw, line)
+    };
+    let taken: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..PLACES).map(|_| scope.spawn(enter)).collect();
+        let ended = clients.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended.map(|client| client.expect("no panic")).collect()
+    });
+    for (_, line) in &taken {
+        assert_eq!(line, "@RSYNCD: OK\n");
+    }
+    let one_more = rsync(&["-r", &daemon.url("/")]);
+    let full = "@ERROR: max connections (12) reached -- try again later\n";
+    assert!(errors(&one_more).starts_with(full), "{}", errors(&one_more));
+    assert!(daemon.log().contains("max connections (12) reached\n"));
+    drop(taken);
+    eventually(SOON, || {
+        let listed = rsync(&["-r", &daemon.url("/")]);
+        match listed.status.success() {
+            true => Ok(()),
+            false => Err(errors(&listed)),
+        }
+    });
 }

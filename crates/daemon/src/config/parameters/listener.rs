@@ -24,7 +24,7 @@ pub(super) const ROWS: &[Parameter] = &[
         "The length of the queue of connections that the kernel has made and the daemon has not yet accepted, as for listen(2)."),
     global("daemon chroot", Field::Text(|g| &mut g.daemon_chroot), "",
         "a root directory for the whole daemon",
-        "The process of a connection changes its root to this directory before it talks to the client. Module paths, `use chroot` and the files of modules are then seen from there."),
+        "The process of a connection changes its root to this directory before it talks to the client. Module paths, `use chroot` and the files of modules are then seen from there. A module with a `pre-xfer exec`, a `post-xfer exec` or a `name converter` is not served then."),
     global("daemon uid", Field::Text(|g| &mut g.daemon_uid), "",
         "the user that talks to clients",
         "The process of a connection changes to this user before it talks to the client. It can then no longer change to the `uid` of a module."),

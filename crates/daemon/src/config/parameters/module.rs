@@ -63,5 +63,5 @@ pub(super) const ROWS: &[Parameter] = &[
         "Changes in the language of `--chmod`, made before all others, for each file that the daemon sends."),
     module("temp dir", Field::Directory(|m| &mut m.temp_dir), "",
         "where files are put together",
-        "The directory for temporary files, as with `--temp-dir`; seen from the module if it is in a chroot."),
+        "The directory for temporary files, as with `--temp-dir`; seen from the module if it is in a chroot. `--temp-dir` on the daemon's command line wins."),
 ];
