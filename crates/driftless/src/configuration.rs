@@ -4,8 +4,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mirror::Settings;
-use mirror::config::{Config, Converted, Surroundings};
+use mirror::config::{Config, Converted, LogFormat, Surroundings};
+use mirror::{PageSettings, Settings};
 
 use crate::state;
 
@@ -15,6 +15,15 @@ pub(crate) struct ConfigFile {
     pub(crate) form: Form,
     pub(crate) once: bool,
     pub(crate) verify: bool,
+    /// What the command line says of it.
+    pub(crate) shown: Shown,
+}
+
+/// What is shown of running mirrors besides their lines, where it is said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    pub(crate) page: Option<PageSettings>,
+    pub(crate) log: Option<LogFormat>,
 }
 
 /// What the file is written in.
@@ -32,6 +41,7 @@ pub(crate) struct Said {
     pub(crate) notes: Vec<String>,
     /// A line for each session is wanted.
     pub(crate) verbose: bool,
+    pub(crate) shown: Shown,
 }
 
 impl ConfigFile {
@@ -57,8 +67,16 @@ impl ConfigFile {
             once: self.once,
             verify: self.verify,
         })?;
+        let shown = Shown {
+            page: match &self.shown.page {
+                Some(page) => Some(page.clone()),
+                None => converted.config.page(&self.path, &text)?,
+            },
+            log: self.shown.log.or(converted.config.log),
+        };
         Ok(Said {
             settings,
+            shown,
             notes: converted.notes,
             verbose: converted.debug,
         })

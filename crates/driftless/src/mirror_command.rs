@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, select, unbounded};
-use mirror::{Changes, Mirror, Service, Settings};
+use mirror::{Changes, Mirror, PageSettings, Service, Settings, StatusPage, Trees};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -22,7 +22,7 @@ mod display;
 use arguments::{Asked, MirrorArguments, parse};
 use display::Display;
 
-use crate::configuration::ConfigFile;
+use crate::configuration::{ConfigFile, Shown};
 
 /// What `--help` prints; the manual page and the shell completions are made from it.
 #[must_use]
@@ -65,7 +65,7 @@ fn run(asked: &mut MirrorArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let settings = std::mem::take(&mut asked.settings);
-    serve(settings, asked.file.as_ref(), asked.verbose)
+    serve(settings, asked.file.as_ref(), asked.verbose, &asked.shown)
 }
 
 /// Runs mirrors until they end or a signal ends them. What comes from a file is read again on SIGHUP.
@@ -73,11 +73,30 @@ pub(crate) fn serve(
     settings: Vec<Settings>,
     file: Option<&ConfigFile>,
     verbose: bool,
+    shown: &Shown,
 ) -> anyhow::Result<()> {
-    let display = Arc::new(Display::new(verbose));
+    let display = Arc::new(Display::new(verbose, shown.log.unwrap_or_default()));
+    let result = run_until_told(settings, file, shown, &display);
+    display.end();
+    if let Err(error) = &result {
+        display.fail(&format!("{error:#}"));
+    }
+    result
+}
+
+fn run_until_told(
+    settings: Vec<Settings>,
+    file: Option<&ConfigFile>,
+    shown: &Shown,
+    display: &Arc<Display>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot take signals")?;
-    let report = Arc::clone(&display);
-    let mut service = Service::start(settings, Arc::new(move |event| report.show(event)))?;
+    let trees = Trees::default();
+    // An address that is taken is said before anything is touched.
+    let mut page = Served::new(trees.clone());
+    page.show(shown.page.as_ref(), display)?;
+    let report = Arc::clone(display);
+    let service = Service::start(settings, Arc::new(move |event| report.show(event)), trees)?;
     let signal_handle = signals.handle();
     let (tell, told) = unbounded();
     let taker = std::thread::spawn(move || {
@@ -86,63 +105,102 @@ pub(crate) fn serve(
             let _ = tell.send(signal);
         }
     });
-    let result = wait(&mut service, &told, file, &display);
-    service.stop();
+    let mut running = Running {
+        service,
+        page,
+        file,
+        display,
+    };
+    let result = running.wait(&told);
+    running.service.stop();
     signal_handle.close();
     // A panic in there has been printed, and the mirrors have ended anyway.
     let _ = taker.join();
-    display.end();
     result
 }
 
-/// Waits for the end, and reloads until then.
-fn wait(
-    service: &mut Service,
-    signals: &Receiver<i32>,
-    file: Option<&ConfigFile>,
-    display: &Display,
-) -> anyhow::Result<()> {
-    let mut result = Ok(());
-    let ended = service.ended();
-    loop {
-        select! {
-            recv(signals) -> signal => match (signal, file) {
-                (Ok(SIGHUP), Some(file)) => reload(service, file, display),
-                _ => return result,
-            },
-            recv(ended) -> ended => {
-                let Ok(ended) = ended else { return result };
-                let is_last = service.bury(&ended);
-                if let Err(error) = ended.result {
-                    if !is_last {
-                        display.complain(&format!("{}: {error}", ended.name));
+/// What runs, and where it comes from.
+struct Running<'a> {
+    service: Service,
+    page: Served,
+    file: Option<&'a ConfigFile>,
+    display: &'a Display,
+}
+
+impl Running<'_> {
+    /// Waits for the end, and reloads until then.
+    fn wait(&mut self, signals: &Receiver<i32>) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        let ended = self.service.ended();
+        loop {
+            select! {
+                recv(signals) -> signal => match (signal, self.file) {
+                    (Ok(SIGHUP), Some(file)) => self.reload(file),
+                    _ => return result,
+                },
+                recv(ended) -> ended => {
+                    let Ok(ended) = ended else { return result };
+                    let is_last = self.service.bury(&ended);
+                    if let Err(error) = ended.result {
+                        if !is_last {
+                            self.display.complain(&format!("{}: {error}", ended.name));
+                        }
+                        result = result.and(Err(error.into()));
                     }
-                    result = result.and(Err(error.into()));
-                }
-                if is_last {
-                    return result;
+                    if is_last {
+                        return result;
+                    }
                 }
             }
         }
     }
+
+    fn reload(&mut self, file: &ConfigFile) {
+        let reloaded = file.read().and_then(|said| {
+            let changes = self.service.reload(said.settings)?;
+            self.page.show(said.shown.page.as_ref(), self.display)?;
+            Ok(changes)
+        });
+        match reloaded {
+            Ok(Changes {
+                kept,
+                started,
+                stopped,
+            }) => self.display.say(&format!(
+                "read {} again: {} kept, {} started, {} stopped",
+                file.path.display(),
+                kept.len(),
+                started.len(),
+                stopped.len()
+            )),
+            Err(error) => self.display.complain(&format!("not reloaded: {error:#}")),
+        }
+    }
 }
 
-fn reload(service: &mut Service, file: &ConfigFile, display: &Display) {
-    let reloaded = file
-        .read()
-        .and_then(|said| Ok(service.reload(said.settings)?));
-    match reloaded {
-        Ok(Changes {
-            kept,
-            started,
-            stopped,
-        }) => display.say(&format!(
-            "read {} again: {} kept, {} started, {} stopped",
-            file.path.display(),
-            kept.len(),
-            started.len(),
-            stopped.len()
-        )),
-        Err(error) => display.complain(&format!("not reloaded: {error:#}")),
+/// The status page, while one is wanted.
+struct Served {
+    trees: Trees,
+    page: Option<StatusPage>,
+}
+
+impl Served {
+    fn new(trees: Trees) -> Self {
+        Self { trees, page: None }
+    }
+
+    /// Serves the page as it is wanted now; one that is as it was goes on.
+    fn show(&mut self, wanted: Option<&PageSettings>, display: &Display) -> anyhow::Result<()> {
+        if self.page.as_ref().map(StatusPage::settings) == wanted {
+            return Ok(());
+        }
+        // Before the new one, which may want the same port.
+        self.page = None;
+        if let Some(wanted) = wanted {
+            let page = StatusPage::start(wanted, self.trees.clone())?;
+            display.say(&format!("status page at http://{}/", page.address()));
+            self.page = Some(page);
+        }
+        Ok(())
     }
 }

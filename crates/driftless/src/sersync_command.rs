@@ -16,7 +16,7 @@ use anyhow::Context;
 use lexopt::{Arg, Parser, ValueExt};
 use mirror::Mirror;
 
-use crate::configuration::{ConfigFile, Form};
+use crate::configuration::{ConfigFile, Form, Shown};
 use crate::mirror_command::{failure, serve};
 
 const HELP: &str = "\
@@ -100,6 +100,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Asked>, String> {
             form: Form::Sersync { plugin },
             once: false,
             verify: false,
+            shown: Shown::default(),
         },
     }))
 }
@@ -123,7 +124,7 @@ fn run(asked: &Asked, arguments: Vec<OsString>) -> anyhow::Result<()> {
         // A session of its own: the terminal's end is not the mirror's.
         rustix::process::setsid().context("cannot leave the terminal")?;
     }
-    serve(said.settings, Some(&asked.file), said.verbose)
+    serve(said.settings, Some(&asked.file), said.verbose, &said.shown)
 }
 
 /// Starts the same program anew, without a terminal.

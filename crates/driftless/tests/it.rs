@@ -37,6 +37,8 @@ mod seeing;
 mod sersync;
 #[path = "it/shell.rs"]
 mod shell;
+#[path = "it/status_page.rs"]
+mod status_page;
 #[path = "it/stopping.rs"]
 mod stopping;
 #[path = "it/traps.rs"]

@@ -19,7 +19,7 @@ use crate::credentials;
 use crate::exclusions::Exclusions;
 use crate::hooks::{self, Hook};
 use crate::settings::{FilterRule, Place, ReplicaSettings, Settings, Verify};
-use crate::{Error, Protocol};
+use crate::{Error, PageSettings, Protocol};
 
 /// A file's content that is no configuration, or means nothing.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +37,29 @@ pub struct BadConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
+    /// Where to serve the status page: `HOST:PORT`, or a port of this machine alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The file with the token that the page asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_token_file: Option<PathBuf>,
+    /// How to log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogFormat>,
     /// The trees to mirror.
     #[serde(default, rename = "tree")]
     pub trees: Vec<TreeConfig>,
+}
+
+/// How a running mirror logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// A tree and its replicas.
@@ -271,6 +291,35 @@ impl Config {
     /// In words, when a value has no such form.
     pub fn to_toml(&self) -> Result<String, String> {
         ::toml::to_string_pretty(self).map_err(|error| error.to_string())
+    }
+
+    /// What the status page needs, if there is to be one.
+    ///
+    /// # Errors
+    /// An address that is none or open to everybody, or a token that is not secret, with its line.
+    pub fn page(&self, file: &Path, text: &str) -> Result<Option<PageSettings>, BadConfig> {
+        let bad = |value: &str, message: String| BadConfig {
+            file: file.to_owned(),
+            line: toml::line_of(text, value),
+            message,
+        };
+        let token = match &self.status_token_file {
+            Some(path) => Some(
+                credentials::password_from(path)
+                    .map_err(|error| bad(&path.to_string_lossy(), error.to_string()))?,
+            ),
+            None => None,
+        };
+        match &self.status {
+            Some(address) => PageSettings::new(address, token)
+                .map(Some)
+                .map_err(|message| bad(address, message)),
+            None if token.is_some() => Err(bad(
+                "status-token-file",
+                "a token without a page: status = \"HOST:PORT\" is missing".to_owned(),
+            )),
+            None => Ok(None),
+        }
     }
 
     /// What the mirrors need.

@@ -1,6 +1,7 @@
 //! What can keep a mirror from starting or going on.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -78,6 +79,14 @@ pub enum Error {
         /// The kernel's answer.
         cause: io::Error,
     },
+    /// The status page cannot be served.
+    #[error("status page {address}: {cause}")]
+    Page {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
     /// The state file cannot be used.
     #[error("state file {}: {cause}", .path.display())]
     State {
@@ -135,6 +144,7 @@ impl Error {
             | Self::StateInUse(_)
             | Self::Ledger(_)
             | Self::Control { .. }
+            | Self::Page { .. }
             | Self::Failures { .. }
             | Self::Watch(_)
             | Self::Thread(_) => 11,

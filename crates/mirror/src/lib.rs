@@ -37,6 +37,7 @@ mod service;
 mod settings;
 mod source;
 mod status;
+mod web;
 
 pub use brake::{Brake, BrakeLimits};
 pub use credentials::password_from;
@@ -46,7 +47,8 @@ pub use history::{History, Repeated, Sample, Told};
 pub use meter::Throughput;
 pub use mirror::{Handle, Mirror, Report, Stopper};
 pub use schedule::{BadSchedule, Schedule};
-pub use service::{Changes, Ended, Service};
+pub use service::{Changes, Ended, Service, Trees};
 pub use settings::{BadPlace, FilterRule, Place, ReplicaSettings, Settings, ShellAddress, Verify};
 pub use status::{Failure, MirrorStatus, ReplicaState, ReplicaStatus, Totals, Verification};
+pub use web::{PageSettings, StatusPage};
 pub use wire::Protocol;

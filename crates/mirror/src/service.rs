@@ -1,5 +1,6 @@
 //! Several mirrors in one process, and what a new configuration changes of them.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -8,9 +9,25 @@ use crate::Error;
 use crate::mirror::{Handle, Mirror, Report};
 use crate::settings::Settings;
 
+/// The trees that are mirrored now, for those who look at them. Clones are the same trees.
+#[derive(Clone, Default)]
+pub struct Trees(Arc<RwLock<Vec<Handle>>>);
+
+impl Trees {
+    /// All of them, in the order of their starts.
+    #[must_use]
+    pub fn handles(&self) -> Vec<Handle> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
 /// The mirrors of a configuration.
 pub struct Service {
     running: Vec<Running>,
+    trees: Trees,
     report: Report,
     ended: (Sender<Ended>, Receiver<Ended>),
     /// The number of the next mirror.
@@ -46,16 +63,18 @@ struct Running {
 }
 
 impl Service {
-    /// Starts a mirror for each of these settings, all of which are looked at before the first one is started.
+    /// Starts a mirror for each of these settings, all of which are looked at before the first one is started. `trees` are
+    /// from now on what is mirrored.
     ///
     /// # Errors
     /// The first mistake in them. Nothing goes on then.
-    pub fn start(all: Vec<Settings>, report: Report) -> Result<Self, Error> {
+    pub fn start(all: Vec<Settings>, report: Report, trees: Trees) -> Result<Self, Error> {
         for settings in &all {
             Mirror::check(settings)?;
         }
         let mut service = Self {
             running: Vec::new(),
+            trees,
             report,
             ended: unbounded(),
             next: 0,
@@ -90,6 +109,7 @@ impl Service {
             running.end();
         }
         self.running = kept;
+        self.publish();
         for settings in all {
             let name = settings.name.clone();
             if self
@@ -106,15 +126,6 @@ impl Service {
         Ok(changes)
     }
 
-    /// What others may know of the mirrors, and tell them.
-    #[must_use]
-    pub fn handles(&self) -> Vec<Handle> {
-        self.running
-            .iter()
-            .map(|running| running.handle.clone())
-            .collect()
-    }
-
     /// Where mirrors are reported that have ended by themselves.
     #[must_use]
     pub fn ended(&self) -> Receiver<Ended> {
@@ -126,6 +137,7 @@ impl Service {
         let before = self.running.len();
         self.running
             .retain(|running| running.number != ended.number);
+        self.publish();
         before > 0 && self.running.is_empty()
     }
 
@@ -135,6 +147,7 @@ impl Service {
             running.handle.stopper().stop();
         }
         self.running.drain(..).for_each(Running::end);
+        self.publish();
     }
 
     fn begin(&mut self, settings: Settings) -> Result<(), Error> {
@@ -158,7 +171,14 @@ impl Service {
             thread: thread.map_err(Error::Thread)?,
         });
         self.next += 1;
+        self.publish();
         Ok(())
+    }
+
+    /// Has those who look see what runs now.
+    fn publish(&self) {
+        let handles = self.running.iter().map(|running| running.handle.clone());
+        *self.trees.0.write().unwrap_or_else(PoisonError::into_inner) = handles.collect();
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) fn mirror(help: &str) -> String {
     page.prose(APPROVAL);
     page.section("CONFIGURATION FILE");
     page.prose(CONFIGURATION);
+    page.section("STATUS PAGE");
+    page.prose(STATUS_PAGE);
     page.section("SIGNALS");
     page.prose("`SIGINT` and `SIGTERM` end the mirror in order: nothing is left half written. `SIGHUP` has the configuration file read again; trees that did not change go on undisturbed. Without one it ends the mirror.");
     page.section("EXIT STATUS");
@@ -70,6 +72,11 @@ A replica stops deleting and waits for `driftless approve NAME` when the source 
 at all is brought over then), and when a batch would delete more than half of the replica's files and at least 1,000; removals that are seen one by one as they happen are not asked about. A brake is also released when its reason is gone. With `--once` \
 the mirror ends with code 25 instead.";
 
+const STATUS_PAGE: &str = "\
+With `--status` the mirror serves, at `/`, a page that shows each replica, its lag, what waits, what fails and why, charts of the last hour and day, and a searchable list of recent \
+changes and failures. `/status.json` and `/history.json` have the same for programs, `/metrics` in the text format of Prometheus. The history is in memory and ends with the mirror. An address \
+that other machines reach is refused without a token of at least 16 characters, which is given as `Authorization: Bearer TOKEN` or as `/?token=TOKEN`; without one the page answers only to the names of this machine.";
+
 const CONFIGURATION: &str = "\
 The file is TOML: a table `[[tree]]` for each source, with `[[tree.replica]]` and `[[tree.hook]]` tables in it. Mistakes are told with their line, unknown keys with the one that was \
 probably meant.
@@ -89,7 +96,7 @@ probably meant.
     [[tree.hook]]
     command = [\"/usr/local/bin/changed\"]
 
-Keys of a tree: `source`, `name`, `state`, `control`, `filter` (rules of rsync's filter language), `exclude` (patterns, after the rules), `exclude-regex`, `settle-ms`, `max-watches`, \
+Keys of the file, before the first table: `status` (an address as `--status` takes it), `status-token-file`, `log` (`text` or `json`). Keys of a tree: `source`, `name`, `state`, `control`, `filter` (rules of rsync's filter language), `exclude` (patterns, after the rules), `exclude-regex`, `settle-ms`, `max-watches`, \
 `allow-empty-source`, `max-delete-share`, `max-delete-files`, `rescan` and `verify` (schedules: five fields as in crontab, `every 6h`, `@daily`), `verify-by` (`content` or `times`), \
 `verify-rate`, `failures` (a file that lists what is failing now). Of a replica: `to`, `name`, `delete`, `password-file`, `timeout`, `protocol`, `shell`, `rsync`, `trash`. Of a hook: \
 one of `command`, `shell`, `http`, `socket` and `purge`, and `replicas`, `only`, `wait-ms`, `plain`.

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt};
+use mirror::config::LogFormat;
 use mirror::control::socket_path;
-use mirror::{BrakeLimits, FilterRule, Place, Protocol, ReplicaSettings, Settings, Verify};
+use mirror::{
+    BrakeLimits, FilterRule, PageSettings, Place, Protocol, ReplicaSettings, Settings, Verify,
+};
 use transfer::Credentials;
 
-use crate::configuration::{self, ConfigFile, Form};
+use crate::configuration::{self, ConfigFile, Form, Shown};
 use crate::state;
 
 /// What `--help` prints.
@@ -42,6 +45,10 @@ Options:
       --max-delete-share P    more than P percent of a replica's files (and 1000) are deleted only
                               after driftless approve (50; 100 never asks)
       --control FILE          the socket for commands (beside the state file; none for no socket)
+      --status ADDR           serve a page, JSON and metrics of how everything is at HOST:PORT, or at
+                              a port of this machine alone
+      --status-token FILE     the token that the page asks for; needed where other machines reach it
+      --log FORMAT            text, or json for an object a line
       --verify                compare the replicas themselves, by content, once they are in step
       --verify-rate RATE      compare at most so many bytes a second (k, M, G)
       --trash DIR             keep in DIR of the replica, by days, what is overwritten or deleted
@@ -69,6 +76,7 @@ pub(super) struct MirrorArguments {
     /// Only look for mistakes.
     pub(super) check: bool,
     pub(super) verbose: bool,
+    pub(super) shown: Shown,
 }
 
 const DEFAULT_SETTLE: Duration = Duration::from_millis(10);
@@ -86,6 +94,8 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let mut brake = BrakeLimits::default();
     let (mut verify, mut trash) = (Verify::default(), None::<String>);
     let (mut shell, mut rsync) = (Vec::new(), None::<String>);
+    let (mut status, mut status_token) = (None::<String>, None::<PathBuf>);
+    let mut log = None;
     let (mut config, mut check) = (None::<PathBuf>, false);
     let mut parser = Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
@@ -130,6 +140,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             Arg::Long("rsync-path") => rsync = Some(parser.value()?.string()?),
             Arg::Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Arg::Long("check-config") => check = true,
+            Arg::Long("status") => status = Some(parser.value()?.string()?),
+            Arg::Long("status-token") => status_token = Some(parser.value()?.into()),
+            Arg::Long("log") => log = Some(log_format(&parser.value()?)?),
             Arg::Long("control") => control = Some(parser.value()?.into()),
             Arg::Long("verbose") | Arg::Short('v') => verbose = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
@@ -137,6 +150,10 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             Arg::Long(_) | Arg::Short(_) => return Err(argument.unexpected().into()),
         }
     }
+    let shown = Shown {
+        page: page(status.as_deref(), status_token.as_deref())?,
+        log,
+    };
     if let Some(path) = config {
         if !places.is_empty() {
             bail!("--config names everything: give no SRC and DEST beside it");
@@ -146,9 +163,12 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             form: Form::Toml,
             once,
             verify: verify.at_start,
+            shown,
         };
+        let said = file.read()?;
         return Ok(Asked::Mirror(Box::new(MirrorArguments {
-            settings: file.read()?.settings,
+            settings: said.settings,
+            shown: said.shown,
             file: Some(file),
             check,
             verbose,
@@ -213,6 +233,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     };
     Ok(Asked::Mirror(Box::new(MirrorArguments {
         settings: vec![settings],
+        shown,
         file: None,
         check,
         verbose,
@@ -224,6 +245,27 @@ fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
     value
         .parse()
         .with_context(|| format!("{option} takes a whole number, not {}", value.display()))
+}
+
+/// The status page that the options ask for.
+fn page(address: Option<&str>, token: Option<&Path>) -> anyhow::Result<Option<PageSettings>> {
+    let token = token.map(mirror::password_from).transpose()?;
+    match address {
+        Some(address) => {
+            let settings = PageSettings::new(address, token).map_err(anyhow::Error::msg);
+            Ok(Some(settings.context("--status")?))
+        }
+        None if token.is_some() => bail!("--status-token needs --status ADDR"),
+        None => Ok(None),
+    }
+}
+
+fn log_format(name: &OsStr) -> anyhow::Result<LogFormat> {
+    match name.to_str() {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        _ => bail!("--log takes text or json, not {}", name.display()),
+    }
 }
 
 /// The mirror's sessions need what came with protocol 30.

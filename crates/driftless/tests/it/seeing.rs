@@ -103,6 +103,46 @@ fn a_mirror_that_does_not_run_is_said_in_words() {
 }
 
 #[test]
+fn logs_may_be_json() {
+    let bench = Bench::with_directory();
+    bench.source.write("dir", "a file now");
+    bench.source.write("file\n\"", "content");
+    bench.replica.write("dir/kept.bak", "only here");
+    let mut mirror = bench.start_with(&["--exclude", "*.bak", "--log", "json"]);
+    mirror.wait_for("\"behind\"");
+    bench.replica.remove("dir/kept.bak");
+    let (done, said) = bench.command(&["rescan"]);
+    assert!(done, "{said}");
+    mirror.wait_for("\"in-step\"");
+    let ended = mirror.stop();
+    let records: Vec<Value> = ended
+        .program
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |event: &str| records.iter().find(|record| record["event"] == event);
+    let behind = of("behind").unwrap();
+    assert_eq!(behind["level"], "warning");
+    assert_eq!(behind["replica"], bench.replica_name());
+    assert!(behind["waiting"].as_u64() >= Some(1) && behind["reason"].is_string());
+    assert!(of("session").unwrap()["updates"].is_number());
+    assert_eq!(of("in-step").unwrap()["first_copy"], true);
+    assert_eq!(ended.program.stderr(), "");
+    // The reason for the end is there too.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mirror = bench.start_with(&["--log", "json", "--status", &address]);
+    let (code, said) = mirror.wait_exit();
+    assert_eq!(code, 11);
+    let records = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let failed = |record: &Value| record["event"] == "failed" && record["level"] == "error";
+    assert!(records.into_iter().any(|record| failed(&record)), "{said}");
+}
+
+#[test]
 fn a_watched_status_goes_on_when_the_mirror_ends() {
     let bench = Bench::with_directory();
     bench.source.write("file", "content");
