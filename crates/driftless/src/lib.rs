@@ -7,5 +7,6 @@ mod configuration;
 pub mod control_command;
 pub mod convert_command;
 pub mod mirror_command;
+mod notify;
 pub mod sersync_command;
 mod state;

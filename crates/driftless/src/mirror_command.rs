@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, select, unbounded};
-use mirror::{Changes, Mirror, PageSettings, Service, Settings, StatusPage, Trees};
+use crossbeam_channel::{Receiver, never, select, tick, unbounded};
+use mirror::{Changes, Mirror, PageSettings, ReplicaState, Service, Settings, StatusPage, Trees};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -23,6 +23,7 @@ use arguments::{Asked, MirrorArguments, parse};
 use display::Display;
 
 use crate::configuration::{ConfigFile, Shown};
+use crate::notify::Notifier;
 
 /// What `--help` prints; the manual page and the shell completions are made from it.
 #[must_use]
@@ -110,8 +111,11 @@ fn run_until_told(
         page,
         file,
         display,
+        manager: Notifier::from_env(),
     };
+    running.notify(Notifier::ready);
     let result = running.wait(&told);
+    running.notify(Notifier::stopping);
     running.service.stop();
     signal_handle.close();
     // A panic in there has been printed, and the mirrors have ended anyway.
@@ -125,6 +129,8 @@ struct Running<'a> {
     page: Served,
     file: Option<&'a ConfigFile>,
     display: &'a Display,
+    /// Who started the service, if that is somebody who listens.
+    manager: Option<Notifier>,
 }
 
 impl Running<'_> {
@@ -132,8 +138,11 @@ impl Running<'_> {
     fn wait(&mut self, signals: &Receiver<i32>) -> anyhow::Result<()> {
         let mut result = Ok(());
         let ended = self.service.ended();
+        let watchdog = self.manager.as_ref().and_then(Notifier::watchdog);
+        let heartbeat = watchdog.map_or_else(never, |patience| tick(patience / 3));
         loop {
             select! {
+                recv(heartbeat) -> _ => self.tell_that_it_lives(),
                 recv(signals) -> signal => match (signal, self.file) {
                     (Ok(SIGHUP), Some(file)) => self.reload(file),
                     _ => return result,
@@ -155,7 +164,27 @@ impl Running<'_> {
         }
     }
 
+    /// Looks at every replica, which takes its locks: a mirror that is stuck tells nothing.
+    fn tell_that_it_lives(&self) {
+        let trees = self.page.trees.handles();
+        let replicas: Vec<_> = trees
+            .iter()
+            .flat_map(|tree| tree.status().replicas)
+            .collect();
+        let is_in_step = |state: ReplicaState| state == ReplicaState::InStep;
+        let in_step = replicas.iter().filter(|replica| is_in_step(replica.state));
+        let status = format!("{} of {} replicas in step", in_step.count(), replicas.len());
+        self.notify(|manager| manager.alive(&status));
+    }
+
+    fn notify(&self, tell: impl FnOnce(&Notifier)) {
+        if let Some(manager) = &self.manager {
+            tell(manager);
+        }
+    }
+
     fn reload(&mut self, file: &ConfigFile) {
+        self.notify(Notifier::reloading);
         let reloaded = file.read().and_then(|said| {
             let changes = self.service.reload(said.settings)?;
             self.page.show(said.shown.page.as_ref(), self.display)?;
@@ -175,6 +204,7 @@ impl Running<'_> {
             )),
             Err(error) => self.display.complain(&format!("not reloaded: {error:#}")),
         }
+        self.notify(Notifier::ready);
     }
 }
 

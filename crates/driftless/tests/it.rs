@@ -35,6 +35,8 @@ mod refusals;
 mod seeing;
 #[path = "it/sersync.rs"]
 mod sersync;
+#[path = "it/service_manager.rs"]
+mod service_manager;
 #[path = "it/shell.rs"]
 mod shell;
 #[path = "it/status_page.rs"]

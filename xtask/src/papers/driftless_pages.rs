@@ -50,6 +50,8 @@ pub(super) fn mirror(help: &str) -> String {
     page.prose(STATUS_PAGE);
     page.section("SIGNALS");
     page.prose("`SIGINT` and `SIGTERM` end the mirror in order: nothing is left half written. `SIGHUP` has the configuration file read again; trees that did not change go on undisturbed. Without one it ends the mirror.");
+    page.section("SERVICE MANAGER");
+    page.prose("If `NOTIFY_SOCKET` is set, the mirror tells the service manager (`sd_notify`(3)) when all trees are watched, when it reads its configuration again and when it ends; with `WATCHDOG_USEC` also that it lives, and how many replicas are in step.");
     page.section("EXIT STATUS");
     page.prose("0 after an orderly end, otherwise rsync's code for what went wrong; see `driftless-rsync`(1).");
     page.section("SEE ALSO");

@@ -256,7 +256,8 @@ pub(crate) fn driftless() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
     command
         .env_remove("RSYNC_PASSWORD")
-        .env_remove("STATE_DIRECTORY");
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("NOTIFY_SOCKET");
     command
 }
 
