@@ -8,6 +8,7 @@
 )]
 
 mod closing;
+mod old_rsync;
 mod packages;
 mod papers;
 mod test;

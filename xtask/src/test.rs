@@ -12,7 +12,7 @@ use std::process::{self, Stdio};
 
 use anyhow::Result;
 
-use crate::{cargo, closing, packages};
+use crate::{cargo, closing, old_rsync, packages};
 
 /// Runs all tests, then those in the documentation. With arguments only the tests they select, by
 /// the rules of the runner: cargo-nextest where it is installed, `cargo test` elsewhere.
@@ -33,6 +33,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<u8> {
     runner
         .args(arguments)
         .env("DRIFTLESS_SKIPPED", skipped.path());
+    // A developer may have named another one.
+    if std::env::var_os("DRIFTLESS_OLD_RSYNC").is_none() {
+        runner.envs(old_rsync::find_or_unpack().map(|program| ("DRIFTLESS_OLD_RSYNC", program)));
+    }
     let (mut code, mut lines) = closing::run(&mut runner)?;
     if code == 0 && arguments.is_empty() {
         let (doc_code, doc_lines) =

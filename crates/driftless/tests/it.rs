@@ -19,6 +19,8 @@ mod bursts;
 mod changes;
 #[path = "it/configuration.rs"]
 mod configuration;
+#[path = "it/embedding.rs"]
+mod embedding;
 #[path = "it/failing_daemons.rs"]
 mod failing_daemons;
 #[path = "it/ledger.rs"]

@@ -19,3 +19,5 @@ mod server_words;
 mod serving;
 #[path = "it/terminal.rs"]
 mod terminal;
+#[path = "it/versions.rs"]
+mod versions;

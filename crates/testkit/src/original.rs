@@ -10,6 +10,9 @@ use rustix::fs::{Access, access};
 pub enum Original {
     /// Stock `rsync`; `DRIFTLESS_STOCK_RSYNC` names another one than the first in `PATH`.
     Rsync,
+    /// An older `rsync`, such as 3.2.7: `DRIFTLESS_OLD_RSYNC` names it. `cargo xtask test` unpacks one where it can; it is
+    /// not in every archive, so tests look for it with [`Original::find`] and say if they skip it.
+    OldRsync,
     /// `inotifywait` of inotify-tools; `DRIFTLESS_STOCK_INOTIFYWAIT` names another one.
     Inotifywait,
     /// `setfacl` of acl.
@@ -34,6 +37,9 @@ impl Original {
         let (program, variable, _) = self.facts();
         if let Some(chosen) = variable.and_then(env::var_os) {
             return Some(chosen.into());
+        }
+        if self == Self::OldRsync {
+            return None;
         }
         env::split_paths(&env::var_os("PATH")?)
             .map(|directory| directory.join(program))
@@ -61,6 +67,7 @@ impl Original {
     fn facts(self) -> (&'static str, Option<&'static str>, &'static str) {
         match self {
             Self::Rsync => ("rsync", Some("DRIFTLESS_STOCK_RSYNC"), "rsync"),
+            Self::OldRsync => ("rsync", Some("DRIFTLESS_OLD_RSYNC"), "rsync"),
             Self::Inotifywait => (
                 "inotifywait",
                 Some("DRIFTLESS_STOCK_INOTIFYWAIT"),
