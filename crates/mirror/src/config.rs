@@ -373,9 +373,23 @@ impl TreeConfig {
                 format!("{source_text} has no [[tree.replica]] and no [[tree.hook]]"),
             ));
         }
-        let mut replicas = Vec::new();
+        let mut replicas: Vec<ReplicaSettings> = Vec::new();
         for replica in &self.replicas {
-            replicas.push(replica.settings(around, bad)?);
+            let replica = replica.settings(around, bad)?;
+            let has_its_name = |other: &ReplicaSettings| {
+                other.name == replica.name && other.place != replica.place
+            };
+            if replicas.iter().any(has_its_name) {
+                // Orders and metrics name replicas.
+                let name = &replica.name;
+                return Err(bad(
+                    name,
+                    format!(
+                        "two replicas of {source_text} are called {name}; give each a name of its own"
+                    ),
+                ));
+            }
+            replicas.push(replica);
         }
         if self.replicas.is_empty() {
             replicas.push(ReplicaSettings::at(Place::Nowhere));

@@ -131,6 +131,20 @@ fn mistakes_are_named_before_anything_is_touched() {
     bench.refused(&text, &[&at, "did you mean \"password-file\"?"]);
     bench.refused("", &["no [[tree]]"]);
     bench.refused(&format!("{one}{one}"), &["two trees are called one"]);
+    let same = "name = \"same\"\n";
+    let other = format!("[[tree.replica]]\nto = {:?}\n{same}", bench.path("other"));
+    bench.refused(
+        &format!("{one}{same}{other}"),
+        &["two replicas of", "are called same"],
+    );
+    bench.refused(
+        &format!("status-token-file = \"/x\"\n{one}"),
+        &["mirror.toml:1", "/x"],
+    );
+    bench.refused(
+        &format!("log = \"yaml\"\n{one}"),
+        &["mirror.toml:1", "yaml"],
+    );
     bench.refused(
         &bench.table("one", "filter = [\"x y z\"]"),
         &["mirror.toml:5", "x y z"],
