@@ -753,8 +753,8 @@ struct State {
     began_empty: Option<bool>,
     /// Why nothing is deleted.
     brake: Option<Brake>,
-    /// How many removals had been seen by themselves when a plan was put off for more of them.
-    witnessed: u64,
+    /// How many removals had been seen by themselves when a plan was put off for more of them, and since when.
+    witnessed: Option<(u64, Instant)>,
     /// Whether the operator has released the brake.
     is_approved: bool,
     /// Whether the replica has held the whole tree at some time.

@@ -84,6 +84,8 @@ struct Run {
     out: Box<dyn Write + Send>,
     /// Lines of the events at hand.
     lines: Vec<u8>,
+    /// Events that were asked for, so far.
+    told: u64,
     /// Empties the kernel's queue as long as this lives.
     _closer: queue::Closer,
 }
@@ -127,6 +129,7 @@ impl Run {
             diagnostics,
             out,
             lines: Vec::new(),
+            told: 0,
             _closer: closer,
         };
         run.set_up()?;
@@ -171,6 +174,7 @@ impl Run {
         let mut idle_since = Instant::now();
         let mut bytes = Vec::new();
         loop {
+            let told = self.told;
             // A time too far away to be represented is never reached.
             let end = timeout.and_then(|timeout| idle_since.checked_add(timeout));
             let until = end.into_iter().chain(self.watches.deadline()).min();
@@ -181,11 +185,16 @@ impl Run {
                 Taken::Nothing if end.is_some_and(|end| end <= now) => return Ok(exit::TIMEOUT),
                 Taken::Nothing => {}
                 Taken::Events => {
-                    idle_since = now;
                     let ended = self.take(&bytes, now)?;
                     self.flush()?;
                     if let Some(status) = ended {
                         return Ok(status);
+                    }
+                    // A mark hears of the whole filesystem: what is none of ours is silence.
+                    if self.told > told || matches!(self.watches, Watches::Recursion(_)) {
+                        idle_since = now;
+                    } else if end.is_some_and(|end| end <= now) {
+                        return Ok(exit::TIMEOUT);
                     }
                 }
             }
@@ -327,6 +336,7 @@ impl Run {
     }
 
     fn print(&mut self, watched: &[u8], name: &[u8], mask: u32, cookie: u32) {
+        self.told += 1;
         if self.options.quiet < 2 {
             let line = Line {
                 watched,

@@ -1,6 +1,7 @@
 //! Before a plan is carried out: is the source what it was, and may so much be deleted?
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tree::Meta;
 
@@ -9,6 +10,9 @@ use crate::Event;
 use crate::brake::Brake;
 use crate::ledger::{Confirmed, Held};
 use crate::planner::Plan;
+
+/// So long nobody must have removed anything before what is missing without a hint counts as deleted unseen.
+const SILENCE: Duration = Duration::from_secs(3);
 
 impl Replica {
     pub(super) fn check_place(&self, state: &mut State) -> Result<(), Failed> {
@@ -82,12 +86,19 @@ impl Replica {
         }
         let judged = self.judge(state, plan)?;
         let witnessed = plan.deletions.witnessed;
-        if judged.is_some() && !is_complete_look && witnessed > state.witnessed && !self.mode.once {
+        if judged.is_some() && !is_complete_look && witnessed > 0 && !self.mode.once {
             // Somebody is removing a tree, and the hints of its files are still on their way.
-            state.witnessed = witnessed;
-            return Err(Failed::Premature);
+            let (most, since) = state.witnessed.unwrap_or((0, Instant::now()));
+            let since = match witnessed > most {
+                true => Instant::now(),
+                false => since,
+            };
+            if since.elapsed() < SILENCE {
+                state.witnessed = Some((witnessed.max(most), since));
+                return Err(Failed::Premature);
+            }
         }
-        state.witnessed = 0;
+        state.witnessed = None;
         if let Some(brake) = judged {
             plan.withhold_deletions();
             if self.mode.once {

@@ -218,8 +218,11 @@ pub fn serve(
     let link = Link::over_pipes(input.into(), output.into(), Cancel::default()).unwrap();
     let server = Server::over_shell(link, &options, &info, sends).unwrap();
     let speaker = server.speaker();
+    let reports_deletions = server.protocol().reports_deletions();
     let tell = |event: Event<'_>| {
-        if let Some(line) = super::bench::line(&event) {
+        // The client writes the line of a deletion itself, from the message that the engine sends.
+        let is_told = matches!(event, Event::Deleted { .. }) && reports_deletions;
+        if let Some(line) = super::bench::line(&event).filter(|_| !is_told) {
             speaker.say(Severity::Info, format!("{line}\n").as_bytes());
         }
     };
