@@ -127,10 +127,14 @@ impl Check {
             ),
             (false, false) => {}
         }
+        if globals.proxy_protocol {
+            let text = "\"proxy protocol\" cannot be used with \"tls cert\"".to_owned();
+            self.find_at(&globals.tls_cert, text);
+        }
         self.readable(&globals.tls_cert, "the certificate");
         let key = self.readable(&globals.tls_key, "the key");
-        if key.is_some_and(|meta| meta.mode() & 0o077 != 0) {
-            let text = "the key of \"tls cert\" must be readable by its owner only".to_owned();
+        if key.is_some_and(|meta| meta.mode() & 0o007 != 0) {
+            let text = "the key of \"tls cert\" must not be other-accessible".to_owned();
             self.find_at(&globals.tls_key, text);
         }
     }

@@ -30,6 +30,7 @@ mod session;
 pub mod slots;
 mod start;
 mod supervisor;
+mod terminator;
 mod worker;
 
 pub use config::{

@@ -7,7 +7,7 @@ mod pid_file;
 mod socket;
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,8 +22,9 @@ use crate::entry::strerror;
 use crate::journal::Journal;
 use crate::sandbox;
 use crate::start::{Setup, complain};
+use crate::terminator;
 use pid_file::PidFile;
-use socket::Wanted;
+use socket::{Door, Wanted};
 
 /// Set for a process that a daemon has started to take its place in the background.
 const DETACHED: &str = "DRIFTLESS_DETACHED";
@@ -41,10 +42,8 @@ pub(crate) fn run(setup: &Setup) -> u8 {
             return complain(&lines.join("\n"), 1);
         }
     };
-    if !config.globals.tls_cert.is_empty() || !config.globals.tls_key.is_empty() {
-        let text =
-            "rsync: this driftless serves no TLS: \"tls cert\" and \"tls key\" must be unset";
-        return complain(text, Exit::Unsupported.code());
+    if let Err(text) = terminator::server(setup, &config.globals) {
+        return complain(&format!("rsync: {text}"), Exit::Unsupported.code());
     }
     let is_child = setup.env.get(DETACHED).is_some();
     let detaches = setup.given.detach != Some(false);
@@ -99,10 +98,10 @@ fn detach(setup: &Setup) -> u8 {
 
 fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8 {
     let wanted = Wanted::new(setup, &config.globals);
-    let sockets = match socket::inherited() {
+    let doors = match wanted.inherited() {
         inherited if !inherited.is_empty() => inherited,
         _ => match wanted.open(&journal) {
-            Ok(sockets) => sockets,
+            Ok(doors) => doors,
             Err(text) => {
                 journal.warn(&text);
                 return complain(&text, Exit::SocketIo.code());
@@ -127,6 +126,9 @@ fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8
         rsync::VERSION,
         wanted.port()
     ));
+    if let Some(port) = wanted.tls_port() {
+        journal.note(&format!("listening for TLS on port {port}"));
+    }
     if is_child {
         leave_terminal();
     }
@@ -135,7 +137,7 @@ fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8
         config,
         journal,
         wanted,
-        sockets,
+        doors,
         signals,
     }
     .serve()
@@ -160,7 +162,7 @@ struct Listener<'a> {
     config: Config,
     journal: Journal,
     wanted: Wanted,
-    sockets: Vec<OwnedFd>,
+    doors: Vec<Door>,
     signals: Signals,
 }
 
@@ -189,8 +191,8 @@ impl Listener<'_> {
                 }
             }
             for at in ready {
-                if let Some(socket) = self.sockets.get(at) {
-                    self.accept(socket);
+                if let Some(door) = self.doors.get(at) {
+                    self.accept(door);
                 }
             }
         }
@@ -199,9 +201,9 @@ impl Listener<'_> {
     /// Waits for connections or a signal. Returns which sockets have connections.
     fn wait(&self) -> Vec<usize> {
         let mut polled: Vec<PollFd<'_>> = self
-            .sockets
+            .doors
             .iter()
-            .map(AsFd::as_fd)
+            .map(|door| door.socket.as_fd())
             .chain([self.signals.woken.as_fd()])
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
@@ -209,16 +211,16 @@ impl Listener<'_> {
             return Vec::new();
         }
         let is_ready = |(at, fd): (usize, &PollFd<'_>)| (!fd.revents().is_empty()).then_some(at);
-        polled[..self.sockets.len()]
+        polled[..self.doors.len()]
             .iter()
             .enumerate()
             .filter_map(is_ready)
             .collect()
     }
 
-    fn accept(&self, socket: &OwnedFd) {
+    fn accept(&self, door: &Door) {
         let flags = rustix::net::SocketFlags::CLOEXEC;
-        let connection = match rustix::net::accept_with(socket, flags) {
+        let connection = match rustix::net::accept_with(&door.socket, flags) {
             Ok(connection) => connection,
             // The client has gone again, or somebody else serves it.
             Err(errno) if is_passing(errno) => return,
@@ -231,6 +233,9 @@ impl Listener<'_> {
         self.wanted.set_options(&connection, &self.journal);
         let mut command = self.setup.anew();
         command.stdin(Stdio::from(connection)).env_remove(DETACHED);
+        if door.is_tls {
+            command.env(terminator::VARIABLE, "1");
+        }
         // The child is not waited for here but when its signal comes.
         if let Err(cause) = command.spawn() {
             let cause = strerror(&cause);
@@ -278,11 +283,14 @@ impl Listener<'_> {
             }
         };
         self.journal = self.setup.journal(&config);
+        if let Err(text) = terminator::server(self.setup, &config.globals) {
+            self.journal.warn(&text);
+        }
         let wanted = Wanted::new(self.setup, &config.globals);
         if wanted != self.wanted {
             match wanted.open(&self.journal) {
-                Ok(sockets) => {
-                    self.sockets = sockets;
+                Ok(doors) => {
+                    self.doors = doors;
                     self.wanted = wanted;
                 }
                 Err(text) => self.journal.warn(&text),

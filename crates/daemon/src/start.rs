@@ -16,6 +16,7 @@ use crate::entry::strerror;
 use crate::journal::{Destination, Journal};
 use crate::listener;
 use crate::supervisor::Handover;
+use crate::terminator;
 use crate::worker::{self, Transport};
 
 /// What all processes of a daemon start with.
@@ -44,6 +45,9 @@ pub fn main(given: DaemonGiven, env: Env) -> u8 {
         return worker::serve(&setup, Transport::Shell);
     }
     if is_connection() {
+        if setup.env.get(terminator::VARIABLE).is_some() {
+            return terminator::serve(&setup);
+        }
         return worker::serve(&setup, Transport::Socket);
     }
     listener::run(&setup)

@@ -170,7 +170,7 @@ pub(crate) fn run(entry: Entry<'_>, hooks: &Hooks) -> Result<u8, Leave> {
     }
 }
 
-fn exit_code(status: ExitStatus) -> u8 {
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     const CRASHED: u8 = 15;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.unwrap_or(CRASHED)

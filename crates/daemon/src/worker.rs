@@ -25,6 +25,7 @@ use crate::proxy;
 use crate::slots::Slot;
 use crate::start::Setup;
 use crate::supervisor::{Handover, Superior};
+use crate::terminator;
 
 /// How a client has come to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +119,9 @@ impl<'a> Worker<'a> {
         let socket = rustix::stdio::stdin();
         let address = match transport {
             Transport::Shell => Some(peer::of_shell(&setup.env)),
-            Transport::Socket => peer::of_socket(socket.as_fd()),
+            Transport::Socket => {
+                peer::of_socket(socket.as_fd()).or_else(|| terminator::peer(&setup.env))
+            }
         };
         Ok(Self {
             setup,

@@ -33,6 +33,12 @@ pub struct DaemonGiven {
     pub protocol: Option<i32>,
     /// Where temporary files go.
     pub temp_dir: Option<Vec<u8>>,
+    /// The file with the certificate for connections over TLS (ours).
+    pub tls_cert: Option<Vec<u8>>,
+    /// The file with its key (ours).
+    pub tls_key: Option<Vec<u8>>,
+    /// The port to listen on for TLS; 0 is the default (ours).
+    pub tls_port: u16,
     /// The count of `-v`.
     pub verbose: u32,
     /// IPv4 only (`Some(false)`), IPv6 only (`Some(true)`), or both.
@@ -84,6 +90,9 @@ const ROWS: &[Row] = &[
     row("server", None, None, "", |given, _| { given.server = true; Ok(()) }),
     row("sockopts", None, Some("OPTIONS"), "specify custom TCP options", |given, value| { given.sockopts = Some(value.to_vec()); Ok(()) }),
     row("temp-dir", Some(b'T'), Some("DIR"), "", |given, value| { given.temp_dir = Some(value.to_vec()); Ok(()) }),
+    row("tls-cert", None, Some("FILE"), "override the \"tls cert\" setting", |given, value| { given.tls_cert = Some(value.to_vec()); Ok(()) }),
+    row("tls-key", None, Some("FILE"), "override the \"tls key\" setting", |given, value| { given.tls_key = Some(value.to_vec()); Ok(()) }),
+    row("tls-port", None, Some("PORT"), "override the \"tls port\" setting", |given, value| { given.tls_port = number(value)?; Ok(()) }),
     row("verbose", Some(b'v'), None, "increase verbosity", |given, _| { given.verbose += 1; Ok(()) }),
     row("no-verbose", None, None, "", |given, _| { given.verbose = 0; Ok(()) }),
     row("no-v", None, None, "", |given, _| { given.verbose = 0; Ok(()) }),

@@ -31,6 +31,7 @@ pub struct RsyncDaemon {
     /// Configuration, secrets, log and lock file.
     work: TempDir,
     port: ReservedPort,
+    tls_port: Option<ReservedPort>,
     listener: Option<Child>,
     /// Kept after a kill, for workers that are slow to go.
     group: Option<Group>,
@@ -47,6 +48,7 @@ pub struct DaemonBuilder {
     parameters: Vec<(String, String)>,
     more: String,
     arguments: Vec<String>,
+    tls: Option<(String, String)>,
 }
 
 impl RsyncDaemon {
@@ -60,6 +62,7 @@ impl RsyncDaemon {
             parameters: Vec::new(),
             more: String::new(),
             arguments: Vec::new(),
+            tls: None,
         }
         .set(
             "path",
@@ -84,6 +87,20 @@ impl RsyncDaemon {
     /// Its TCP port.
     pub fn port(&self) -> u16 {
         self.port.number
+    }
+
+    /// Its TCP port for TLS.
+    ///
+    /// # Panics
+    ///
+    /// When it was not told to speak TLS.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.as_ref().expect("built with tls").number
+    }
+
+    /// The file with its certificate, in PEM.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.work.path().join("certificate")
     }
 
     /// The module, or `path` below it, as a destination: `rsync://[USER@]127.0.0.1:PORT/MODULE[/PATH]`.
@@ -325,6 +342,12 @@ impl DaemonBuilder {
         self
     }
 
+    /// Listens for TLS, too, with a certificate and its key in PEM. Only our own daemon can.
+    pub fn tls(mut self, certificate: &str, key: &str) -> Self {
+        self.tls = Some((certificate.to_owned(), key.to_owned()));
+        self
+    }
+
     /// A further argument of the daemon.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
@@ -343,8 +366,18 @@ impl DaemonBuilder {
     ///
     /// When rsync is not installed or does not start, with what it said.
     #[track_caller]
-    pub fn start(self) -> RsyncDaemon {
+    pub fn start(mut self) -> RsyncDaemon {
+        let tls_port = self.tls.as_ref().map(|_| ReservedPort::find());
         let work = tempfile::tempdir().expect("a temporary directory can be made");
+        if let (Some((certificate, key)), Some(port)) = (self.tls.take(), &tls_port) {
+            let at = |name: &str| work.path().join(name).display().to_string();
+            write_private(&work.path().join("certificate"), &certificate);
+            write_private(&work.path().join("key"), &key);
+            self = self
+                .global("tls cert", &at("certificate"))
+                .global("tls key", &at("key"))
+                .global("tls port", &port.number.to_string());
+        }
         self.write_files(work.path());
         let mut daemon = RsyncDaemon {
             program: self.program.unwrap_or_else(require_rsync),
@@ -353,6 +386,7 @@ impl DaemonBuilder {
             user: self.users.first().map(|(user, _)| user.clone()),
             work,
             port: ReservedPort::find(),
+            tls_port,
             listener: None,
             group: None,
         };

@@ -17,10 +17,20 @@ pub(super) struct Wanted {
     /// A name or an address; all of them without one.
     address: Option<Vec<u8>>,
     port: u16,
+    /// Where clients speak TLS, if they do.
+    tls_port: Option<u16>,
     /// One family only: IPv6 or not.
     ipv6: Option<bool>,
     options: Vec<u8>,
     backlog: i32,
+}
+
+/// A socket that is listened on.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) socket: OwnedFd,
+    /// Whoever comes in here speaks TLS.
+    pub(super) is_tls: bool,
 }
 
 impl Wanted {
@@ -31,6 +41,11 @@ impl Wanted {
         let port = [given.port, said, transfer::DEFAULT_PORT]
             .into_iter()
             .find(|&port| port != 0);
+        let speaks_tls = given.tls_cert.is_some() || !globals.tls_cert.is_empty();
+        let said = u16::try_from(globals.tls_port).unwrap_or(0);
+        let tls_port = [given.tls_port, said, tls::DEFAULT_PORT]
+            .into_iter()
+            .find(|&port| port != 0);
         let options = given.sockopts.clone();
         Self {
             address: given
@@ -38,6 +53,7 @@ impl Wanted {
                 .clone()
                 .or_else(|| globals.address.value(&setup.env)),
             port: port.unwrap_or(transfer::DEFAULT_PORT),
+            tls_port: tls_port.filter(|_| speaks_tls),
             ipv6: given.ipv6,
             options: options.unwrap_or_else(|| globals.socket_options.expand(&setup.env)),
             backlog: globals.listen_backlog,
@@ -48,11 +64,41 @@ impl Wanted {
         self.port
     }
 
-    /// Opens the sockets. One is enough; what is wrong with others is logged.
-    pub(super) fn open(&self, journal: &Journal) -> Result<Vec<OwnedFd>, String> {
-        let addresses = self.addresses()?;
+    pub(super) fn tls_port(&self) -> Option<u16> {
+        self.tls_port
+    }
+
+    /// Sockets that were opened for us (systemd's socket activation). The port tells where clients speak TLS.
+    pub(super) fn inherited(&self) -> Vec<Door> {
+        let mut inherited = listenfd::ListenFd::from_env();
+        (0..inherited.len())
+            .filter_map(|at| inherited.take_tcp_listener(at).ok().flatten())
+            .filter(|listener| listener.set_nonblocking(true).is_ok())
+            .map(|listener| {
+                let port = listener.local_addr().ok().map(|address| address.port());
+                Door {
+                    is_tls: port.is_some() && port == self.tls_port,
+                    socket: OwnedFd::from(listener),
+                }
+            })
+            .collect()
+    }
+
+    /// Opens the sockets. One is enough for each port; what is wrong with others is logged.
+    pub(super) fn open(&self, journal: &Journal) -> Result<Vec<Door>, String> {
+        let mut doors = Vec::new();
+        for (port, is_tls) in
+            std::iter::once((self.port, false)).chain(self.tls_port.map(|port| (port, true)))
+        {
+            let sockets = self.open_port(port, journal)?;
+            doors.extend(sockets.into_iter().map(|socket| Door { socket, is_tls }));
+        }
+        Ok(doors)
+    }
+
+    fn open_port(&self, port: u16, journal: &Journal) -> Result<Vec<OwnedFd>, String> {
         let mut sockets = Vec::new();
-        for address in addresses {
+        for address in self.addresses(port)? {
             match self.open_one(address) {
                 Ok(socket) => sockets.push(socket),
                 // A kernel without the family has nothing to listen on.
@@ -68,15 +114,12 @@ impl Wanted {
             }
         }
         match sockets.is_empty() {
-            true => Err(format!(
-                "unable to bind any inbound sockets on port {}",
-                self.port
-            )),
+            true => Err(format!("unable to bind any inbound sockets on port {port}")),
             false => Ok(sockets),
         }
     }
 
-    fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+    fn addresses(&self, port: u16) -> Result<Vec<SocketAddr>, String> {
         let all = [
             IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -84,11 +127,11 @@ impl Wanted {
         let found: Vec<SocketAddr> = match &self.address {
             None => all
                 .into_iter()
-                .map(|address| SocketAddr::new(address, self.port))
+                .map(|address| SocketAddr::new(address, port))
                 .collect(),
             Some(name) => {
                 let name = String::from_utf8_lossy(name);
-                let found = (&*name, self.port).to_socket_addrs();
+                let found = (&*name, port).to_socket_addrs();
                 let cause = |cause| format!("rsync: getaddrinfo: bind address {name}: {cause}");
                 found.map_err(cause)?.collect()
             }
@@ -134,16 +177,6 @@ impl Wanted {
             }
         }
     }
-}
-
-/// Sockets that were opened for us (systemd's socket activation).
-pub(super) fn inherited() -> Vec<OwnedFd> {
-    let mut inherited = listenfd::ListenFd::from_env();
-    (0..inherited.len())
-        .filter_map(|at| inherited.take_tcp_listener(at).ok().flatten())
-        .filter(|listener| listener.set_nonblocking(true).is_ok())
-        .map(OwnedFd::from)
-        .collect()
 }
 
 /// Sets `NAME` or `NAME=VALUE`.
