@@ -833,6 +833,7 @@ impl Failed {
                         | transfer::Error::ConnectTimeout { .. }
                         | transfer::Error::Closed { .. }
                         | transfer::Error::Socket(_)
+                        | transfer::Error::Read { .. }
                 )
         )
     }

@@ -98,6 +98,8 @@ pub(crate) struct Printer<O, E> {
     /// Standard output cannot be written any more.
     is_broken: bool,
     is_delta_told: bool,
+    /// What follows the last line.
+    after_all: Vec<String>,
 }
 
 impl<O: Write, E: Write> Printer<O, E> {
@@ -115,6 +117,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             is_list_open: false,
             is_broken: false,
             is_delta_told: false,
+            after_all: Vec::new(),
         }
     }
 
@@ -238,6 +241,14 @@ impl<O: Write, E: Write> Printer<O, E> {
             Event::Message(notice) => self.message(notice, now),
             // The run's result says it.
             Event::Failed(_) => {}
+            Event::Unheard(cause) => {
+                let role = if self.settings.is_receiving {
+                    "Receiver"
+                } else {
+                    "sender"
+                };
+                self.after_all = crate::run::told(cause, role);
+            }
             Event::Peer { severity, text } => {
                 let text = text.strip_suffix(b"\n").unwrap_or(text);
                 match severity {
@@ -293,6 +304,9 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// The last line, and all that is still held back.
     pub(crate) fn last_line(&mut self, line: Option<&str>, now: Now) {
         if let Some(line) = line {
+            self.error(line.as_bytes(), now);
+        }
+        for line in std::mem::take(&mut self.after_all) {
             self.error(line.as_bytes(), now);
         }
         self.end_line();

@@ -586,6 +586,10 @@ pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
         transfer::Error::Socket(cause) => {
             format!("rsync: [{role}] write error: {}", strerror(cause))
         }
+        transfer::Error::Read { cause, words } => {
+            let broken = format!("rsync: [{role}] read error: {}", strerror(cause));
+            return words.iter().cloned().chain([broken]).collect();
+        }
         transfer::Error::Refused(_)
         | transfer::Error::Greeting(_)
         | transfer::Error::Proxy(_)

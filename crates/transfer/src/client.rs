@@ -221,7 +221,9 @@ pub(crate) fn part(
     events: &dyn Events,
 ) -> Error {
     events.event(Event::Failed(&error));
-    stream.say_farewell(session.protocol, &error);
+    if let Some(cause) = stream.say_farewell(session.protocol, &error) {
+        events.event(Event::Unheard(&cause));
+    }
     error
 }
 

@@ -77,6 +77,14 @@ pub enum Error {
     /// The connection broke.
     #[error("{0}")]
     Socket(io::Error),
+    /// The connection broke while we listened.
+    #[error("{}", with_words(.words, &cause.to_string()))]
+    Read {
+        /// The system's reason.
+        cause: io::Error,
+        /// The peer's error messages, a line each.
+        words: Vec<String>,
+    },
     /// The peer neither sent nor took anything for the permitted time, if that is known.
     #[error("no progress within the time limit")]
     Stalled(Option<Duration>),
@@ -127,7 +135,8 @@ impl Error {
             | Self::Connect { .. }
             | Self::Bind { .. }
             | Self::Proxy(_)
-            | Self::Socket(_) => 10,
+            | Self::Socket(_)
+            | Self::Read { .. } => 10,
             Self::ConnectTimeout { .. } => 35,
             Self::Refused(_) | Self::Greeting(_) => 5,
             Self::PasswordNeeded { .. } | Self::Usage(_) => 1,
@@ -167,6 +176,7 @@ impl Error {
             | Self::Proxy(_)
             | Self::Closed { .. }
             | Self::Socket(_)
+            | Self::Read { .. }
             | Self::Stalled(_)
             | Self::Malformed(_)
             | Self::Forbidden(_)
@@ -196,7 +206,18 @@ impl Error {
     pub(crate) fn with_peer_words(self, received: u64, mut words: Vec<String>) -> Self {
         match self {
             Self::Socket(cause) if words.is_empty() => Self::Socket(cause),
+            // Whether writing or reading meets the reset first is a matter of chance.
+            Self::Socket(cause) if cause.kind() == io::ErrorKind::ConnectionReset => {
+                Self::Read { cause, words }
+            }
             Self::Socket(_) => Self::Closed { received, words },
+            Self::Read {
+                cause,
+                words: earlier,
+            } => {
+                words.extend(earlier);
+                Self::Read { cause, words }
+            }
             Self::Closed {
                 received,
                 words: earlier,

@@ -131,6 +131,8 @@ pub enum Event<'a> {
     /// A session has come to an end before its end. What a server's [`Speaker`](crate::Speaker) is told now still
     /// reaches the client.
     Failed(&'a Error),
+    /// The connection broke while the peer was told of a session's end before its end.
+    Unheard(&'a Error),
 }
 
 /// An entry, as far as it is shown.

@@ -171,6 +171,11 @@ impl Link {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether what the peer has not read is lost when it closes.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.is_tcp
+    }
+
     /// Bytes read so far.
     #[must_use]
     pub fn received(&self) -> u64 {
@@ -197,7 +202,7 @@ impl Link {
     /// Waits for input and appends what has come to `input`. Returns how much, 0 at the end of the stream.
     ///
     /// # Errors
-    /// [`Error::Stalled`] at the deadline, [`Error::Cancelled`], [`Error::Socket`].
+    /// [`Error::Stalled`] at the deadline, [`Error::Cancelled`], [`Error::Read`].
     pub fn fill(&mut self, input: &mut Vec<u8>, deadline: Option<Instant>) -> Result<usize, Error> {
         loop {
             if let Some(count) = self.read_available(input)? {
@@ -220,7 +225,7 @@ impl Link {
                 Err(Errno::WOULDBLOCK) => {
                     self.wait(false, deadline)?;
                 }
-                Err(cause) => return Err(Error::Socket(cause.into())),
+                Err(cause) => return Err(unread(cause)),
             }
         }
     }
@@ -233,19 +238,26 @@ impl Link {
     /// Reads on and forgets what comes, until the peer closes, has said its `last` word or so long has passed. (A file's
     /// data may hold that word, too: then this ends too early, which costs the peer at most our reasons.) A socket that is closed over unread
     /// input would take back what the peer has not read yet; of a pipe the peer keeps what we wrote.
-    pub(crate) fn drain(&mut self, last: &[u8], patience: Duration) {
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the connection breaks.
+    pub(crate) fn drain(&mut self, last: &[u8], patience: Duration) -> Result<(), Error> {
         if !self.is_tcp {
-            return;
+            return Ok(());
         }
         let deadline = Instant::now() + patience;
         // A half that was told to stop waiting still has to wait here.
         self.stop = Cancel::default();
         self.only_writes = false;
         let mut tail = Vec::new();
-        while matches!(self.fill(&mut tail, Some(deadline)), Ok(1..))
-            && !tail.windows(last.len()).any(|window| window == last)
-        {
-            tail.drain(..tail.len().saturating_sub(last.len()));
+        loop {
+            match self.fill(&mut tail, Some(deadline)) {
+                Ok(1..) if !tail.windows(last.len()).any(|window| window == last) => {
+                    tail.drain(..tail.len().saturating_sub(last.len()));
+                }
+                Err(error @ Error::Read { .. }) => return Err(error),
+                _ => return Ok(()),
+            }
         }
     }
 
@@ -310,7 +322,7 @@ impl Link {
                 Ok(Some(count))
             }
             Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(cause) => Err(Error::Socket(cause.into())),
+            Err(cause) => Err(unread(cause)),
         }
     }
 
@@ -367,6 +379,13 @@ impl Link {
                 return Ok((readable, writable));
             }
         }
+    }
+}
+
+fn unread(cause: Errno) -> Error {
+    Error::Read {
+        cause: cause.into(),
+        words: Vec::new(),
     }
 }
 

@@ -66,9 +66,8 @@ pub(crate) fn copy(
             peer_exit: None,
         }),
         // An end that finds the other one gone has nothing of its own to say.
-        (Err(Error::Closed { .. } | Error::Socket(_)) | Ok(_), Err(error)) | (Err(error), _) => {
-            Err(error)
-        }
+        (Err(Error::Closed { .. } | Error::Socket(_) | Error::Read { .. }) | Ok(_), Err(error))
+        | (Err(error), _) => Err(error),
     }
 }
 

@@ -66,14 +66,7 @@ impl Receiving<'_> {
             entries: lists.entries,
         });
         if first.entries.is_empty() && self.is_client {
-            // A server that has nothing to send leaves at once (8.5).
-            let _ = incoming.stream.read_to_end();
-            let stats = Stats {
-                sent: outgoing.sent(),
-                received: incoming.stream.link().received(),
-                ..Stats::default()
-            };
-            return Ok(outcome(stats, report, 0));
+            return nothing_came(session, &mut incoming.stream, outgoing, report);
         }
         let mut reader = NdxReader::new(session.protocol);
         let (second, all_listed) = match session.is_incremental() && first.entries.len() <= 1 {
@@ -162,6 +155,37 @@ impl Receiving<'_> {
             Ok(outcome(stats, report, generator.deleter.skipped))
         })
     }
+}
+
+/// A server that has nothing to send leaves at once (8.5). It is told what we make of that all the same, and whether it
+/// still hears it shows.
+fn nothing_came(
+    session: &Session,
+    hearing: &mut Stream,
+    outgoing: &Outgoing,
+    report: &Reporter<'_>,
+) -> Result<Outcome, Error> {
+    let outcome = outcome(Stats::default(), report, 0);
+    let code = outcome.exit_code();
+    // Over a socket the farewell reads to the end.
+    if code == 0 || !hearing.link().is_tcp() {
+        let _ = hearing.read_to_end();
+    }
+    let stats = Stats {
+        sent: outgoing.sent(),
+        received: hearing.link().received(),
+        ..Stats::default()
+    };
+    if code > 0 {
+        let error = Error::fatal(code, Role::ReceivingSide, "", None);
+        outgoing.with(|stream| {
+            if let Some(cause) = stream.say_farewell(session.protocol, &error) {
+                report.event(Event::Unheard(&cause));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Outcome { stats, ..outcome })
 }
 
 fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outcome {

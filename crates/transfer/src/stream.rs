@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     multiplexes: bool,
     /// The peer knows that we have heard that it leaves.
     has_parted: bool,
+    /// Why it may not know it.
+    unheard: Option<Error>,
     /// What others want to be said beside the data.
     queue: Queue,
 }
@@ -68,6 +70,7 @@ impl Stream {
             said: 0,
             multiplexes: false,
             has_parted: false,
+            unheard: None,
             queue: Queue::default(),
         }
     }
@@ -318,8 +321,12 @@ impl Stream {
     }
 
     /// Tells the peer with which code we leave, or that we have heard with which code it does, and lets it hear that
-    /// (wire-session.md 4.7). Nothing comes of it if the peer does not listen any more.
-    pub(crate) fn say_farewell(&mut self, protocol: wire::Protocol, error: &Error) {
+    /// (wire-session.md 4.7). Returns what broke the connection meanwhile; the exit code stays what it is.
+    pub(crate) fn say_farewell(
+        &mut self,
+        protocol: wire::Protocol,
+        error: &Error,
+    ) -> Option<Error> {
         let code = match error {
             Error::PeerExit { .. } => None,
             error => Some(i32::from(error.exit_code())),
@@ -328,14 +335,24 @@ impl Stream {
         let is_silent = matches!(code, Some(10 | 12 | 19 | 30));
         let is_silent = is_silent || self.has_parted || !self.multiplexes;
         let is_silent = is_silent || !protocol.has_error_exit();
-        let told = match is_silent {
-            true => self.flush(),
-            false => self.send_message(&Message::ErrorExit(code), protocol),
-        };
-        if !is_silent && told.is_ok() && !matches!(error, Error::Cancelled) {
-            let patience = self.patience.get().unwrap_or(FAREWELL);
-            self.link.drain(&Code::ErrorExit.header(0), patience);
+        if is_silent {
+            // Who leaves over a broken connection has said so.
+            let _ = self.flush();
+            return self.unheard.take();
         }
+        let mut frame = Vec::new();
+        Message::ErrorExit(code).encode(protocol, &mut frame);
+        let patience = self.patience.get();
+        let told = self.flush().and_then(|()| {
+            self.link.send(&frame, &mut self.raw, patience)?;
+            match error {
+                Error::Cancelled => Ok(()),
+                _ => self
+                    .link
+                    .drain(&Code::ErrorExit.header(0), patience.unwrap_or(FAREWELL)),
+            }
+        });
+        told.err()
     }
 
     /// Sends nothing, to show that we live. Only a multiplexed direction can say that.
@@ -456,8 +473,9 @@ impl Stream {
         if self.multiplexes {
             // Whether it still takes this makes no difference any more.
             let farewell = Code::ErrorExit.header(0);
-            let _ = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
+            let told = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
             self.has_parted = true;
+            self.unheard = told.and_then(|()| self.read_to_end()).err();
         }
         Err(self.hear_out(Error::Socket(std::io::ErrorKind::ConnectionAborted.into())))
     }
@@ -507,14 +525,14 @@ impl Stream {
     /// The error that broke the connection, in the peer's own words if it had any: what it sent before is read
     /// first, also when it closed while we were still writing.
     fn hear_out(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Socket(_)) && self.link.reads() {
+        if matches!(error, Error::Socket(_)) && !self.has_parted && self.link.reads() {
             // A broken connection may end in another error; what came before that is what matters.
             let _ = self.read_to_end();
         }
         let _ = self.take_in();
         let words = std::mem::take(&mut self.heard.errors);
         match (error, self.heard.exit) {
-            (Error::Socket(_) | Error::Closed { .. }, Some(code)) => {
+            (Error::Socket(_) | Error::Read { .. } | Error::Closed { .. }, Some(code)) => {
                 Error::PeerExit { code, words }
             }
             (Error::Stalled(_), _) => Error::Stalled(self.patience.get()),

@@ -65,7 +65,7 @@ impl Visit {
         ask(request, stream.out())?;
         let line = match stream.read(|cursor| cursor.line(REPLY_LINE_MAX)) {
             // Whether our own greeting still found a reader is a matter of chance.
-            Err(Error::Closed { .. } | Error::Socket(_)) => {
+            Err(Error::Closed { .. } | Error::Socket(_) | Error::Read { .. }) => {
                 return Err(Error::Greeting(
                     "rsync: did not see server greeting".to_owned(),
                 ));

@@ -212,7 +212,9 @@ impl RemoteReplica {
         let pushed = self.session(connection, batch, &options, progress)?;
         match &pushed.result {
             // The daemon may have closed a connection that was made ahead (its `timeout`, a restart): that is no outage.
-            Err(Error::Closed { .. } | Error::Socket(_)) if is_held && !pushed.began => {
+            Err(Error::Closed { .. } | Error::Socket(_) | Error::Read { .. })
+                if is_held && !pushed.began =>
+            {
                 self.session(self.connect()?, batch, &options, progress)
             }
             _ => Ok(pushed),

@@ -100,6 +100,13 @@ impl Shell {
             })
             .collect();
         match error {
+            Error::Read { words, .. } if !told.is_empty() => {
+                told.extend(words);
+                Error::Closed {
+                    received: 0,
+                    words: told,
+                }
+            }
             Error::Closed { received, words } if !told.is_empty() => {
                 told.extend(words);
                 Error::Closed {

@@ -84,3 +84,12 @@ fn a_peer_hears_why_we_leave_if_it_can() {
         assert_eq!(heard, expected, "{error:?}");
     }
 }
+
+#[test]
+fn a_farewell_that_finds_nobody_leaves_the_reason() {
+    let fatal = Error::fatal(11, crate::Role::Sender, "no", None);
+    let (mut stream, peer) = pair(None);
+    drop(peer);
+    let unheard = stream.say_farewell(Protocol::new(32).unwrap(), &fatal);
+    assert!(matches!(unheard, Some(Error::Socket(_))), "{unheard:?}");
+}
