@@ -2,6 +2,7 @@
 
 mod connect_program;
 mod daemon;
+mod encrypted;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;

@@ -147,6 +147,8 @@ pub struct Given {
     pub(crate) early_input: Option<Vec<u8>>,
     pub(crate) timeout: i32,
     pub(crate) contimeout: i32,
+    pub(crate) tls: bool,
+    pub(crate) tls_ca: Option<Vec<u8>>,
     pub(crate) bwlimit: u64,
     pub(crate) stop_at: Option<StopTime>,
     pub(crate) protocol: Option<i32>,

@@ -462,6 +462,14 @@ mod tests {
                 "The --contimeout option may only be used when connecting to an rsync daemon.",
             ),
             (
+                "--tls h:s d",
+                "The --tls option may only be used when connecting to an rsync daemon.",
+            ),
+            (
+                "--tls-ca=x h::s d",
+                "The --tls-ca option may only be used with --tls.",
+            ),
+            (
                 "--read-batch=a --write-batch=b s d",
                 "rsync: --write-batch and --read-batch can not be used together",
             ),

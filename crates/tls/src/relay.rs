@@ -37,6 +37,9 @@ pub enum Failed {
     /// There was no answer within the time for that.
     #[error("no answer during the handshake")]
     Silent,
+    /// It does not take what it was to hear last.
+    #[error("the other end does not take what is left")]
+    Stuck,
     /// The connection is broken.
     #[error(transparent)]
     Broken(#[from] io::Error),
@@ -44,6 +47,8 @@ pub enum Failed {
 
 /// What one side may be ahead of the other, in bytes.
 const AHEAD: usize = 64 << 10;
+/// How long the other end may refuse to take what is left when all has been said.
+const STUCK: Duration = Duration::from_secs(10);
 /// How long the other end has to read our last words: closing over unread input would take them back.
 const PARTING: Duration = Duration::from_secs(2);
 
@@ -99,7 +104,9 @@ impl Relay {
     /// [`Failed`].
     pub fn run(mut self) -> Result<(), Failed> {
         while !self.plain_ended || self.tls.wants_write() {
-            let (net, plain) = self.wait()?;
+            let Some((net, plain)) = self.wait()? else {
+                return Err(Failed::Stuck);
+            };
             if net {
                 self.hear()?;
             }
@@ -113,8 +120,9 @@ impl Relay {
         Ok(())
     }
 
-    /// Waits until something can be done. Returns whether the connection and the plain socket have something to say.
-    fn wait(&self) -> io::Result<(bool, bool)> {
+    /// Waits until something can be done. Returns whether the connection and the plain socket have something to say; `None` if
+    /// nobody takes what is left.
+    fn wait(&self) -> io::Result<Option<(bool, bool)>> {
         let is_writing = self.tls.wants_write();
         let when = |flags: PollFlags, is_wanted: bool| match is_wanted {
             true => flags,
@@ -133,12 +141,15 @@ impl Relay {
         if !of_net.is_empty() {
             polled.push(PollFd::new(&self.net, of_net));
         }
-        wait(&mut polled, None)?;
+        if !wait(&mut polled, self.plain_ended.then_some(STUCK))? {
+            return Ok(None);
+        }
         let ended = PollFlags::HUP | PollFlags::ERR;
         let of = |at: usize| polled.get(at).map_or(PollFlags::empty(), PollFd::revents);
         let net = hears && of(net_at).intersects(PollFlags::IN | ended);
         let plain = net_at > 0 && !self.plain_ended;
-        Ok((net, plain && of(0).intersects(PollFlags::IN | ended)))
+        let plain = plain && of(0).intersects(PollFlags::IN | ended);
+        Ok(Some((net, plain)))
     }
 
     /// Reads and decrypts what has come.
@@ -244,10 +255,12 @@ impl Relay {
     }
 }
 
-fn wait(polled: &mut [PollFd<'_>], patience: Option<Duration>) -> io::Result<()> {
+/// Whether something has happened within `patience`; a signal is something.
+fn wait(polled: &mut [PollFd<'_>], patience: Option<Duration>) -> io::Result<bool> {
     let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
     match poll(polled, patience.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
 }

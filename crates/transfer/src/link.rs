@@ -97,6 +97,12 @@ impl Link {
         Ok(Self::new(reader, Some(writer), false, cancel))
     }
 
+    /// The descriptor of a link over a socket, for whoever goes on with it. Nothing has been read ahead.
+    #[must_use]
+    pub fn into_socket(self) -> OwnedFd {
+        self.reader
+    }
+
     /// Two links that lead to each other.
     ///
     /// # Errors

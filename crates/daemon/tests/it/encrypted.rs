@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use testkit::{Aspects, RsyncDaemon, compare, eventually, skip};
 
-use super::bench::{daemon, errors, text, trees};
+use super::bench::{daemon, errors, program, text, trees};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -108,4 +108,48 @@ fn whoever_speaks_no_tls_is_turned_away() {
             false => Err(daemon.log()),
         }
     });
+}
+
+/// Runs our own client.
+fn ours(arguments: &[&str]) -> Output {
+    Command::new(program())
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .output()
+        .expect("it starts")
+}
+
+#[test]
+fn our_client_speaks_tls_and_believes_not_everybody() {
+    let (module, other) = trees();
+    fs::write(other.path().join("much"), vec![7; 3_000_000]).expect("a file");
+    let daemon = encrypted(module.path());
+    let (source, certificate) = (
+        format!("{}/", text(other.path())),
+        daemon.certificate_file(),
+    );
+    let believed = format!("--tls-ca={}", text(&certificate));
+    let there = url(&daemon, "localhost", "m/");
+    let pushed = ours(&["-a", "--tls", &believed, &source, &there]);
+    assert!(pushed.status.success(), "{}", errors(&pushed));
+    let aspects = || Aspects::exact().without_times();
+    compare(other.path(), module.path(), &aspects()).expect("the same");
+    let back = tempfile::tempdir().expect("a directory");
+    let target = format!("{}/", text(back.path()));
+    let pulled = ours(&["-a", "--tls", &believed, &there, &target]);
+    assert!(pulled.status.success(), "{}", errors(&pulled));
+    compare(other.path(), back.path(), &aspects()).expect("the same");
+
+    let stranger = url(&daemon, "127.0.0.1", "m/");
+    for (arguments, told) in [
+        (
+            vec!["-a", "--tls", &believed, &stranger, &target],
+            "TLS with 127.0.0.1: ",
+        ),
+        (vec!["-a", "--tls", &there, &target], "TLS with localhost: "),
+    ] {
+        let refused = ours(&arguments);
+        assert_eq!(refused.status.code(), Some(10), "{}", errors(&refused));
+        assert!(errors(&refused).contains(told), "{}", errors(&refused));
+    }
 }

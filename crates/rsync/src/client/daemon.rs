@@ -14,6 +14,7 @@ use transfer::{
 };
 use wire::EARLY_INPUT_MAX;
 
+use super::encrypted::Relaying;
 use super::{connect_program, exit_status, told_words};
 use crate::exit::Exit;
 use crate::given;
@@ -25,6 +26,16 @@ use crate::server_args::{self, ServerArgs};
 use crate::stop::{Stop, shown};
 use crate::{engine, password};
 
+/// What holds the other end of a link and ends after it.
+enum Behind {
+    /// The daemon itself.
+    Nothing,
+    /// A remote shell.
+    Shell(Child),
+    /// A thread of ours.
+    Tls(Relaying),
+}
+
 impl Run<'_> {
     pub(super) fn of_daemon(
         &self,
@@ -33,7 +44,7 @@ impl Run<'_> {
         options: Options,
         audience: &dyn Audience,
     ) -> Result<Ended, Stop> {
-        let (link, mut shell) = self.reach(host, port, audience)?;
+        let (link, behind) = self.reach(host, port, audience)?;
         let module = server_args::module(self.first_remote_path()).to_vec();
         let caller = Caller {
             run: self,
@@ -51,7 +62,15 @@ impl Run<'_> {
                 result.map(Some)
             }
         };
-        let status = shell.as_mut().and_then(|shell| shell.wait().ok());
+        let status = match behind {
+            Behind::Nothing => None,
+            Behind::Shell(mut shell) => shell.wait().ok(),
+            Behind::Tls(relaying) => {
+                // The last words are on their way. A failure is also one of the session, which has told it.
+                let _ = relaying.join();
+                None
+            }
+        };
         // A daemon that did not begin to talk is its own fault, whatever the shell says.
         let status = status
             .filter(|_| !matches!(result, Err(Error::Greeting(_))))
@@ -65,14 +84,14 @@ impl Run<'_> {
         }
     }
 
-    /// A connection by the way that was asked for, and the shell that holds its other end. What the connection's own
+    /// A connection by the way that was asked for, and what holds its other end. What the connection's own
     /// failure is belongs to the session.
     fn reach(
         &self,
         host: &Host,
         port: u16,
         audience: &dyn Audience,
-    ) -> Result<(Result<Link, Error>, Option<Child>), Stop> {
+    ) -> Result<(Result<Link, Error>, Behind), Stop> {
         if self.meant.said.rsh.is_some() {
             let Shell {
                 child,
@@ -81,19 +100,30 @@ impl Run<'_> {
             } = self.start_shell(host, &[], audience)?;
             let (input, output) = (OwnedFd::from(input), OwnedFd::from(output));
             let link = Link::over_pipes(input, output, self.cancel.clone());
-            return Ok((link, Some(child)));
+            return Ok((link, Behind::Shell(child)));
         }
         let asked = u16::try_from(self.meant.said.port).unwrap_or(0);
-        let port = [port, asked, transfer::DEFAULT_PORT]
+        let default = match self.meant.said.tls {
+            true => tls::DEFAULT_PORT,
+            false => transfer::DEFAULT_PORT,
+        };
+        let port = [port, asked]
             .into_iter()
             .find(|&port| port != 0)
-            .unwrap_or(transfer::DEFAULT_PORT);
-        match self.env.set("RSYNC_CONNECT_PROG") {
+            .unwrap_or(default);
+        let link = match self.env.set("RSYNC_CONNECT_PROG") {
             Some(template) => {
                 let stream = self.run_program(template, host, port, audience)?;
-                Ok((Link::over_tcp(stream, self.cancel.clone()), None))
+                Link::over_tcp(stream, self.cancel.clone())
             }
-            None => Ok((self.dial(host, port, audience)?, None)),
+            None => self.dial(host, port, audience)?,
+        };
+        match link {
+            Ok(link) if self.meant.said.tls => {
+                let (link, relaying) = self.encrypt(link, host)?;
+                Ok((Ok(link), Behind::Tls(relaying)))
+            }
+            link => Ok((link, Behind::Nothing)),
         }
     }
 

@@ -32,6 +32,18 @@ pub(super) fn operands(said: &Given, old_args: u32) -> Result<Route, Stop> {
             "The --contimeout option may only be used when connecting to an rsync daemon.",
         ));
     }
+    for (is_said, option) in [(said.tls, "--tls"), (said.tls_ca.is_some(), "--tls-ca")] {
+        if is_said && !(is_socket && said.rsh.is_none()) {
+            return Err(Stop::syntax(format!(
+                "The {option} option may only be used when connecting to an rsync daemon."
+            )));
+        }
+    }
+    if said.tls_ca.is_some() && !said.tls {
+        return Err(Stop::syntax(
+            "The --tls-ca option may only be used with --tls.",
+        ));
+    }
     Ok(route)
 }
 

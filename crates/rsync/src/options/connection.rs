@@ -82,6 +82,28 @@ pub(super) const ROWS: &[Opt] = &[
         ..ROW
     },
     Opt {
+        long: "tls",
+        no: &["no-tls"],
+        doc: "Talks to a daemon over TLS, by default on port 874. The daemon's certificate must be for the host that was named, \
+              and be vouched for by one that this system believes. (Of driftless; other programs' daemons speak TLS \
+              with the help of stunnel or the like.)",
+        set: |given, said| {
+            given.tls = said.on();
+            Ok(())
+        },
+        ..ROW
+    },
+    Opt {
+        long: "tls-ca",
+        takes: Takes::Text("FILE"),
+        doc: "With `--tls`, believes the certificates in this file, in PEM, in place of the system's. (Of driftless.)",
+        set: |given, said| {
+            given.tls_ca = said.text();
+            Ok(())
+        },
+        ..ROW
+    },
+    Opt {
         long: "sockopts",
         takes: Takes::Text("OPTIONS"),
         brief: "specify custom TCP options",
