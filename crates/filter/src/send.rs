@@ -34,12 +34,30 @@ impl Rules {
     /// # Errors
     /// [`Error::TooModern`] if the dialect cannot express a rule.
     pub fn for_wire(&self, we: Side, dialect: Dialect) -> Result<Vec<Vec<u8>>, Error> {
-        let mut writer = Writer {
+        self.write(Writer {
             rules: self,
             we,
             dialect,
+            tells_all: false,
             texts: Vec::new(),
-        };
+        })
+    }
+
+    /// All rules, whatever side they are for, as a `--filter` file of a batch's script holds them.
+    ///
+    /// # Errors
+    /// [`Error::TooModern`] if the dialect cannot express a rule.
+    pub fn for_script(&self, dialect: Dialect) -> Result<Vec<Vec<u8>>, Error> {
+        self.write(Writer {
+            rules: self,
+            we: Side::Sender,
+            dialect,
+            tells_all: true,
+            texts: Vec::new(),
+        })
+    }
+
+    fn write(&self, mut writer: Writer<'_>) -> Result<Vec<Vec<u8>>, Error> {
         for entry in &self.entries {
             match entry {
                 Entry::Match(rule) => writer.rule(rule)?,
@@ -63,6 +81,8 @@ struct Writer<'a> {
     rules: &'a Rules,
     we: Side,
     dialect: Dialect,
+    /// Rules for either side are written.
+    tells_all: bool,
     texts: Vec<Vec<u8>>,
 }
 
@@ -71,7 +91,7 @@ impl Writer<'_> {
         if self.dialect == Dialect::Old {
             return self.old_rule(rule);
         }
-        if !self.rules.is_for(rule, self.we.other()) {
+        if !self.tells_all && !self.rules.is_for(rule, self.we.other()) {
             return Ok(());
         }
         let modifiers = Modifiers {
@@ -102,7 +122,7 @@ impl Writer<'_> {
             return Err(Error::TooModern);
         }
         self.perishable(&rule.modifiers)?;
-        if !self.rules.is_for(rule, self.we.other()) {
+        if !self.tells_all && !self.rules.is_for(rule, self.we.other()) {
             return Ok(());
         }
         let mut text = match rule.action {
@@ -125,7 +145,7 @@ impl Writer<'_> {
         // A sender that is told of --cvs-exclude adds this by itself, as does every old server.
         let peer_adds_it =
             merge.implied && (self.we == Side::Receiver || self.dialect == Dialect::Old);
-        if peer_adds_it || !self.rules.is_merge_for(merge, self.we.other()) {
+        if peer_adds_it || !self.tells_all && !self.rules.is_merge_for(merge, self.we.other()) {
             return Ok(());
         }
         if self.dialect == Dialect::Old {

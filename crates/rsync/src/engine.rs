@@ -156,7 +156,8 @@ pub(crate) fn options(
         bandwidth: Some(said.bwlimit * 1024).filter(|&bytes| bytes > 0),
         max_alloc: Some(meant.max_alloc).filter(|&bytes| bytes > 0),
         iconv: charsets(meant, env)?,
-        batch: recording(meant),
+        // A client opens its own when the run begins.
+        batch: (said.server && said.only_write_batch).then_some(Recording::OnlyWrittenThere),
         newest,
         report: report(meant),
         cancel: cancel.clone(),
@@ -292,21 +293,6 @@ fn of_locale(env: &Env) -> String {
     )
 }
 
-fn recording(meant: &Meant) -> Option<Recording> {
-    let said = &meant.said;
-    if said.server {
-        return None;
-    }
-    match (&said.write_batch, &said.read_batch) {
-        // A dry run has nothing to record.
-        (Some(_), _) if said.dry_run => None,
-        (Some(name), _) if said.only_write_batch => Some(Recording::OnlyWrite(path(name))),
-        (Some(name), _) => Some(Recording::Write(path(name))),
-        (None, Some(name)) => Some(Recording::Read(path(name))),
-        (None, None) => None,
-    }
-}
-
 fn report(meant: &Meant) -> Report {
     let level = |word: &str| meant.info.level(word);
     let formats = [&meant.out_format, &meant.said.log_file_format];
@@ -330,6 +316,7 @@ fn report(meant: &Meant) -> Report {
         after_transfer: late,
         progress: level("PROGRESS") > 0 && !meant.said.quiet,
         names: level("NAME") > 0,
+        changes: level("MISC") > 0,
         skip_detail: level("SKIP") > 1,
         filters: meant.debug.level("FILTER") > 0,
     }

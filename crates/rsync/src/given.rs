@@ -10,6 +10,8 @@ use crate::flags::{DEBUG, INFO, Levels};
 pub struct Given {
     /// What is left when the options are taken away, in order.
     pub operands: Vec<Vec<u8>>,
+    /// All words as they were typed.
+    pub(crate) words: Vec<Vec<u8>>,
 
     // What is said and printed.
     pub(crate) version: u32,

@@ -12,6 +12,7 @@
 //! What this crate must never know: how files are compared, sent and written, and what is in `rsyncd.conf`.
 
 mod alias;
+mod batch;
 mod client;
 mod copy_as;
 mod daemon_options;

@@ -46,6 +46,7 @@ pub fn parse(arguments: &[Vec<u8>], aliases: &Aliases) -> Result<Invocation, Sto
     if reader.is_daemon {
         return DaemonGiven::parse(arguments).map(|given| Invocation::Daemon(Box::new(given)));
     }
+    reader.given.words = arguments.to_vec();
     Ok(Invocation::Transfer(Box::new(reader.given)))
 }
 

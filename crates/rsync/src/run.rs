@@ -9,7 +9,7 @@ use std::time::Instant;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
-use transfer::{Cancel, Event, Events, Options, Outcome};
+use transfer::{Cancel, Event, Events, Options, Outcome, Recording};
 
 use crate::alias::Aliases;
 use crate::env::Env;
@@ -23,7 +23,7 @@ use crate::output::{
 };
 use crate::parse::{self, Invocation, parse};
 use crate::stop::Stop;
-use crate::{engine, help, hint, password, server};
+use crate::{batch, engine, help, hint, password, server};
 
 /// The place in a final line.
 macro_rules! place {
@@ -214,7 +214,9 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn we_receive(&self) -> bool {
-        self.meant.route.is_pull() || (self.meant.said.server && !self.meant.said.sender)
+        self.meant.route.is_pull()
+            || self.meant.said.read_batch.is_some()
+            || (self.meant.said.server && !self.meant.said.sender)
     }
 
     /// The engine's options.
@@ -257,9 +259,12 @@ impl<'a> Run<'a> {
     /// Carries the run out: the end of a session that the user started, or both ends.
     pub(crate) fn carry_out(
         &self,
-        options: Options,
+        mut options: Options,
         audience: &dyn Audience,
     ) -> Result<Ended, Stop> {
+        if let Some(recording) = batch::open(&self.meant, &options)? {
+            options.batch = Some(recording);
+        }
         match &self.meant.route {
             Route::Local {
                 sources,
@@ -290,8 +295,12 @@ impl<'a> Run<'a> {
         self.assume_user()?;
         let sources: Vec<OsString> = sources.iter().cloned().map(OsString::from_vec).collect();
         let destination = destination.map(engine::path);
-        let mut outcome =
-            transfer::local_copy(options, &sources, destination.as_deref(), audience)?;
+        let mut outcome = match (&options.batch, destination.as_deref()) {
+            (Some(Recording::Read(_)), Some(path)) => {
+                transfer::read_batch(options, path, audience)?
+            }
+            (_, path) => transfer::local_copy(options, &sources, path, audience)?,
+        };
         // rsync counts the millisecond that it has begun.
         outcome.stats.list_build_ms += 1;
         Ok(outcome)

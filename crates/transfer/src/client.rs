@@ -13,6 +13,7 @@ use crate::names;
 use crate::options::{Append, DeleteWhen, FilesFrom, Options};
 use crate::outgoing::Outgoing;
 use crate::receiving::Receiving;
+use crate::recording::Record;
 use crate::report::Reporter;
 use crate::requested::Requested;
 use crate::sending::Sending;
@@ -89,6 +90,7 @@ impl Client {
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
         settle_defaults(&mut options, self.session.protocol);
+        options.spare_destination();
         let report = Reporter::new(events);
         let requested = match self.ask(asked, &options) {
             Ok(requested) => requested,
@@ -96,7 +98,8 @@ impl Client {
         };
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self { stream, session } = self;
-        let (hearing, speaking) = stream.split()?;
+        let (mut hearing, speaking) = stream.split()?;
+        hearing.record(Record::begin(&options, &session, true)?)?;
         let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
         let receiving = Receiving {
             session: &session,

@@ -219,10 +219,7 @@ fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outco
 
 /// Refuses options whose work is not done here, rather than to pass over them.
 pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
-    let refused = [
-        (options.crtimes, "--crtimes"),
-        (options.batch.is_some(), "batch files"),
-    ];
+    let refused = [(options.crtimes, "--crtimes")];
     match refused.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, option)) => Err(Error::Unsupported(option)),
         None => Charset::of(options, crate::Role::Sender).map(drop),

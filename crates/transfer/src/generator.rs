@@ -396,7 +396,9 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// Long values of extended attributes that are to be asked for with a report of these differences.
     fn wanted_values(&self, entry: &Entry, flags: ItemFlags) -> Vec<u32> {
-        match flags.contains(ItemFlags::REPORT_XATTR) && !self.options.dry_run {
+        match flags.contains(ItemFlags::REPORT_XATTR)
+            && (!self.options.dry_run || self.options.is_only_recorded())
+        {
             true => self.attributes.long_values.unknown(entry),
             false => Vec::new(),
         }

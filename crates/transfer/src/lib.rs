@@ -8,6 +8,7 @@
 //!   server, [`Client::send`] and [`Client::receive`] transfer.
 //! - [`Server`] is the other end: [`Server::over_shell`] agrees with the client, [`Server::speaker`] tells its user
 //!   something, [`Server::send`] and [`Server::receive`] transfer.
+//! - [`read_batch`] receives from a file that an earlier session has left (`--write-batch`).
 //! - [`Dial`] reaches a daemon's port, [`Visit`] greets it and lists its modules or enters one. [`Connection`] is a module
 //!   that was entered; [`Connection::push`] and [`LocalReplica`] apply the [`Batch`]es of a mirror.
 //!
@@ -48,6 +49,8 @@ mod owners;
 mod push;
 mod receiver;
 mod receiving;
+mod recording;
+mod replay;
 mod report;
 mod requested;
 mod requester;
@@ -86,6 +89,7 @@ pub use options::{
 };
 pub use outgoing::Speaker;
 pub use push::{PushOptions, Pushed};
+pub use replay::read_batch;
 pub use rights::Rights;
 pub use server::Server;
 pub use visit::{Request, Terms, Visit, Visitor};

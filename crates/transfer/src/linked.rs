@@ -34,6 +34,7 @@ pub(crate) fn is_needed(options: &Options) -> bool {
         || options.copy_devices
         || options.write_devices
         || options.report.after_transfer
+        || options.batch.is_some()
         // Old protocols sort and decide differently.
         || options.newest != Protocol::LATEST
 }
@@ -46,8 +47,9 @@ pub(crate) fn copy(
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
     // What is appended to is a basis, if only by its length.
-    let appends = options.append.is_some();
-    options.whole_file.get_or_insert(!appends);
+    let needs_basis = options.append.is_some() || options.batch.is_some();
+    options.whole_file.get_or_insert(!needs_basis);
+    options.spare_destination();
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let (ours, theirs) = Link::pair(&options.cancel)?;
     let (options, receiving_rules) = (&options, Arc::clone(&rules));

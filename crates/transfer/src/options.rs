@@ -4,7 +4,9 @@
 //! between options (behaviour.md 1.4) are resolved by whoever fills it in: a field says what is to be done, not what
 //! was typed.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wire::{Checksum, ChecksumChoice, Compression, Offer, Protocol, Side};
@@ -231,6 +233,8 @@ pub struct Report {
     pub items: bool,
     /// Why a file that exists is left alone is to be found out in detail (`--info=SKIP2`).
     pub skip_detail: bool,
+    /// Which options were changed to match a batch (`--info=MISC`).
+    pub changes: bool,
     /// Which rule decides about a name (`--debug=FILTER`).
     pub filters: bool,
 }
@@ -358,14 +362,16 @@ pub struct Charsets {
 }
 
 /// A session on file (wire-session.md 10).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Recording {
     /// Write one beside the transfer (`--write-batch`).
-    Write(PathBuf),
+    Write(Arc<File>),
     /// Write one instead of the transfer (`--only-write-batch`).
-    OnlyWrite(PathBuf),
+    OnlyWrite(Arc<File>),
+    /// The client writes one instead of the transfer.
+    OnlyWrittenThere,
     /// The sender is on file (`--read-batch`).
-    Read(PathBuf),
+    Read(Arc<File>),
 }
 
 impl Charsets {

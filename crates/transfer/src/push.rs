@@ -179,7 +179,7 @@ impl Connection {
             applied: Applied::default(),
         };
         let mut sender = Sender::new(&mut self.stream, &session, items, batched);
-        let served = sender.serve(None);
+        let served = sender.serve(false, None);
         let mut applied = sender.catalogue.applied;
         served?;
         self.conclude(&list, options, &mut applied);

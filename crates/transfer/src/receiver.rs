@@ -26,6 +26,7 @@ use crate::flist::{Entry, List, basename, join, parent};
 use crate::generator::{Alternates, Fate, partial_place};
 use crate::incoming::Incoming;
 use crate::options::{Append, Options};
+use crate::replay::Wants;
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 use crate::session::Session;
@@ -58,6 +59,10 @@ pub(crate) struct Receiver<'a> {
     pub(crate) long_values: &'a LongValues<'a>,
     pub(crate) finisher: Finisher<'a>,
     pub(crate) notes: Sender<Note>,
+    /// Notes sent so far.
+    pub(crate) noted: u64,
+    /// What the generator wants, if the sender is on file.
+    pub(crate) wants: Option<Wants>,
     pub(crate) reader: NdxReader,
     pub(crate) lists: ListReader<'a>,
     /// Lists that are not finished.
@@ -134,6 +139,7 @@ impl Receiver<'_> {
                 }
                 Ndx::Done if self.open.len() > 1 => _ = self.open.pop_front(),
                 Ndx::Done => {
+                    self.give_up_absent();
                     self.phase += 1;
                     if self.phase == 2 && self.options.delay_updates {
                         for number in self.finisher.install()? {
@@ -230,6 +236,11 @@ impl Receiver<'_> {
         if self.phase >= 2 {
             return invalid("got transfer request in phase 2".to_owned());
         }
+        if let Some(wants) = &mut self.wants
+            && !wants.take(number, self.noted)
+        {
+            return self.pass_over(&list, number, entry);
+        }
         self.note_new(entry, item.flags);
         self.stats.transferred += 1;
         self.stats.transferred_size += entry.size;
@@ -238,9 +249,66 @@ impl Receiver<'_> {
             self.tell(Note::Fate(number, Fate::Done));
             return Ok(());
         }
+        if self.options.dry_run {
+            self.itemize(entry, &item, 0, None);
+            let basis = self.basis(&item, entry, self.destination.place(entry.path()))?;
+            self.discard(&list, number, entry, basis.as_ref())?;
+            self.tell(Note::Fate(number, Fate::Done));
+            return Ok(());
+        }
         let fate = self.file(&list, number, entry, &item)?;
         self.tell(Note::Fate(number, fate));
         Ok(())
+    }
+
+    /// Content on file that is not wanted.
+    fn pass_over(&mut self, list: &List, number: u32, entry: &Entry) -> Result<(), Error> {
+        let text = sentence(&[b"(Skipping batched update for \"", entry.path(), b"\")"]);
+        self.report.say(Class::Info, Role::Receiver, text);
+        let place = self.destination.place(entry.path());
+        let root = self.destination.root();
+        let basis = root.and_then(|root| root.open_regular(rel(place)).ok());
+        self.discard(list, number, entry, basis.map(|(file, _)| file).as_ref())
+            .map(drop)
+    }
+
+    /// Takes the content of a file, to no end but to come to what follows it.
+    fn discard(
+        &mut self,
+        list: &List,
+        number: u32,
+        entry: &Entry,
+        basis: Option<&File>,
+    ) -> Result<Received, Error> {
+        let (protocol, digest_length) =
+            (self.session.protocol, self.session.checksum.digest_length());
+        let head = self
+            .incoming
+            .read(|cursor| SumHead::decode(cursor, protocol, digest_length))?;
+        let sum = self.session.transfer_sum();
+        let place = Place::Nowhere;
+        let (received, _) = self.content(list, number, entry, place, head, basis, false, sum)?;
+        Ok(received)
+    }
+
+    /// What is wanted, but not on file. What did not verify may still come once more.
+    fn give_up_absent(&mut self) {
+        let Some(wants) = self.wants.as_mut().filter(|_| self.phase < 2) else {
+            return;
+        };
+        for number in wants.absent(self.noted) {
+            if self.phase == 0 && self.redone.contains(&number) {
+                if let Some(wants) = &mut self.wants {
+                    wants.expect(number);
+                }
+                continue;
+            }
+            if let Ok(entry) = self.entry(number) {
+                let text = sentence(&[b"(No batched update for \"", entry.path(), b"\")"]);
+                self.report.say(Class::Transfer, Role::Receiver, text);
+            }
+            self.tell(Note::Fate(number, Fate::Failed));
+        }
     }
 
     fn note_item(&mut self, number: u32, item: &Item) -> Result<(), Error> {
@@ -614,6 +682,8 @@ impl Receiver<'_> {
             Some(basis) => basis.read_at(buffer, offset),
             None => Err(io::ErrorKind::NotFound.into()),
         };
+        // What is not wanted from a file may come without what it was made from.
+        let is_discarded = self.wants.is_some() && matches!(target, Place::Nowhere);
         let mut patch = Patch::new(read, blocks, in_place, target, sum);
         let mut received = Received::default();
         // A file that cannot be written or read is taken to its end all the same.
@@ -643,11 +713,15 @@ impl Receiver<'_> {
                 }
                 Step::Blocks(first, run) => {
                     check_blocks(first, run, count)?;
-                    if basis.is_none() {
-                        let text = format!(
-                            "got a block match with no basis file for {:?}",
-                            String::from_utf8_lossy(entry.path())
-                        );
+                    if basis.is_none() && !is_discarded {
+                        let shown = self
+                            .destination
+                            .quoted(self.destination.place(entry.path()));
+                        let text = sentence(&[
+                            b"got a block match with no basis file for ",
+                            &shown,
+                            b" [receiver]",
+                        ]);
                         return Err(Error::fatal(2, Role::Receiver, text, None));
                     }
                     for block in first..first + run {
@@ -795,7 +869,8 @@ impl Receiver<'_> {
         }));
     }
 
-    fn tell(&self, note: Note) {
+    pub(crate) fn tell(&mut self, note: Note) {
+        self.noted += 1;
         // A generator that has gone needs no news.
         let _ = self.notes.send(note);
     }

@@ -18,9 +18,10 @@ use crate::flist::{Entry, List};
 use crate::generator::{Alternates, Generator};
 use crate::ids::IdMap;
 use crate::incoming::Incoming;
-use crate::options::{DeleteWhen, Options};
+use crate::options::{DeleteWhen, Options, Recording};
 use crate::outgoing::Outgoing;
 use crate::receiver::{Note, Receiver};
+use crate::replay::Wants;
 use crate::report::Reporter;
 use crate::requested::Requested;
 use crate::requester::{Arrived, Requester};
@@ -49,6 +50,13 @@ impl Receiving<'_> {
             ..
         } = self;
         let (notes, heard) = crossbeam_channel::unbounded();
+        let (wants, said) = match options.batch {
+            Some(Recording::Read(_)) => {
+                let (wants, said) = crossbeam_channel::unbounded();
+                (Some(wants), Some(said))
+            }
+            _ => (None, None),
+        };
         let refusals = notes.clone();
         let stop = hearing.link().stop();
         let mut incoming = Incoming::new(hearing, session, report, options.ignore_errors)
@@ -101,6 +109,8 @@ impl Receiving<'_> {
             long_values: &attributes.long_values,
             finisher,
             notes,
+            noted: 0,
+            wants: said.map(Wants::new),
             reader,
             lists,
             open: VecDeque::new(),
@@ -118,9 +128,9 @@ impl Receiving<'_> {
             receiver.add_list(list, Some(dir));
         }
         if session.is_incremental() && all_listed {
-            let _ = receiver.notes.send(Note::AllListed);
+            receiver.tell(Note::AllListed);
         }
-        let requester = Requester::new(options, session, Arc::clone(outgoing), heard);
+        let requester = Requester::new(options, session, Arc::clone(outgoing), heard, wants);
         let mut generator = Generator::new(
             options,
             self.rules,
@@ -286,7 +296,8 @@ fn process_lists(
     loop {
         let mut loaded: usize = waiting.iter().map(|(list, _)| list.entries.len()).sum();
         loop {
-            let wants_more = waiting.is_empty() || options.hard_links && loaded < LOOK_AHEAD;
+            let wants_more = waiting.is_empty()
+                || options.hard_links && !generator.peer.is_replay() && loaded < LOOK_AHEAD;
             for (list, dir) in generator.peer.lists(wants_more)? {
                 generator.expect(&list);
                 loaded += list.entries.len();

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use delta::{Blocks, Signature, block_len, strong_len};
 use wire::{Checksum, Item, ItemFormat, Message, Ndx, NdxWriter, SumHead};
 
@@ -18,6 +18,7 @@ use crate::generator::{At, Fate, Peer, Wanted};
 use crate::options::Options;
 use crate::outgoing::Outgoing;
 use crate::receiver::Note;
+use crate::replay::Want;
 use crate::session::Session;
 
 /// A list, and the directory that it is the content of.
@@ -29,6 +30,10 @@ pub(crate) struct Requester<'a> {
     session: &'a Session,
     outgoing: Arc<Outgoing>,
     notes: Receiver<Note>,
+    /// Where wishes go if the sender is on file.
+    wants: Option<Sender<Want>>,
+    /// Notes taken so far.
+    taken: u64,
     writer: NdxWriter,
     items: ItemFormat,
     /// Requests without an answer, where the sender cannot say that there will be none.
@@ -49,14 +54,20 @@ impl<'a> Requester<'a> {
         session: &'a Session,
         outgoing: Arc<Outgoing>,
         notes: Receiver<Note>,
+        wants: Option<Sender<Want>>,
     ) -> Self {
         Self {
             options,
             session,
             outgoing,
             notes,
+            wants,
+            taken: 0,
             writer: NdxWriter::new(session.protocol),
-            items: session.item_format(options),
+            items: ItemFormat {
+                dry_run: options.dry_run && !options.is_only_recorded(),
+                ..session.item_format(options)
+            },
             unanswered: BTreeSet::new(),
             lists: Vec::new(),
             fates: Vec::new(),
@@ -74,6 +85,11 @@ impl<'a> Requester<'a> {
             self.wait()?;
         }
         Ok(std::mem::take(&mut self.lists))
+    }
+
+    /// Whether the sender is on file, and waits until each list is looked at.
+    pub(crate) fn is_replay(&self) -> bool {
+        self.wants.is_some()
     }
 
     /// Whether no more lists will come.
@@ -98,6 +114,10 @@ impl<'a> Requester<'a> {
     /// Waits for news of any kind.
     pub(crate) fn wait(&mut self) -> Result<(), Error> {
         self.flush()?;
+        if let Some(wants) = &self.wants {
+            // A receiver that has gone has left a note.
+            let _ = wants.send(Want::Idle(self.taken));
+        }
         let note = self.notes.recv().map_err(|_| gone())?;
         self.take(note)
     }
@@ -140,6 +160,7 @@ impl<'a> Requester<'a> {
     }
 
     fn take(&mut self, note: Note) -> Result<(), Error> {
+        self.taken += 1;
         match note {
             Note::List(list, dir) => self.lists.push((list, dir)),
             Note::AllListed => self.all_listed = true,
@@ -191,7 +212,7 @@ impl<'a> Requester<'a> {
 
 impl Peer for Requester<'_> {
     fn report(&mut self, at: At<'_>, item: Item, values: &[u32]) -> Result<(), Error> {
-        if !self.session.protocol.has_item_flags() {
+        if !self.session.protocol.has_item_flags() || self.wants.is_some() {
             return Ok(());
         }
         let (writer, items) = (&mut self.writer, self.items);
@@ -207,6 +228,10 @@ impl Peer for Requester<'_> {
     }
 
     fn request(&mut self, at: At<'_>, mut wanted: Wanted) -> Result<(), Error> {
+        if let Some(wants) = &self.wants {
+            let _ = wants.send(Want::File(at.number));
+            return Ok(());
+        }
         let has_data = self.items.has_data(wanted.item.flags);
         let signature = if has_data {
             self.signature(&mut wanted)

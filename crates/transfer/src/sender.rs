@@ -149,9 +149,14 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         }
     }
 
-    /// Answers requests until the peer has said goodbye. A server's sender tells `statistics` before that.
-    pub(crate) fn serve(&mut self, statistics: Option<&Summary<C>>) -> Result<(), Error> {
-        self.is_server = statistics.is_some();
+    /// Answers requests until the peer has said goodbye. A server's sender tells `statistics` before that, and so does
+    /// every sender a batch.
+    pub(crate) fn serve(
+        &mut self,
+        is_server: bool,
+        statistics: Option<&Summary<C>>,
+    ) -> Result<(), Error> {
+        self.is_server = is_server;
         let mut phase = 0;
         loop {
             match self.next()? {
@@ -177,7 +182,13 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         self.totals = (self.stream.link().received(), self.stream.link().sent());
         if let Some(statistics) = statistics {
             let statistics = statistics(&self.catalogue, self.stream);
-            statistics.encode(self.session.protocol, self.stream.out());
+            let mut told = Vec::new();
+            statistics.encode(self.session.protocol, &mut told);
+            match is_server {
+                true => self.stream.out().extend_from_slice(&told),
+                // A batch is read as if a server had written it.
+                false => self.stream.note(&told)?,
+            }
         }
         if self.session.protocol.late_delete_round() {
             self.last_word()?;
@@ -323,6 +334,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                 }
                 self.said_before = self.stream.said();
                 self.echo(number, &item);
+                self.stream.divert(true)?;
                 head.encode(self.stream.out());
                 self.content(
                     number,
@@ -330,7 +342,8 @@ impl<'a, C: Catalogue> Sender<'a, C> {
                     appends.map(|verifies| (head.described_length(), verifies)),
                     opened,
                     &basis,
-                )
+                )?;
+                self.stream.divert(false)
             }
             Err(errors) => {
                 self.io_errors |= errors;

@@ -21,6 +21,7 @@ use crate::event::{Class, Direction, Event, Itemized, Outcome, Progress, Role, S
 use crate::flist::{Entry, List, parent};
 use crate::options::{Append, Options, RemoveSource};
 use crate::owners::OwnerNames;
+use crate::recording::Record;
 use crate::report::{Reporter, quoted, sentence};
 use crate::scan::{Found, Pending, Scanner, rel};
 use crate::sender::{Catalogue, Opened, Sender, Sent};
@@ -54,6 +55,9 @@ impl Sending<'_> {
             ..
         } = self;
         stream.listen();
+        if is_client {
+            stream.record(Record::begin(options, session, false)?)?;
+        }
         let format = session.entry_format(options);
         let mut forest = Forest {
             xattr_rules: XattrRules::new(options, &self.rules, filter::Side::Sender),
@@ -114,7 +118,7 @@ impl Sending<'_> {
         let started = sender.start();
         let served = match entries == 0 && !is_client {
             true => started,
-            false => started.and_then(|()| sender.serve((!is_client).then_some(&statistics))),
+            false => started.and_then(|()| sender.serve(!is_client, Some(&statistics))),
         };
         sender.hear_rest()?;
         served?;

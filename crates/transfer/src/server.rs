@@ -169,6 +169,7 @@ impl Server {
 
     fn prepare_receiving(&mut self, options: &mut Options) -> Result<(), Error> {
         settle_defaults(options, self.session.protocol);
+        options.spare_destination();
         refuse_unsupported(options)?;
         if tells_receiver_rules(options, self.session.protocol) {
             self.receive_rules(options)?;

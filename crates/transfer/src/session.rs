@@ -10,7 +10,7 @@ use crate::charset::Charset;
 use crate::event::Role;
 use crate::flist::Entry;
 use crate::names;
-use crate::options::{Compress, DeleteWhen, MissingArgs, Options, RemoveSource};
+use crate::options::{Compress, DeleteWhen, MissingArgs, Options, Recording, RemoveSource};
 use crate::stream::Stream;
 
 /// The facts of a session, which both ends know alike.
@@ -38,6 +38,8 @@ struct Wishes<'a> {
     checksums: &'a Offer<Checksum>,
     compress: Option<&'a Compress>,
     compressors: &'a Offer<Compression>,
+    /// What is negotiated is not on file: nothing may differ from what a reader takes for granted.
+    is_recorded: bool,
 }
 
 impl Session {
@@ -191,7 +193,7 @@ impl Session {
         ItemFormat {
             protocol: self.protocol,
             xattrs: options.xattrs > 0,
-            dry_run: options.dry_run,
+            dry_run: options.dry_run && !options.takes_content_anyway(),
             xattr_optimization: !self.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
         }
     }
@@ -277,6 +279,10 @@ impl<'a> Wishes<'a> {
             checksums: &options.checksum_offer,
             compress: options.compress.as_ref(),
             compressors: &options.compress_offer,
+            is_recorded: matches!(
+                options.batch,
+                Some(Recording::Write(_) | Recording::OnlyWrite(_))
+            ),
         }
     }
 
@@ -289,13 +295,21 @@ impl<'a> Wishes<'a> {
         side: Side,
     ) -> Result<Session, Error> {
         let negotiates = flags.contains(CompatFlags::VARINT_FLIST_FLAGS);
+        let only = (
+            Offer::only(Checksum::Md5),
+            Offer::only(Compression::DEFAULT),
+        );
+        let (checksums, compressors) = match self.is_recorded && negotiates {
+            true => (&only.0, &only.1),
+            false => (self.checksums, self.compressors),
+        };
         let has_choice = self.checksum.transfer.is_some() || self.checksum.file.is_some();
         let open_compressor = self.compress.filter(|compress| compress.choice.is_none());
         if negotiates && !has_choice {
-            put_vstring(stream.out(), self.checksums.to_text().as_bytes());
+            put_vstring(stream.out(), checksums.to_text().as_bytes());
         }
         if negotiates && open_compressor.is_some() {
-            put_vstring(stream.out(), self.compressors.to_text().as_bytes());
+            put_vstring(stream.out(), compressors.to_text().as_bytes());
         }
         let default = Checksum::default_for(protocol);
         let (checksum, file_checksum) = match (negotiates, has_choice) {
@@ -304,14 +318,11 @@ impl<'a> Wishes<'a> {
                 self.checksum.file.unwrap_or(default),
             ),
             (true, false) => {
-                let chosen = negotiated(stream, self.checksums, side)?;
+                let chosen = negotiated(stream, checksums, side)?;
                 (chosen, chosen)
             }
             (false, false) => {
-                let chosen = self
-                    .checksums
-                    .accept_default(side, default)
-                    .map_err(no_common)?;
+                let chosen = checksums.accept_default(side, default).map_err(no_common)?;
                 (chosen, chosen)
             }
         };
@@ -321,9 +332,8 @@ impl<'a> Wishes<'a> {
                 choice: Some(choice),
                 ..
             }) => *choice,
-            Some(_) if negotiates => negotiated(stream, self.compressors, side)?,
-            Some(_) => self
-                .compressors
+            Some(_) if negotiates => negotiated(stream, compressors, side)?,
+            Some(_) => compressors
                 .accept_default(side, Compression::DEFAULT)
                 .map_err(no_common)?,
         };

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::heard::Heard;
 use crate::link::Link;
 use crate::outgoing::{Queue, Speaker};
+use crate::recording::Record;
 
 /// Output is sent when it has grown to this, in bytes: large writes, few system calls.
 const FLUSH_AT: usize = 256 << 10;
@@ -49,6 +50,8 @@ pub(crate) struct Stream {
     has_parted: bool,
     /// Why it may not know it.
     unheard: Option<Error>,
+    /// A copy of the data of one direction.
+    record: Option<Record>,
     /// What others want to be said beside the data.
     queue: Queue,
 }
@@ -71,6 +74,7 @@ impl Stream {
             multiplexes: false,
             has_parted: false,
             unheard: None,
+            record: None,
             queue: Queue::default(),
         }
     }
@@ -87,6 +91,32 @@ impl Stream {
     /// From here on a server may ask for less patience.
     pub(crate) fn heed_timeouts(&mut self) {
         self.heeds_timeouts = true;
+    }
+
+    /// From here on the data has a copy on file, if there is a record.
+    pub(crate) fn record(&mut self, record: Option<Record>) -> Result<(), Error> {
+        self.flush()?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// What is said next is the content of a file, or is so no more: a record may be the only place for it.
+    pub(crate) fn divert(&mut self, is_content: bool) -> Result<(), Error> {
+        if self.record.is_some() {
+            self.flush()?;
+        }
+        if let Some(record) = &mut self.record {
+            record.divert(is_content);
+        }
+        Ok(())
+    }
+
+    /// Notes something on file that is not said.
+    pub(crate) fn note(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.flush()?;
+        self.record
+            .as_ref()
+            .map_or(Ok(()), |record| record.write(data))
     }
 
     /// The two directions apart, for two threads: what the peer says, and what is said to it.
@@ -296,9 +326,16 @@ impl Stream {
             self.out[..FRAME_HEADER].copy_from_slice(&Code::Data.header(length));
         }
         self.said += (self.out.len() - header) as u64;
-        let sent = self
-            .link
-            .send(&self.out, &mut self.raw, self.patience.get());
+        if let Some(record) = self.record.as_ref().filter(|record| !record.of_heard) {
+            record.write(&self.out[header..])?;
+        }
+        let is_diverted = self.record.as_ref().is_some_and(|record| record.diverts);
+        let sent = match is_diverted {
+            true => Ok(()),
+            false => self
+                .link
+                .send(&self.out, &mut self.raw, self.patience.get()),
+        };
         self.out.clear();
         self.open_frame();
         match sent {
@@ -423,6 +460,9 @@ impl Stream {
         let mut cursor = Cursor::new(&self.data[self.decoded..]);
         let value = wire::if_complete(decode(&mut cursor))?;
         if value.is_some() || keeps {
+            if let Some(record) = self.record.as_ref().filter(|record| record.of_heard) {
+                record.write(&self.data[self.decoded..][..cursor.position()])?;
+            }
             self.decoded += cursor.position();
             if self.decoded == self.data.len() {
                 self.data.clear();

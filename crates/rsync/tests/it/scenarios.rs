@@ -31,7 +31,7 @@ macro_rules! tables {
     };
 }
 
-tables! { words archive output selection deletion writing daemons handbook }
+tables! { words archive output selection deletion writing daemons handbook batches }
 
 const DAEMON: &str = include_str!("../scenarios/rsyncd.conf");
 

@@ -193,7 +193,7 @@ impl<P: Peer> Generator<'_, P> {
             is_redo,
             values: self.wanted_values(at.entry, flags),
         };
-        if self.peer.wants_basis() && !self.options.dry_run {
+        if self.peer.wants_basis() && (!self.options.dry_run || self.options.is_only_recorded()) {
             let basis = basis.or_else(|| self.own_basis(place, wanted.existing.as_ref()));
             if let Some(basis) = basis {
                 wanted.item.basis = basis.kind;
