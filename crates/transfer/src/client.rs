@@ -250,3 +250,10 @@ pub(crate) fn settle_defaults(options: &mut Options, protocol: Protocol) {
         });
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests make and inspect trees of their own"
+)]
+mod tests;

@@ -138,7 +138,10 @@ impl<'a> ListReader<'a> {
         loop {
             let decoder = &mut self.decoder;
             match incoming.read(|cursor| decoder.decode(cursor))? {
-                Decoded::Entry(entry) => list.entries.push(self.accept(entry, dir)?),
+                Decoded::Entry(entry) => {
+                    self.check_length(&list)?;
+                    list.entries.push(self.accept(entry, dir)?);
+                }
                 Decoded::End { io_errors } => {
                     if !self.options.ignore_errors {
                         self.report.io_error(io_errors);
@@ -148,6 +151,16 @@ impl<'a> ListReader<'a> {
                 }
             }
         }
+    }
+
+    /// A list that never ends must not take all memory.
+    fn check_length(&self, list: &List) -> Result<(), Error> {
+        let limit = self.options.allocation_limit();
+        if list.entries.len() < limit / size_of::<Entry>() {
+            return Ok(());
+        }
+        let text = format!("[receiver] exceeded --max-alloc={limit} setting");
+        Err(Error::fatal(22, Role::Receiver, text, None))
     }
 
     /// Checks an entry, and makes it one of ours.
