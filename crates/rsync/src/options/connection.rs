@@ -85,8 +85,7 @@ pub(super) const ROWS: &[Opt] = &[
         long: "tls",
         no: &["no-tls"],
         doc: "Talks to a daemon over TLS, by default on port 874. The daemon's certificate must be for the host that was named, \
-              and be vouched for by one that this system believes. (Of driftless; other programs' daemons speak TLS \
-              with the help of stunnel or the like.)",
+              and be vouched for by one that this system believes. rsync itself has no such option.",
         set: |given, said| {
             given.tls = said.on();
             Ok(())
@@ -96,7 +95,7 @@ pub(super) const ROWS: &[Opt] = &[
     Opt {
         long: "tls-ca",
         takes: Takes::Text("FILE"),
-        doc: "With `--tls`, believes the certificates in this file, in PEM, in place of the system's. (Of driftless.)",
+        doc: "With `--tls`, believes the certificates in this file, in PEM, in place of the system's.",
         set: |given, said| {
             given.tls_ca = said.text();
             Ok(())
