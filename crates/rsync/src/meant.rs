@@ -10,6 +10,7 @@ use jiff::Zoned;
 use transfer::Chmod;
 
 use crate::env::Env;
+use crate::exit::Exit;
 use crate::flags::Levels;
 use crate::given::{self, Dirs, Given, Recursion, StopTime, Super};
 use crate::host::Route;
@@ -111,6 +112,12 @@ impl Meant {
         } else {
             server_route(&said)?
         };
+        let is_local = is_client && route.host().is_none();
+        if is_local && said.checksum && checksums.file == Some(wire::Checksum::None) {
+            // Of other copies the sender minds.
+            let text = "Invalid checksum-choice for --checksum: none (0)".to_owned();
+            return Err(Stop::Refuse(text, Exit::Unsupported));
+        }
         let files_from = said
             .files_from
             .as_deref()

@@ -601,6 +601,7 @@ pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
         }
         transfer::Error::Refused(_)
         | transfer::Error::Greeting(_)
+        | transfer::Error::NoCommon(_)
         | transfer::Error::Proxy(_)
         | transfer::Error::Usage(_)
         | transfer::Error::Filter(_) => error.to_string(),

@@ -70,6 +70,7 @@ impl Session {
             .map_err(|error| Error::Usage(error.to_string()))?;
         let wishes = Wishes::of(options);
         let agreed = wishes.settle(stream, protocol, flags, Side::Client)?;
+        agreed.check_sums(options, sends)?;
         let seed = stream.read(|cursor| cursor.array().map(i32::from_le_bytes))?;
         if !(sends && names::travel_raw(options, protocol, sends)) {
             stream.start_demultiplexing();
@@ -107,6 +108,7 @@ impl Session {
             flags.encode(client, stream.out());
         }
         let agreed = Wishes::of(options).settle(stream, protocol, flags, Side::Server)?;
+        agreed.check_sums(options, sends)?;
         let seed = options
             .checksum_seed
             .filter(|&seed| seed != 0)
@@ -131,6 +133,15 @@ impl Session {
             converts_targets: client.has_symlink_iconv(),
             ..agreed
         })
+    }
+
+    /// Only the sender minds files that are to be compared by no sum at all.
+    fn check_sums(&self, options: &Options, sends: bool) -> Result<(), Error> {
+        if sends && options.checksum && self.file_checksum == Checksum::None {
+            let text = "Invalid checksum-choice for --checksum: none (0)";
+            return Err(Error::fatal(4, Role::Sender, text, None));
+        }
+        Ok(())
     }
 
     /// A text of the peer in our charset, as far as that has the characters.
@@ -286,7 +297,7 @@ impl<'a> Wishes<'a> {
         }
     }
 
-    /// Settles on algorithms. Both ends write before they read.
+    /// Settles on algorithms.
     fn settle(
         &self,
         stream: &mut Stream,
@@ -305,24 +316,21 @@ impl<'a> Wishes<'a> {
         };
         let has_choice = self.checksum.transfer.is_some() || self.checksum.file.is_some();
         let open_compressor = self.compress.filter(|compress| compress.choice.is_none());
-        if negotiates && !has_choice {
-            put_vstring(stream.out(), checksums.to_text().as_bytes());
-        }
-        if negotiates && open_compressor.is_some() {
-            put_vstring(stream.out(), compressors.to_text().as_bytes());
-        }
+        let asks = (
+            negotiates && !has_choice,
+            negotiates && open_compressor.is_some(),
+        );
+        let negotiated = negotiate(stream, side, asks, (checksums, compressors))?;
         let default = Checksum::default_for(protocol);
-        let (checksum, file_checksum) = match (negotiates, has_choice) {
+        let (checksum, file_checksum) = match (negotiated.0, has_choice) {
             (_, true) => (
                 self.checksum.transfer.unwrap_or(default),
                 self.checksum.file.unwrap_or(default),
             ),
-            (true, false) => {
-                let chosen = negotiated(stream, checksums, side)?;
-                (chosen, chosen)
-            }
-            (false, false) => {
-                let chosen = checksums.accept_default(side, default).map_err(no_common)?;
+            (Some(chosen), false) => (chosen, chosen),
+            (None, false) => {
+                let chosen = checksums.accept_default(side, default);
+                let chosen = chosen.map_err(|error| no_common(&error, side))?;
                 (chosen, chosen)
             }
         };
@@ -332,10 +340,12 @@ impl<'a> Wishes<'a> {
                 choice: Some(choice),
                 ..
             }) => *choice,
-            Some(_) if negotiates => negotiated(stream, compressors, side)?,
-            Some(_) => compressors
-                .accept_default(side, Compression::DEFAULT)
-                .map_err(no_common)?,
+            Some(_) => match negotiated.1 {
+                Some(chosen) => chosen,
+                None => compressors
+                    .accept_default(side, Compression::DEFAULT)
+                    .map_err(|error| no_common(&error, side))?,
+            },
         };
         let level = self.compress.and_then(|compress| compress.level);
         if level == Some(0) && matches!(compression, Compression::Zlib | Compression::Zlibx) {
@@ -355,15 +365,79 @@ impl<'a> Wishes<'a> {
     }
 }
 
-fn negotiated<A: Algorithm>(stream: &mut Stream, offer: &Offer<A>, side: Side) -> Result<A, Error> {
-    let theirs =
-        stream.read(|cursor| cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec))?;
-    offer.choose(side, &theirs).map_err(no_common)
+/// Exchanges the lists of checksums and of compressors, as far as it `asks` for them. The client hears the server's
+/// before it says its own.
+fn negotiate(
+    stream: &mut Stream,
+    side: Side,
+    asks: (bool, bool),
+    (checksums, compressors): (&Offer<Checksum>, &Offer<Compression>),
+) -> Result<(Option<Checksum>, Option<Compression>), Error> {
+    let say = |stream: &mut Stream, checksums: &Offer<_>, compressors: &Offer<_>| {
+        if asks.0 {
+            put_vstring(
+                stream.out(),
+                Offer::<Checksum>::to_text(checksums).as_bytes(),
+            );
+        }
+        if asks.1 {
+            put_vstring(
+                stream.out(),
+                Offer::<Compression>::to_text(compressors).as_bytes(),
+            );
+        }
+        stream.flush()
+    };
+    if side == Side::Server {
+        say(stream, checksums, compressors)?;
+    }
+    let theirs = (
+        heard::<Checksum>(stream, asks.0)?,
+        heard::<Compression>(stream, asks.1)?,
+    );
+    if side == Side::Client {
+        let order = |list: &Option<Vec<u8>>| list.clone().unwrap_or_default();
+        let checksums = checksums.clone().in_order_of(&order(&theirs.0));
+        let compressors = compressors.clone().in_order_of(&order(&theirs.1));
+        say(stream, &checksums, &compressors)?;
+        return choose(&checksums, &compressors, side, theirs);
+    }
+    choose(checksums, compressors, side, theirs)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
-fn no_common(error: wire::NegotiationError) -> Error {
-    Error::NoCommon(error.to_string())
+/// What both ends arrive at, as far as there are lists of the peer.
+fn choose(
+    checksums: &Offer<Checksum>,
+    compressors: &Offer<Compression>,
+    side: Side,
+    theirs: (Option<Vec<u8>>, Option<Vec<u8>>),
+) -> Result<(Option<Checksum>, Option<Compression>), Error> {
+    let checksum = theirs.0.map(|list| checksums.choose(side, &list));
+    let compressor = theirs.1.map(|list| compressors.choose(side, &list));
+    Ok((
+        checksum
+            .transpose()
+            .map_err(|error| no_common(&error, side))?,
+        compressor
+            .transpose()
+            .map_err(|error| no_common(&error, side))?,
+    ))
+}
+
+/// The peer's list of names, if one is exchanged.
+fn heard<A: Algorithm>(stream: &mut Stream, asks: bool) -> Result<Option<Vec<u8>>, Error> {
+    let list = |cursor: &mut wire::Cursor<'_>| {
+        Ok(cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec)?)
+    };
+    asks.then(|| stream.read(list)).transpose()
+}
+
+/// A client says what there is; its server leaves it at that.
+fn no_common(error: &wire::NegotiationError, side: Side) -> Error {
+    match side {
+        Side::Client => Error::NoCommon(error.to_string()),
+        Side::Server => Error::fatal(wire::NegotiationError::EXIT_CODE, Role::Sender, "", None),
+    }
 }
 
 /// A seed that differs from run to run, so that nobody can prepare files whose blocks collide.

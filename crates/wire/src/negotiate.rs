@@ -1,8 +1,9 @@
 //! Which checksum and which compressor two peers use (wire-session.md 3.5 and 3.6).
 //!
 //! Each side sends the names it offers. Which common name wins differs between rsync versions, but all
-//! agree if the client's list is in the canonical order. So an [`Offer`] is always in that order, and a server
-//! takes the first name of the client's list that it has, which every client does too.
+//! agree if the client's list is in the server's order of preference. So a client hears the server's list before it
+//! sends its own ([`Offer::in_order_of`]), and a server takes the first name of the client's list that it has, which
+//! every client does too.
 
 use std::fmt;
 
@@ -214,7 +215,7 @@ pub enum Side {
     Server,
 }
 
-/// The algorithms one side offers, in canonical order.
+/// The algorithms one side offers, in canonical order unless a server prefers another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer<A> {
     algorithms: Vec<A>,
@@ -265,6 +266,16 @@ impl<A: Algorithm> Offer<A> {
                 }
             }
         }
+    }
+
+    /// The same offer in the order of preference of a server, which has sent this list.
+    #[must_use]
+    pub fn in_order_of(self, server: &[u8]) -> Self {
+        let ranks: Vec<A> = known_names(server);
+        let rank = |algorithm: &A| ranks.iter().position(|ranked| ranked == algorithm);
+        let mut algorithms = self.algorithms;
+        algorithms.sort_by_key(|algorithm| rank(algorithm).unwrap_or(usize::MAX));
+        Self { algorithms }
     }
 
     /// The text to send: the names, or a word that no peer knows if there are none.
@@ -448,6 +459,16 @@ mod tests {
             server.choose(Side::Server, b"blake3 MD5 xxh128"),
             Ok(Checksum::Md5)
         );
+    }
+
+    #[test]
+    fn a_client_follows_the_order_of_its_server() {
+        let offer = Offer::<Compression>::from_environment(b"lz4 zlib zstd", Side::Client);
+        assert_eq!(offer.to_text(), "zstd lz4 zlib");
+        let ordered = offer.in_order_of(b"zlib foo lz4 zlib");
+        assert_eq!(ordered.to_text(), "zlib lz4 zstd");
+        let chosen = ordered.choose(Side::Client, b"zlib foo lz4 zlib");
+        assert_eq!(chosen, Ok(Compression::Zlib));
     }
 
     #[test]

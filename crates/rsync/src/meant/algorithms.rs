@@ -25,11 +25,6 @@ pub(super) fn checksums(said: &Given) -> Result<(Option<Vec<u8>>, wire::Checksum
     let unsupported = |text: String| Stop::Refuse(text, Exit::Unsupported);
     let choice =
         wire::ChecksumChoice::parse(text).map_err(|error| unsupported(error.to_string()))?;
-    if said.checksum && choice.file == Some(wire::Checksum::None) {
-        return Err(unsupported(
-            "Invalid checksum-choice for --checksum: none (0)".to_owned(),
-        ));
-    }
     let is_auto = choice == wire::ChecksumChoice::default();
     Ok(((!is_auto).then(|| text.to_vec()), choice))
 }
