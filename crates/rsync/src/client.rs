@@ -167,7 +167,7 @@ impl Run<'_> {
 
 /// Words as messages show them: quoted where a shell would split them, and counted.
 fn told_words(words: &[Vec<u8>]) -> String {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b",.-_/:=@+%".contains(byte);
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b",.-_/=@+".contains(byte);
     let told = |word: &Vec<u8>| match word.iter().all(is_plain) {
         true => shown(word),
         false => format!("\"{}\"", shown(word)),
