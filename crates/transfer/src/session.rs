@@ -426,9 +426,8 @@ fn choose(
 
 /// The peer's list of names, if one is exchanged.
 fn heard<A: Algorithm>(stream: &mut Stream, asks: bool) -> Result<Option<Vec<u8>>, Error> {
-    let list = |cursor: &mut wire::Cursor<'_>| {
-        Ok(cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec)?)
-    };
+    let list =
+        |cursor: &mut wire::Cursor<'_>| cursor.vstring(Offer::<A>::LENGTH_MAX).map(<[u8]>::to_vec);
     asks.then(|| stream.read(list)).transpose()
 }
 
