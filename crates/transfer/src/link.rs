@@ -45,12 +45,17 @@ impl Cancel {
     }
 }
 
+/// How long the other end of a pipe may take to hear that we leave.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 /// A connection to a peer. Dropping it closes it.
 #[derive(Debug)]
 pub struct Link {
     reader: OwnedFd,
     /// The descriptor to write to, where it is not the one to read from.
     writer: Option<OwnedFd>,
+    /// What the other half of a split pair of pipes reads from.
+    ears: Option<OwnedFd>,
     is_tcp: bool,
     /// Another [`Link`] reads: while this one cannot write, it waits for nothing else.
     only_writes: bool,
@@ -120,6 +125,7 @@ impl Link {
         Self {
             reader,
             writer,
+            ears: None,
             is_tcp,
             only_writes: false,
             cancel,
@@ -135,13 +141,15 @@ impl Link {
     /// # Errors
     /// [`Error::Socket`].
     pub(crate) fn split(self) -> Result<(Self, Self), Error> {
-        let writer = match &self.writer {
-            Some(writer) => writer.try_clone(),
-            None => self.reader.try_clone(),
+        let reader = self.reader.try_clone().map_err(Error::Socket)?;
+        let (writer, ears) = match &self.writer {
+            Some(writer) => (writer.try_clone().map_err(Error::Socket)?, Some(reader)),
+            None => (reader, None),
         };
         let writing = Self {
-            reader: writer.map_err(Error::Socket)?,
+            reader: writer,
             writer: None,
+            ears,
             is_tcp: self.is_tcp,
             only_writes: true,
             cancel: self.cancel.clone(),
@@ -243,13 +251,19 @@ impl Link {
 
     /// Reads on and forgets what comes, until the peer closes, has said its `last` word or so long has passed. (A file's
     /// data may hold that word, too: then this ends too early, which costs the peer at most our reasons.) A socket that is closed over unread
-    /// input would take back what the peer has not read yet; of a pipe the peer keeps what we wrote.
+    /// input would take back what the peer has not read yet; over a pipe the peer keeps what we wrote, but fails if it
+    /// still writes: it gets a moment.
     ///
     /// # Errors
     /// [`Error::Read`] if the connection breaks.
     pub(crate) fn drain(&mut self, last: &[u8], patience: Duration) -> Result<(), Error> {
-        if !self.is_tcp {
-            return Ok(());
+        let patience = if self.is_tcp {
+            patience
+        } else {
+            patience.min(LAST_MOMENT)
+        };
+        if let Some(ears) = self.ears.take() {
+            self.writer = Some(std::mem::replace(&mut self.reader, ears));
         }
         let deadline = Instant::now() + patience;
         // A half that was told to stop waiting still has to wait here.

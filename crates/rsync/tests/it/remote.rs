@@ -98,6 +98,8 @@ fn lines(text: &[u8], places: &[PathBuf]) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
         .filter(|line| !line.starts_with("sent ") && !line.starts_with("total size is"))
+        // Which end notices first that the other has left is a matter of timing.
+        .filter(|line| !line.ends_with("write error: Broken pipe (32)"))
         .map(|line| match line.split_once(") at ") {
             Some((start, _)) if line.contains("(code ") => format!("{start})"),
             _ => line.to_owned(),

@@ -119,7 +119,12 @@ fn without_numbers(line: &str) -> Option<String> {
         return is_kept.then(|| words.collect::<Vec<_>>().join(" "));
     }
     // A daemon that closes with unread input resets the connection; who comes to notice it is a matter of timing.
-    if line.ends_with("read error: Connection reset by peer (104)") {
+    let timing = [
+        "read error: Connection reset by peer (104)",
+        "write error: Connection reset by peer (104)",
+        "write error: Broken pipe (32)",
+    ];
+    if timing.iter().any(|end| line.ends_with(end)) {
         return None;
     }
     if line.starts_with("sent ") {
