@@ -87,7 +87,7 @@ pub fn local_copy(
         });
         match destination.filter(|_| !options.list_only) {
             Some(path) if lists.known > 0 => run.copy(lists, path),
-            Some(_) => Ok(outcome(lists.stats, &report, 0)),
+            Some(_) => Ok(report.outcome(lists.stats, 0)),
             None => run.show(lists),
         }
     })
@@ -112,7 +112,7 @@ impl Run<'_> {
                 self.report.event(Event::Listed(entry.view()));
             }
         }
-        Ok(outcome(lists.stats, self.report, 0))
+        Ok(self.report.outcome(lists.stats, 0))
     }
 
     fn copy(self, lists: Lists, path: &Path) -> Result<Outcome, Error> {
@@ -204,17 +204,7 @@ fn generate(
         sent: stats.literal,
         ..stats
     };
-    Ok(outcome(stats, report, skipped))
-}
-
-fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outcome {
-    Outcome {
-        stats,
-        io_errors: report.io_errors(),
-        is_partial: report.is_partial(),
-        deletions_skipped,
-        peer_exit: None,
-    }
+    Ok(report.outcome(stats, skipped))
 }
 
 /// Refuses options whose work is not done here, rather than to pass over them.
@@ -306,8 +296,6 @@ impl Copier<'_> {
     }
 
     fn itemize(&self, entry: &Entry, flags: ItemFlags, link: Option<&[u8]>, bytes: u64) {
-        let silent =
-            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let mut view = entry.view();
         view.source = self
             .bases
@@ -319,14 +307,9 @@ impl Copier<'_> {
             flags
         };
         self.report.event(Event::Itemized(Itemized {
-            entry: view,
-            flags,
-            direction: Direction::Received,
-            link: link.filter(|link| !link.is_empty()),
-            unchanged: (flags - silent).is_empty() && link.is_none_or(<[u8]>::is_empty),
             bytes,
-            sum_bytes: 0,
             checksum: Some(entry.checksum()).filter(|checksum| !checksum.is_empty()),
+            ..Itemized::new(view, flags, link, Direction::Received)
         }));
     }
 

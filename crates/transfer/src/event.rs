@@ -181,6 +181,32 @@ pub struct Itemized<'a> {
     pub checksum: Option<&'a [u8]>,
 }
 
+impl<'a> Itemized<'a> {
+    /// An entry of which `flags` and the `name` that comes with them are known. With content the name is that of its
+    /// basis, otherwise that of a link.
+    pub(crate) fn new(
+        entry: EntryView<'a>,
+        flags: ItemFlags,
+        name: Option<&'a [u8]>,
+        direction: Direction,
+    ) -> Self {
+        let silent =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+        let is_transfer = flags.contains(ItemFlags::TRANSFER);
+        let link = name.filter(|name| !name.is_empty() && !is_transfer);
+        Self {
+            entry,
+            flags,
+            direction,
+            link,
+            unchanged: (flags - silent).is_empty() && link.is_none(),
+            bytes: 0,
+            sum_bytes: 0,
+            checksum: None,
+        }
+    }
+}
+
 /// The way a file takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

@@ -162,7 +162,7 @@ impl Receiving<'_> {
                 sent,
                 ..stats
             };
-            Ok(outcome(stats, report, generator.deleter.skipped))
+            Ok(report.outcome(stats, generator.deleter.skipped))
         })
     }
 }
@@ -175,7 +175,7 @@ fn nothing_came(
     outgoing: &Outgoing,
     report: &Reporter<'_>,
 ) -> Result<Outcome, Error> {
-    let outcome = outcome(Stats::default(), report, 0);
+    let outcome = report.outcome(Stats::default(), 0);
     let code = outcome.exit_code();
     // Over a socket the farewell reads to the end.
     if code == 0 || !hearing.link().is_tcp() {
@@ -196,16 +196,6 @@ fn nothing_came(
         })?;
     }
     Ok(Outcome { stats, ..outcome })
-}
-
-fn outcome(stats: Stats, report: &Reporter<'_>, deletions_skipped: u64) -> Outcome {
-    Outcome {
-        stats,
-        io_errors: report.io_errors(),
-        is_partial: report.is_partial(),
-        deletions_skipped,
-        peer_exit: None,
-    }
 }
 
 /// After a first list of one entry the sender goes on at once, so that we know whether that is all.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use filter::{List, Verdict};
 use wire::IoErrors;
 
-use crate::event::{Class, Event, Events, Notice, Role};
+use crate::event::{Class, Event, Events, Notice, Outcome, Role, Stats};
 use crate::module::Module;
 
 /// Passes events on, and keeps the tally of what went wrong.
@@ -96,6 +96,17 @@ impl<'e> Reporter<'e> {
 
     pub(crate) fn is_partial(&self) -> bool {
         self.is_partial.load(Ordering::Relaxed)
+    }
+
+    /// How a run went that came to its end.
+    pub(crate) fn outcome(&self, stats: Stats, deletions_skipped: u64) -> Outcome {
+        Outcome {
+            stats,
+            io_errors: self.io_errors(),
+            is_partial: self.is_partial(),
+            deletions_skipped,
+            peer_exit: None,
+        }
     }
 }
 

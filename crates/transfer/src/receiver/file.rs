@@ -1,0 +1,410 @@
+//! One file: its content is put together from tokens and blocks of a basis, and put in place (behaviour.md 7,
+//! wire-files.md 12).
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use delta::{Blocks, FileSum};
+use tree::{Meta, TempFile};
+use wire::{BasisType, Checksum, Item, SumHead, Token, check_blocks};
+
+use super::Receiver;
+use super::assembly::{Assembly, Place, Received, Verdict};
+use crate::Error;
+use crate::event::{Class, Role};
+use crate::flist::{Entry, List, basename, join, parent};
+use crate::generator::{Fate, partial_place};
+use crate::options::Append;
+use crate::report::sentence;
+use crate::scan::rel;
+use crate::write::{Ahead, Output, preallocate};
+
+/// An answer that brings a file's content.
+#[derive(Clone, Copy)]
+pub(super) struct Answer<'a> {
+    pub(super) list: &'a List,
+    pub(super) number: u32,
+    pub(super) entry: &'a Entry,
+    /// Where the file belongs.
+    pub(super) place: &'a [u8],
+    pub(super) item: &'a Item,
+    /// How its basis is divided into blocks.
+    pub(super) head: SumHead,
+}
+
+impl Receiver<'_> {
+    /// Receives a file's content, and puts it in place.
+    pub(super) fn receive_file(&mut self, answer: &Answer<'_>) -> Result<Fate, Error> {
+        let Answer {
+            number,
+            entry,
+            place,
+            item,
+            ..
+        } = *answer;
+        let existing = match self.destination.root() {
+            Some(root) => root.lstat(rel(place)).unwrap_or_default(),
+            None => None,
+        };
+        if !self.options.report.after_transfer {
+            self.itemize(entry, item, 0, None);
+        }
+        let basis = self.basis(answer)?;
+        let append = self
+            .options
+            .append
+            .filter(|_| !self.redone.contains(&number));
+        let received = match self.options.inplace || append.is_some() {
+            true => self.in_place(answer, existing.as_ref(), basis.as_ref(), append)?,
+            false => self.anew(answer, existing.as_ref(), basis.as_ref())?,
+        };
+        if self.options.report.after_transfer {
+            self.itemize(entry, item, received.literal, Some(&received.digest));
+        }
+        self.stats.literal += received.literal;
+        self.stats.matched += received.matched;
+        let fate = match received.verdict {
+            Verdict::Done if self.options.delay_updates => Fate::Parked,
+            Verdict::Done => Fate::Done,
+            Verdict::Lost => Fate::Failed,
+            Verdict::Wrong => self.mismatch(number, entry),
+        };
+        if received.verdict == Verdict::Done {
+            if item.basis == BasisType::PartialDir {
+                self.finisher.drop_partial(place);
+            }
+            self.total_done += entry.size;
+            self.progress(answer, entry.size, true);
+        }
+        Ok(fate)
+    }
+
+    /// Takes the content of a file to no end but to come to what follows it.
+    pub(super) fn discard(
+        &mut self,
+        answer: &Answer<'_>,
+        basis: Option<&File>,
+    ) -> Result<(), Error> {
+        self.lose(answer, basis).map(drop)
+    }
+
+    /// The file that blocks refer to.
+    pub(super) fn basis(&self, answer: &Answer<'_>) -> Result<Option<File>, Error> {
+        let Some(root) = self.destination.root() else {
+            return Ok(None);
+        };
+        let Answer {
+            entry, place, item, ..
+        } = *answer;
+        let fuzzy_name = || -> Result<&[u8], Error> {
+            let name = basename(item.xname.as_deref().unwrap_or_default());
+            if self.options.fuzzy == 0 || matches!(name, b"" | b"." | b"..") {
+                let text = sentence(&[
+                    b"rsync: refusing malicious fuzzy operation for ",
+                    entry.path(),
+                ]);
+                return Err(Error::fatal(2, Role::Receiver, text, None));
+            }
+            Ok(name)
+        };
+        let alternate = |index: u8| match usize::from(index) < self.alternates.len() {
+            true => Ok(self.alternates.get(index.into())),
+            false => {
+                let text = format!("invalid basis_dir index: {index}.");
+                Err(Error::fatal(2, Role::Receiver, text, None))
+            }
+        };
+        let opened = match item.basis {
+            BasisType::Destination => root.open_regular(rel(place)).ok(),
+            BasisType::PartialDir => {
+                let dir = self.options.partial_dir.as_deref();
+                dir.and_then(|dir| match dir.is_absolute() {
+                    true => self
+                        .options
+                        .open_dir(dir, tree::Policy::default())
+                        .ok()?
+                        .open_regular(rel(basename(place)))
+                        .ok(),
+                    false => root.open_regular(rel(&partial_place(dir, place))).ok(),
+                })
+            }
+            BasisType::Backup => {
+                return Ok(self
+                    .backups
+                    .and_then(|backups| backups.reopen(self.destination, place)));
+            }
+            BasisType::AlternateDir(index) => {
+                alternate(index)?.and_then(|root| root.open_regular(rel(entry.path())).ok())
+            }
+            BasisType::Fuzzy => root
+                .open_regular(rel(&join(parent(place), fuzzy_name()?)))
+                .ok(),
+            BasisType::FuzzyAlternateDir(index) => {
+                let name = fuzzy_name()?;
+                alternate(index)?
+                    .and_then(|root| root.open_regular(rel(&join(parent(place), name))).ok())
+            }
+        };
+        Ok(opened.map(|(file, _)| file))
+    }
+
+    /// Makes the file under a temporary name, which it gives up when it is whole.
+    fn anew(
+        &mut self,
+        answer: &Answer<'_>,
+        existing: Option<&Meta>,
+        basis: Option<&File>,
+    ) -> Result<Received, Error> {
+        let Answer {
+            number,
+            entry,
+            place,
+            ..
+        } = *answer;
+        let is_in_the_way = existing.is_some_and(Meta::is_dir);
+        if is_in_the_way {
+            let shown = self.destination.quoted(place);
+            let text = sentence(&[b"recv_files: ", &shown, b" is a directory"]);
+            self.report.say(Class::Transfer, Role::Receiver, text);
+        }
+        let temp = match is_in_the_way {
+            true => None,
+            false => self.finisher.temp_file(place),
+        };
+        let Some(mut temp) = temp else {
+            return self.lose(answer, basis);
+        };
+        let ahead = match self.options.preallocate {
+            true => self.reserve(temp.file(), answer),
+            false => Ahead::Nothing,
+        };
+        let output = Output::new(temp.file(), self.options.sparse, ahead);
+        let sum = self.session.transfer_sum();
+        let (received, failure) = match self.content(answer, basis, Place::New(output), sum) {
+            Ok(content) => content,
+            Err(error) => {
+                self.finisher.keep_partial(temp, entry, place);
+                return Err(error);
+            }
+        };
+        match failure {
+            Some(cause) => {
+                self.finisher.keep_partial(temp, entry, place);
+                Err(self.unwritable(place, cause))
+            }
+            None if received.verdict == Verdict::Wrong => {
+                self.keep_wrong(temp, entry, place);
+                Ok(received)
+            }
+            None => {
+                let done = self.finisher.commit(temp, number, entry, place, existing)?;
+                Ok(Received {
+                    verdict: if done { Verdict::Done } else { Verdict::Lost },
+                    ..received
+                })
+            }
+        }
+    }
+
+    /// Allocates a new file's space in advance.
+    fn reserve(&self, file: &File, answer: &Answer<'_>) -> Ahead {
+        if let Err(cause) = preallocate(file, answer.entry.size) {
+            let shown = self.destination.quoted(answer.place);
+            let cause = cause.to_string();
+            let text = sentence(&[b"do_fallocate ", &shown, b": ", cause.as_bytes()]);
+            self.report.say(Class::Warning, Role::Receiver, text);
+        }
+        Ahead::Reserved
+    }
+
+    /// Writes into the file that is there.
+    fn in_place(
+        &mut self,
+        answer: &Answer<'_>,
+        existing: Option<&Meta>,
+        basis: Option<&File>,
+        append: Option<Append>,
+    ) -> Result<Received, Error> {
+        let place = answer.place;
+        let root = self.destination.root();
+        let mut file = match root.map(|root| root.open_in_place(rel(place), true)) {
+            Some(Ok((file, _))) => file,
+            failed => {
+                if let Some(Err(error)) = failed {
+                    let text = sentence(&[b"open ", &self.destination.quoted(place), b" failed"]);
+                    self.report.failed(Role::Receiver, text, error.cause());
+                }
+                return self.lose(answer, basis);
+            }
+        };
+        let mut sum = self.session.transfer_sum();
+        let (kept, head) = match append {
+            // What is appended refers to no block.
+            Some(_) => (answer.head.described_length(), SumHead::default()),
+            None => (0, answer.head),
+        };
+        if append == Some(Append::Verified)
+            && let Some(basis) = basis
+        {
+            sum_prefix(&mut sum, basis, kept);
+        }
+        let mut output = Output::new(&mut file, self.options.sparse, Ahead::OldData);
+        output
+            .skip(kept)
+            .map_err(|cause| self.unwritable(place, cause))?;
+        let answer = Answer { head, ..*answer };
+        let (received, failure) = self.content(&answer, basis, Place::Existing(output), sum)?;
+        if let Some(cause) = failure {
+            return Err(self.unwritable(place, cause));
+        }
+        if received.verdict != Verdict::Wrong {
+            self.finisher.finish_in_place(answer.entry, place, existing);
+        }
+        Ok(received)
+    }
+
+    /// Takes the content of a file that has no place.
+    fn lose(&mut self, answer: &Answer<'_>, basis: Option<&File>) -> Result<Received, Error> {
+        let sum = self.session.transfer_sum();
+        let (received, _) = self.content(answer, basis, Place::Nowhere, sum)?;
+        Ok(Received {
+            verdict: Verdict::Lost,
+            ..received
+        })
+    }
+
+    /// Takes one file's tokens. What cannot be written is the second part of the result.
+    fn content(
+        &mut self,
+        answer: &Answer<'_>,
+        basis: Option<&File>,
+        place: Place<'_>,
+        sum: FileSum,
+    ) -> Result<(Received, Option<io::Error>), Error> {
+        let (max, digest) = (
+            self.session.protocol.max_block_length(),
+            self.session.checksum.digest_length(),
+        );
+        let SumHead {
+            count,
+            block_length,
+            strong_length,
+            remainder,
+        } = answer.head;
+        let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
+            .map_err(|error| Error::fatal(2, Role::Receiver, error.to_string(), None))?;
+        // What is not wanted from a file may come without what it was made from.
+        let is_needed = self.wants.is_none() || !matches!(place, Place::Nowhere);
+        let mut assembly = Assembly::new(basis, blocks, place, sum);
+        self.progress(answer, 0, false);
+        loop {
+            let tokens = &mut self.tokens;
+            let step = self.incoming.read_pieces(|cursor| {
+                Ok(match tokens.decode(cursor)? {
+                    Token::Literal(data) => {
+                        assembly.literal(data);
+                        Step::Literal
+                    }
+                    Token::Blocks { first, count } => Step::Blocks(first, count),
+                    Token::End => Step::End,
+                })
+            })?;
+            match step {
+                Step::Literal => {}
+                Step::Blocks(first, run) => {
+                    check_blocks(first, run, count)?;
+                    if basis.is_none() && is_needed {
+                        return Err(self.no_basis(answer.entry));
+                    }
+                    for block in first..first + run {
+                        if self.tokens.wants_matched_data() {
+                            self.tokens.see_matched(&assembly.block(block))?;
+                        }
+                        assembly.copy(block);
+                    }
+                }
+                Step::End => break,
+            }
+            if self.options.report.progress {
+                self.progress(answer, assembly.written(), false);
+            }
+        }
+        let theirs = self
+            .incoming
+            .read(|cursor| cursor.take(digest).map(<[u8]>::to_vec))?;
+        let is_checked = self.session.checksum != Checksum::None;
+        Ok(assembly.finish(theirs, is_checked))
+    }
+
+    fn no_basis(&self, entry: &Entry) -> Error {
+        let place = self.destination.place(entry.path());
+        let text = sentence(&[
+            b"got a block match with no basis file for ",
+            &self.destination.quoted(place),
+            b" [receiver]",
+        ]);
+        Error::fatal(2, Role::Receiver, text, None)
+    }
+
+    fn unwritable(&self, place: &[u8], cause: io::Error) -> Error {
+        let text = sentence(&[b"write failed on ", &self.destination.quoted(place)]);
+        Error::fatal(11, Role::Receiver, text, Some(cause))
+    }
+
+    /// A file that did not verify is of use only to the next try.
+    fn keep_wrong(&self, temp: TempFile, entry: &Entry, place: &[u8]) {
+        if self.options.partial {
+            self.finisher.keep_partial(temp, entry, place);
+        }
+    }
+
+    /// The first time, a file that did not verify is asked for again (2.11).
+    fn mismatch(&mut self, number: u32, entry: &Entry) -> Fate {
+        let is_first = self.redone.insert(number);
+        let kept: &[u8] = match (
+            &self.options.partial_dir,
+            self.options.partial || self.options.inplace,
+        ) {
+            (Some(_), _) => b"put into partial-dir",
+            (None, true) => b"retained",
+            (None, false) => b"discarded",
+        };
+        let again: &[u8] = if is_first { b" (will try again)" } else { b"" };
+        let start: &[u8] = if is_first { b"WARNING: " } else { b"ERROR: " };
+        let text = sentence(&[
+            start,
+            entry.path(),
+            b" failed verification -- update ",
+            kept,
+            again,
+            b".",
+        ]);
+        if !is_first {
+            self.report.say(Class::Transfer, Role::Receiver, text);
+            return Fate::Failed;
+        }
+        if self.options.report.names {
+            self.report.say(Class::Warning, Role::Receiver, text);
+        }
+        Fate::Redo
+    }
+}
+
+/// One decoded token; literal data has been dealt with.
+enum Step {
+    Literal,
+    Blocks(u32, u32),
+    End,
+}
+
+/// Sums what a file that is appended to has already.
+fn sum_prefix(sum: &mut FileSum, basis: &File, length: u64) {
+    let mut buffer = vec![0; PREFIX_READ];
+    let mut basis = basis.take(length);
+    while let Ok(count @ 1..) = basis.read(&mut buffer) {
+        sum.update(&buffer[..count]);
+    }
+}
+
+/// What is summed at a time, in bytes.
+const PREFIX_READ: usize = 256 << 10;
