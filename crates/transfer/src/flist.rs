@@ -11,6 +11,7 @@ use wire::{Acl, HardLink, Rdev, SortOrder, XattrItem};
 use crate::event::EntryView;
 
 pub(crate) mod receiving;
+pub(crate) mod sending;
 
 /// An entry of a list.
 #[derive(Debug, Clone, Default)]
@@ -285,6 +286,18 @@ pub(crate) struct Travelled {
 impl List {
     pub(crate) fn get(&self, number: u32) -> Option<&Entry> {
         self.entries.get(self.place(number)?)
+    }
+
+    /// The directory that this is the content of, one of `dirs` by number; of the first list that is the root, if it is
+    /// listed. Its requests and answers carry the number before the list's first.
+    pub(crate) fn dir<'l>(
+        &'l self,
+        dirs: impl FnOnce(usize) -> Option<&'l Entry>,
+    ) -> Option<&'l Entry> {
+        match self.parent {
+            Some(number) => dirs(number as usize),
+            None => (self.entries.first()).filter(|entry| self.is_partial && entry.path() == b"."),
+        }
     }
 
     /// The place of a number's entry among the sorted ones.

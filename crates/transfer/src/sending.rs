@@ -1,34 +1,31 @@
-//! The sending side of a session: lists of a tree, and what becomes of its files (wire-files.md 4 to 6).
+//! The sending side of a session: lists of a tree first, then what becomes of its files (wire-session.md 8).
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use delta::Tally;
-use wire::{
-    BasisType, DeleteStatistics, EntryEncoder, EntryFormat, IoErrors, Item, ItemFlags, Malformed,
-    Message, Ndx, NdxWriter, SortOrder, Statistics, SumHead, XattrsOwed,
-};
-
 use tree::Kind;
+use wire::{
+    BasisType, DeleteStatistics, IoErrors, Item, ItemFlags, Malformed, Message, NdxWriter,
+    Statistics, SumHead, XattrsOwed,
+};
 
 use crate::Error;
 use crate::attributes::{XattrRules, xattrs_of};
 use crate::destination::Destination;
-use crate::event::{Class, Direction, Event, Itemized, Outcome, Progress, Role, Stats};
-use crate::flist::{Entry, List, parent};
+use crate::event::{Class, Counts, Direction, Event, Itemized, Outcome, Progress, Role, Stats};
+use crate::flist::Entry;
+use crate::flist::sending::ListWriter;
 use crate::options::{Append, Options, RemoveSource};
-use crate::owners::OwnerNames;
 use crate::recording::Record;
 use crate::report::{Reporter, quoted, sentence};
-use crate::scan::{Found, Pending, Scanner, rel};
+use crate::scan::rel;
 use crate::sender::{Catalogue, Opened, Sender, Sent};
 use crate::session::Session;
 use crate::source::{open_source, remove_source};
 use crate::stream::Stream;
-use crate::sums;
 use crate::write::Pace;
 
 /// What the sending side of a session works with.
@@ -58,27 +55,13 @@ impl Sending<'_> {
         if is_client {
             stream.record(Record::begin(options, session, false)?)?;
         }
-        let format = session.entry_format(options);
         let mut forest = Forest {
             xattr_rules: XattrRules::new(options, &self.rules, filter::Side::Sender),
             owed: XattrsOwed::default(),
             session,
             options,
             report,
-            scanner: Scanner::new(options, self.rules, report),
-            encoder: EntryEncoder::new(format.clone()),
-            format,
-            order: SortOrder::of(session.protocol),
-            names: OwnerNames::default(),
-            lists: VecDeque::new(),
-            dirs: Vec::new(),
-            ahead: Vec::new(),
-            below: HashMap::new(),
-            known: 0,
-            referenced: 0,
-            released: 0,
-            all_listed: !session.is_incremental(),
-            told_errors: IoErrors::empty(),
+            lists: ListWriter::new(session, options, self.rules, report),
             is_client,
             direction: self.direction,
             own: self.own,
@@ -93,7 +76,7 @@ impl Sending<'_> {
             sending: true,
         });
         let started = Instant::now();
-        let listed = forest.first(stream, sources);
+        let listed = forest.lists.first(stream, sources);
         // A peer that wants none of it has said so by now.
         stream
             .messages()
@@ -104,13 +87,13 @@ impl Sending<'_> {
             .unwrap_or(u64::MAX)
             .max(1);
         report.event(Event::ListFinished {
-            entries: forest.known,
+            entries: forest.lists.entries,
         });
         let mut sender = Sender::new(stream, session, session.item_format(options), forest);
         let statistics = |forest: &Forest<'_>, stream: &Stream| Statistics {
             read: stream.link().received(),
             written: stream.link().sent(),
-            total_size: forest.stats.total_size,
+            total_size: forest.lists.total_size,
             list_build_ms: forest.stats.list_build_ms,
             list_transfer_ms: forest.stats.list_transfer_ms,
         };
@@ -123,23 +106,17 @@ impl Sending<'_> {
         sender.hear_rest()?;
         served?;
         let (received, sent) = sender.totals;
+        let Forest { lists, stats, .. } = sender.catalogue;
         let stats = Stats {
+            listed: lists.counts,
+            total_size: lists.total_size,
+            list_size: lists.size,
             sent,
             received,
-            ..sender.catalogue.stats
+            ..stats
         };
         stream.flush()?;
-        Ok(outcome(stats, report))
-    }
-}
-
-fn outcome(stats: Stats, report: &Reporter<'_>) -> Outcome {
-    Outcome {
-        stats,
-        io_errors: report.io_errors(),
-        is_partial: report.is_partial(),
-        deletions_skipped: 0,
-        peer_exit: None,
+        Ok(report.outcome(stats, 0))
     }
 }
 
@@ -148,28 +125,7 @@ struct Forest<'a> {
     session: &'a Session,
     options: &'a Options,
     report: &'a Reporter<'a>,
-    scanner: Scanner<'a>,
-    encoder: EntryEncoder,
-    format: EntryFormat,
-    order: SortOrder,
-    names: OwnerNames,
-    /// Lists that the receiving side has not finished.
-    lists: VecDeque<List>,
-    /// Every directory of the session, by number.
-    dirs: Vec<Entry>,
-    /// Directories whose content has not been listed, the next one last. Several of one name are one.
-    ahead: Vec<(u32, Vec<Pending>)>,
-    /// What the arguments name below directories, by the directory in whose list it belongs.
-    below: HashMap<Vec<u8>, Vec<Found>>,
-    /// Entries that have been sent.
-    known: u64,
-    /// Entries up to the end of the list that was referred to last.
-    referenced: u64,
-    /// Entries in lists that the receiving side has finished.
-    released: u64,
-    all_listed: bool,
-    /// What the peer knows of our errors.
-    told_errors: IoErrors,
+    lists: ListWriter<'a>,
     is_client: bool,
     direction: Direction,
     own: Option<&'a Path>,
@@ -185,263 +141,6 @@ struct Forest<'a> {
 }
 
 impl Forest<'_> {
-    /// Sends the first list, which is the only one unless lists go by directory. Returns how many entries it has.
-    fn first(&mut self, stream: &mut Stream, sources: &[OsString]) -> Result<usize, Error> {
-        let mut list = List {
-            start: self.encoder.list_start(),
-            ..List::default()
-        };
-        let sent = stream.link().sent();
-        let mut pending = Vec::new();
-        if self.session.is_incremental() {
-            list.is_partial = true;
-            for found in self.scanner.arguments(sources)? {
-                // The first list has what is in the root. What a path names below comes with its directory.
-                if found.entry.path().contains(&b'/') {
-                    let dir = parent(&found.entry.name).to_vec();
-                    self.below.entry(dir).or_default().push(found);
-                    continue;
-                }
-                let below = found.pending.clone();
-                let is_root = found.entry.path() == b".";
-                self.add(stream, &mut list, &mut pending, found)?;
-                if let (true, Some(below)) = (is_root, below) {
-                    // What is in the root has no list of its own.
-                    pending.pop();
-                    for found in self.scanner.content(&below)? {
-                        self.add(stream, &mut list, &mut pending, found)?;
-                    }
-                }
-            }
-        } else {
-            self.whole(stream, &mut list, sources)?;
-        }
-        self.finish(stream, list, pending)?;
-        self.note_list_size(stream, sent);
-        Ok(self.lists.back().map_or(0, |list| list.entries.len()))
-    }
-
-    /// The whole of the trees, as one list.
-    fn whole(
-        &mut self,
-        stream: &mut Stream,
-        list: &mut List,
-        sources: &[OsString],
-    ) -> Result<(), Error> {
-        for found in self.scanner.arguments(sources)? {
-            let mut levels = vec![vec![found].into_iter()];
-            while let Some(level) = levels.last_mut() {
-                if self.options.cancel.is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                let Some(Found { entry, pending }) = level.next() else {
-                    levels.pop();
-                    continue;
-                };
-                self.add(
-                    stream,
-                    list,
-                    &mut Vec::new(),
-                    Found {
-                        entry,
-                        pending: None,
-                    },
-                )?;
-                if let Some(pending) = pending {
-                    levels.push(self.scanner.content(&pending)?.into_iter());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends one entry.
-    fn add(
-        &mut self,
-        stream: &mut Stream,
-        list: &mut List,
-        pending: &mut Vec<Pending>,
-        found: Found,
-    ) -> Result<(), Error> {
-        let Found {
-            mut entry,
-            pending: below,
-        } = found;
-        if self.format.checksum_length > 0 && entry.is_file() {
-            let base = &self.scanner.bases[usize::from(entry.base)];
-            let sum = sums::of_file(&base.root, rel(entry.path()), self.session, stream)?;
-            entry.extra_mut().checksum = sum.into();
-        }
-        let mut sent = entry.to_wire();
-        if !self.convert(&mut sent) {
-            return Ok(());
-        }
-        if !self.options.numeric_ids {
-            self.names.note(entry.uid, entry.gid);
-            if self.format.incremental {
-                sent.user_name = self.names.user(entry.uid);
-                sent.group_name = self.names.group(entry.gid);
-            }
-            for acl in [&mut sent.acl, &mut sent.default_acl].into_iter().flatten() {
-                self.names.note_in(acl, self.format.incremental);
-            }
-        }
-        let item = self.encoder.encode(&sent, stream.out());
-        if let (Some(number), Some(extra)) = (item, &mut entry.extra)
-            && let Some(xattrs) = &mut extra.xattrs
-        {
-            xattrs.number = number;
-        }
-        stream.flush_if_large()?;
-        if !entry.is_missing_arg() {
-            self.stats.listed.note(entry.mode);
-            self.stats.total_size += entry.counted_size();
-        }
-        self.known += 1;
-        pending.extend(below);
-        list.entries.push(entry);
-        Ok(())
-    }
-
-    /// Turns the name and the target into what travels. False, with its message, if they mean nothing in our charset.
-    fn convert(&self, sent: &mut wire::Entry) -> bool {
-        let Some(charset) = self.session.charset else {
-            return true;
-        };
-        let fail = |what: &[u8], name: &[u8]| {
-            let cause = format!(" ({})", charset.fault(name));
-            let text = sentence(&[what, name, cause.as_bytes()]);
-            self.report.say(Class::Transfer, Role::Sender, text);
-        };
-        if self.session.converts_targets && !sent.target.is_empty() {
-            let Some(target) = charset.to_wire(&sent.target) else {
-                let shown = self.options.quoted(rel(&sent.name));
-                fail(b"[sender] cannot convert symlink data for: ", &shown);
-                return false;
-            };
-            sent.target = target;
-        }
-        let Some(name) = charset.to_wire(&sent.name) else {
-            fail(b"[sender] cannot convert filename: ", &sent.name);
-            return false;
-        };
-        sent.name = name;
-        true
-    }
-
-    /// Ends a list, and numbers what is in it.
-    fn finish(
-        &mut self,
-        stream: &mut Stream,
-        mut list: List,
-        pending: Vec<Pending>,
-    ) -> Result<(), Error> {
-        let errors = self.report.io_errors();
-        let news = if errors == self.told_errors || self.options.ignore_errors {
-            IoErrors::empty()
-        } else {
-            errors
-        };
-        self.told_errors = errors;
-        self.encoder.end(news, stream.out());
-        let (ids, users, groups) = self.format.id_lists();
-        if users {
-            let zero = self
-                .names
-                .users()
-                .find(|(id, _)| *id == 0)
-                .map(|(_, name)| name);
-            ids.encode(self.names.users(), zero, stream.out());
-        }
-        if groups {
-            let zero = self
-                .names
-                .groups()
-                .find(|(id, _)| *id == 0)
-                .map(|(_, name)| name);
-            ids.encode(self.names.groups(), zero, stream.out());
-        }
-        if self.session.protocol.ends_list_with_errors() {
-            wire::put_int(stream.out(), errors.to_wire());
-        } else if !self.format.safe_list_end && !news.is_empty() {
-            stream.send_message(&Message::IoError(news), self.session.protocol)?;
-        }
-        // Names that are converted may sort differently at the other end.
-        if self.session.charset.is_none() {
-            list.sort(self.order);
-        }
-        if list.is_partial {
-            self.number_dirs(&list, pending);
-        }
-        self.lists.push_back(list);
-        self.reach_oldest();
-        Ok(())
-    }
-
-    /// What of a list has left already: rsync counts no more either.
-    fn note_list_size(&mut self, stream: &Stream, sent_before: u64) {
-        self.stats.list_size += stream.link().sent() - sent_before;
-    }
-
-    /// Gives the directories of a list their numbers, and plans their lists: depth first.
-    fn number_dirs(&mut self, list: &List, pending: Vec<Pending>) {
-        let mut planned: Vec<(u32, Vec<Pending>)> = Vec::new();
-        let mut below: HashMap<Vec<u8>, Vec<Pending>> = HashMap::new();
-        for pending in pending {
-            below.entry(pending.path.clone()).or_default().push(pending);
-        }
-        let mut seen = HashSet::new();
-        for entry in list.entries.iter().filter(|entry| entry.is_dir()) {
-            let number = u32::try_from(self.dirs.len()).unwrap_or(u32::MAX);
-            self.dirs.push(entry.clone());
-            if entry.path() == b"." {
-                continue;
-            }
-            if !seen.insert(&*entry.name) {
-                continue;
-            }
-            let mut own = below.remove(&*entry.name).unwrap_or_default();
-            // An argument that is given twice is there once.
-            own.dedup_by_key(|pending| pending.base);
-            planned.push((number, own));
-        }
-        self.ahead.extend(planned.into_iter().rev());
-    }
-
-    fn find(&self, number: u32) -> Option<&Entry> {
-        let own = self.lists.iter().find_map(|list| list.get(number));
-        own.or_else(|| {
-            let list = self
-                .lists
-                .iter()
-                .find(|list| list.start.checked_sub(1) == Some(number))?;
-            match list.parent {
-                Some(parent) => self.dirs.get(parent as usize),
-                None => list
-                    .entries
-                    .first()
-                    .filter(|entry| list.is_partial && entry.path() == b"."),
-            }
-        })
-    }
-
-    /// The peer has referred to an entry: it wants to know what comes after it.
-    fn refer(&mut self, number: u32) {
-        let behind: u64 = self
-            .lists
-            .iter()
-            .filter(|list| list.start > number)
-            .map(|list| list.entries.len() as u64)
-            .sum();
-        self.referenced = self.referenced.max(self.known - behind);
-    }
-
-    /// The peer deals with the oldest list, also if it asks for nothing in it.
-    fn reach_oldest(&mut self) {
-        let oldest = self.lists.front().map_or(0, |list| list.entries.len());
-        self.referenced = self.referenced.max(self.released + oldest as u64);
-    }
-
     /// `travelled` are the bytes of the content's answer, and of the sums before it.
     fn itemize(
         &self,
@@ -453,29 +152,15 @@ impl Forest<'_> {
         if !self.is_client && !self.options.report.items {
             return;
         }
-        let silent =
-            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
-        let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
-        let link = item
-            .xname
-            .as_deref()
-            .filter(|name| !name.is_empty() && !is_transfer);
         let mut view = entry.view();
-        view.source = self
-            .scanner
-            .bases
-            .get(usize::from(entry.base))
-            .map(|base| base.given.as_path());
+        view.source = Some(self.lists.base(entry).given.as_path());
         let checksum = self.session.written_sum(entry, digest);
+        let name = item.xname.as_deref();
         self.report.event(Event::Itemized(Itemized {
-            entry: view,
-            flags: item.flags,
-            direction: self.direction,
-            link,
-            unchanged: (item.flags - silent).is_empty() && link.is_none(),
             bytes,
             sum_bytes,
             checksum: checksum.as_deref(),
+            ..Itemized::new(view, item.flags, name, self.direction)
         }));
     }
 
@@ -483,7 +168,7 @@ impl Forest<'_> {
         if !self.options.report.progress || !self.is_client {
             return;
         }
-        let Some(entry) = self.find(number) else {
+        let Some(entry) = self.lists.find(number) else {
             return;
         };
         self.report.event(Event::Progress(Progress {
@@ -492,22 +177,22 @@ impl Forest<'_> {
             size: entry.size,
             finished,
             transferred: self.stats.transferred,
-            left: self.known.saturating_sub(u64::from(number) + 1),
-            known: self.known,
-            all_known: self.all_listed,
+            left: self.lists.entries.saturating_sub(u64::from(number) + 1),
+            known: self.lists.entries,
+            all_known: self.lists.all_listed,
             total_done: if finished {
                 self.total_done
             } else {
                 self.total_done + done
             },
-            total_size: self.stats.total_size,
+            total_size: self.lists.total_size,
         }));
     }
 }
 
 impl Catalogue for Forest<'_> {
     fn is_file(&self, number: u32) -> Result<bool, Error> {
-        match self.find(number) {
+        match self.lists.find(number) {
             Some(entry) => Ok(entry.is_file()),
             None => Err(Error::fatal(
                 2,
@@ -523,12 +208,12 @@ impl Catalogue for Forest<'_> {
     }
 
     fn open(&mut self, number: u32, item: &Item, head: &SumHead) -> Result<Opened, IoErrors> {
-        self.refer(number);
+        self.lists.refer(number);
         self.under_way = (number, 0);
-        let Some(entry) = self.find(number) else {
+        let Some(entry) = self.lists.find(number) else {
             return Err(IoErrors::GENERAL);
         };
-        let base = &self.scanner.bases[usize::from(entry.base)];
+        let base = self.lists.base(entry);
         let shown = quoted(&base.shown, entry.path());
         let (file, meta) = match open_source(base, entry, self.options) {
             Ok(opened) => opened,
@@ -565,7 +250,7 @@ impl Catalogue for Forest<'_> {
     }
 
     fn request_values(&mut self, number: u32, values: &[u32]) -> Result<(), Error> {
-        let item = self.find(number).and_then(Entry::xattrs).cloned();
+        let item = self.lists.find(number).and_then(Entry::xattrs).cloned();
         match item {
             Some(item) => Ok(self.owed.request(&item, values)?),
             None => match values.first() {
@@ -576,14 +261,14 @@ impl Catalogue for Forest<'_> {
     }
 
     fn due_values(&mut self, number: u32) -> Vec<(u32, Vec<u8>)> {
-        let Some(item) = self.find(number).and_then(Entry::xattrs).cloned() else {
+        let Some(item) = self.lists.find(number).and_then(Entry::xattrs).cloned() else {
             return Vec::new();
         };
         let due = self.owed.deliver(item.number);
-        let (Some(rules), Some(entry)) = (&self.xattr_rules, self.find(number)) else {
+        let (Some(rules), Some(entry)) = (&self.xattr_rules, self.lists.find(number)) else {
             return Vec::new();
         };
-        let base = &self.scanner.bases[usize::from(entry.base)];
+        let base = self.lists.base(entry);
         let read = |name: &[u8]| {
             let kind = Kind::from_mode(entry.mode).unwrap_or(Kind::File);
             let opened = xattrs_of(&base.root, rel(entry.path()), kind);
@@ -614,8 +299,8 @@ impl Catalogue for Forest<'_> {
     }
 
     fn noted(&mut self, number: u32, item: &Item) {
-        self.refer(number);
-        let Some(entry) = self.find(number) else {
+        self.lists.refer(number);
+        let Some(entry) = self.lists.find(number) else {
             return;
         };
         self.itemize(entry, item, (0, 0), None);
@@ -643,7 +328,7 @@ impl Catalogue for Forest<'_> {
     }
 
     fn sent(&mut self, number: u32, item: &Item, sent: Sent) -> Result<(), Error> {
-        let Some(entry) = self.find(number) else {
+        let Some(entry) = self.lists.find(number) else {
             return Ok(());
         };
         if self.options.report.after_transfer {
@@ -652,10 +337,7 @@ impl Catalogue for Forest<'_> {
         }
         if let Some(cause) = &sent.damage {
             self.report.io_error(IoErrors::GENERAL);
-            let shown = quoted(
-                &self.scanner.bases[usize::from(entry.base)].shown,
-                entry.path(),
-            );
+            let shown = quoted(&self.lists.base(entry).shown, entry.path());
             self.report.failed(
                 Role::Sender,
                 sentence(&[b"read errors mapping ", &shown]),
@@ -696,12 +378,12 @@ impl Catalogue for Forest<'_> {
             Message::Success(number)
                 if self.options.remove_source != RemoveSource::No && !self.options.dry_run =>
             {
-                let Some(entry) = self.find(number).filter(|entry| !entry.is_dir()) else {
+                let Some(entry) = self.lists.find(number).filter(|entry| !entry.is_dir()) else {
                     let text =
                         format!("File-list index {number} not in the lists (successful_send)");
                     return Err(Error::fatal(2, Role::Sender, text, None));
                 };
-                let base = &self.scanner.bases[usize::from(entry.base)];
+                let base = self.lists.base(entry);
                 let destination = match self.own {
                     Some(path) => Destination::found(path, self.options)?,
                     None => Destination::none(),
@@ -719,12 +401,12 @@ impl Catalogue for Forest<'_> {
     }
 
     fn deleted(&mut self, counts: DeleteStatistics) {
-        self.stats.deleted = crate::event::Counts::default();
+        self.stats.deleted = Counts::default();
         self.stats.deleted.add(counts);
     }
 
     fn is_whole(&self) -> bool {
-        self.ahead.is_empty()
+        self.lists.is_whole()
     }
 
     fn send_list(
@@ -733,65 +415,10 @@ impl Catalogue for Forest<'_> {
         writer: &mut NdxWriter,
         eagerly: bool,
     ) -> Result<bool, Error> {
-        if self.all_listed {
-            return Ok(false);
-        }
-        let window = if eagerly { WINDOW_IDLE } else { WINDOW };
-        if self.known - self.referenced >= window
-            && !self.lists.is_empty()
-            && !self.ahead.is_empty()
-        {
-            return Ok(false);
-        }
-        let Some((number, pending)) = self.ahead.pop() else {
-            self.all_listed = true;
-            writer.write(stream.out(), Ndx::FlistEof);
-            return Ok(true);
-        };
-        let sent = stream.link().sent();
-        writer.write(stream.out(), Ndx::Dir(number));
-        let start = self.encoder.list_start();
-        let mut list = List {
-            start,
-            is_partial: true,
-            parent: Some(number),
-            ..List::default()
-        };
-        let mut below = Vec::new();
-        let named = self.below.remove(&*self.dirs[number as usize].name);
-        for found in named.into_iter().flatten() {
-            self.add(stream, &mut list, &mut below, found)?;
-        }
-        for pending in &pending {
-            for found in self.scanner.content(pending)? {
-                self.add(stream, &mut list, &mut below, found)?;
-            }
-        }
-        self.finish(stream, list, below)?;
-        self.note_list_size(stream, sent);
-        // The peer looks at what it has while the next list is made.
-        if stream.out().len() >= LISTS_AT_ONCE {
-            stream.flush()?;
-        }
-        Ok(true)
+        self.lists.next(stream, writer, eagerly)
     }
 
     fn release(&mut self) -> bool {
-        // The last list is needed until the end: its numbers may come up again.
-        let finished = (self.lists.len() > 1)
-            .then(|| self.lists.pop_front())
-            .flatten();
-        if let Some(finished) = &finished {
-            self.released += finished.entries.len() as u64;
-            self.reach_oldest();
-        }
-        finished.is_some()
+        self.lists.release()
     }
 }
-
-/// Entries that the peer knows beyond those it deals with, while it has something to do and while we wait for it.
-const WINDOW: u64 = 1000;
-const WINDOW_IDLE: u64 = 10_000;
-
-/// Bytes of lists that are sent together.
-const LISTS_AT_ONCE: usize = 8 << 10;

@@ -118,13 +118,7 @@ impl<'a> ListReader<'a> {
 
     /// The directory that a list is the content of: of the first one that is the root, if it is listed.
     pub(crate) fn dir_of<'l>(&'l self, list: &'l List) -> Option<&'l Entry> {
-        match list.parent {
-            Some(number) => self.dirs.get(number as usize).map(|dir| &dir.entry),
-            None => list
-                .entries
-                .first()
-                .filter(|entry| list.is_partial && entry.path() == b"."),
-        }
+        list.dir(|number| self.dirs.get(number).map(|dir| &dir.entry))
     }
 
     fn entries(&mut self, incoming: &mut Incoming<'_>, dir: Option<&Entry>) -> Result<List, Error> {
