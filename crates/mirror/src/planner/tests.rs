@@ -2,15 +2,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests make their own trees")]
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::dirty::Look;
 use crate::exclusions::Exclusions;
-use crate::ledger::{Confirmed, State};
+use crate::ledger::{Confirmed, Held, State};
 use crate::settings::FilterRule;
 
 const EXACT_TIMES: Abilities = Abilities {

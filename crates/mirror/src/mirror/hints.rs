@@ -1,0 +1,160 @@
+//! The thread that turns the watcher's changes into looks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use tree::{Kind, Meta};
+use watch::{Change, Reason, Touch, Watcher};
+
+use super::Report;
+use crate::Event;
+use crate::dirty::{Look, Pace};
+use crate::queue::Queue;
+use crate::source::Source;
+
+/// How often a source that is gone is looked for.
+const SOURCE_CHECK: Duration = Duration::from_secs(1);
+
+/// How often directories without a watch are looked at.
+const POLL_EVERY: Duration = Duration::from_secs(2);
+
+/// The thread that turns the watcher's changes into looks.
+pub(super) struct Hints {
+    pub(super) source: Arc<Source>,
+    pub(super) queues: Vec<Arc<Queue>>,
+    pub(super) stop: Receiver<()>,
+    pub(super) report: Report,
+    pub(super) max_watches: Option<u64>,
+}
+
+pub(super) type Watching = (Watcher, Receiver<Vec<Change>>);
+
+impl Hints {
+    pub(super) fn watch(&self) -> Result<Watching, watch::Error> {
+        let source = Arc::clone(&self.source);
+        let settings = watch::Settings {
+            poll_every: POLL_EVERY,
+            prune: Some(Arc::new(move |path: &Path, is_dir| {
+                source.leaves_out(path, is_dir)
+            })),
+            max_watches: self.max_watches,
+            ..watch::Settings::default()
+        };
+        Watcher::start(self.source.root().path(), settings)
+    }
+
+    pub(super) fn run(self, watching: Watching) {
+        let mut watching = Some(watching);
+        let mut is_in_place = true;
+        let mut watched = self.source.identity();
+        loop {
+            if watched != self.source.identity() {
+                // Another directory has been accepted as the source.
+                watched = self.source.identity();
+                watching = None;
+            }
+            match &watching {
+                Some((_, changes)) => select! {
+                    recv(self.stop) -> _ => return,
+                    recv(changes) -> changes => match changes {
+                        Ok(changes) => self.take(changes),
+                        Err(_) => watching = None,
+                    },
+                    // Another file system mounted over the source, or a lazy unmount, is no event of any directory.
+                    default(SOURCE_CHECK) => {
+                        let was_in_place = std::mem::replace(&mut is_in_place, self.source.is_in_place());
+                        if was_in_place != is_in_place {
+                            self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);
+                        }
+                    }
+                },
+                None => {
+                    if self.stop.recv_timeout(SOURCE_CHECK) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                    if self.source.is_in_place() {
+                        watching = self.watch().ok();
+                        self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, changes: Vec<Change>) {
+        let mut looks = Vec::with_capacity(changes.len());
+        let mut files = Vec::new();
+        for change in changes {
+            match change {
+                Change::Touched { path, touch } => {
+                    let meta = match touch {
+                        Touch::Removed { .. } => None,
+                        _ => self.source.lstat(&path).ok().flatten(),
+                    };
+                    // By the time of the look this name may be another file's.
+                    files.extend(meta.and_then(|meta| meta.link_group()));
+                    let (look, pace) = look_for(touch, meta);
+                    looks.push((path, look, pace));
+                }
+                Change::Moved { from, to, is_dir } => {
+                    looks.push((from, Look::AT, Pace::Settled));
+                    looks.push((
+                        to,
+                        if is_dir { Look::BELOW } else { Look::AT },
+                        Pace::Settled,
+                    ));
+                }
+                Change::Rescan { subtree, reason } => {
+                    if reason == Reason::Overflow {
+                        self.notice(
+                            "the kernel's event queue overflowed: the tree is compared anew"
+                                .to_owned(),
+                        );
+                    }
+                    looks.push((subtree, Look::BELOW, Pace::Settled));
+                }
+                Change::Notice(notice) => self.notice(notice.to_string()),
+            }
+        }
+        self.add(looks);
+        for queue in self.queues.iter().filter(|_| !files.is_empty()) {
+            queue.add(|dirty| files.iter().for_each(|file| dirty.add_file(*file)));
+        }
+    }
+
+    fn add(&self, looks: impl IntoIterator<Item = (PathBuf, Look, Pace)>) {
+        let looks: Vec<_> = looks.into_iter().collect();
+        let now = Instant::now();
+        for queue in &self.queues {
+            queue.add(|dirty| {
+                for (path, look, pace) in &looks {
+                    dirty.add(path.clone(), *look, *pace, now);
+                }
+            });
+        }
+    }
+
+    fn notice(&self, text: String) {
+        (self.report)(Event::Notice {
+            replica: None,
+            text,
+        });
+    }
+}
+
+/// How, and how soon, to look at a path that was touched and now is what `meta` says.
+fn look_for(touch: Touch, meta: Option<Meta>) -> (Look, Pace) {
+    // The creation of a name may be the beginning of writing a file, whose end will be seen too. A link or a special
+    // file is complete at once.
+    let will_be_closed = || meta.is_some_and(|meta| meta.kind == Kind::File && meta.nlink == 1);
+    match touch {
+        Touch::Created { is_dir: true } => (Look::BELOW, Pace::Settled),
+        Touch::Created { is_dir: false } if will_be_closed() => (Look::AT, Pace::Writing),
+        Touch::Written => (Look::AT, Pace::Writing),
+        Touch::Created { .. } | Touch::Closed | Touch::Attributes | Touch::Removed { .. } => {
+            (Look::AT, Pace::Settled)
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! A plan in the making: looks go in one by one, and what differs gathers until the plan is full.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use transfer::{Item, Renamed};
+use tree::{Identity, Kind, Meta};
+
+use super::parents::Parents;
+use super::{Abilities, Deletions, Note, Plan, PlanError};
+use crate::dirty::{Look, Taken};
+use crate::ledger::{Held, Ledger};
+use crate::source::{Child, Source};
+
+/// A batch is closed when it has this many items. What one directory listed whole holds is never divided.
+const BATCH_ITEMS: usize = 20_000;
+
+/// A batch is closed when the files in it have this many bytes, so that a broken session repeats little.
+const BATCH_BYTES: u64 = 4 << 30;
+
+/// A ctime younger than this may be carried by a later change too: the coarsest clock tick of the kernels
+/// in use (HZ=100).
+const CLOCK_TICK: Duration = Duration::from_millis(10);
+
+pub(super) struct Draft<'a> {
+    pub(super) source: &'a Source,
+    pub(super) ledger: &'a Ledger,
+    pub(super) abilities: Abilities,
+    pub(super) items: BTreeMap<PathBuf, DraftItem>,
+    bytes: u64,
+    pub(super) done: Done,
+    /// A verification is planned; whether it compares contents.
+    pub(super) verifies: Option<bool>,
+}
+
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) whole: HashSet<PathBuf>,
+    pub(super) gone: BTreeSet<PathBuf>,
+    pub(super) forgotten: Vec<PathBuf>,
+    pub(super) unreadable: Vec<(PathBuf, String)>,
+    pub(super) deletions: Deletions,
+    /// Inodes with several names whose names have been gathered.
+    pub(super) grouped: HashSet<Identity>,
+    /// Inodes that have lost a name, and whose other names are looked at for that.
+    pub(super) left: HashSet<Identity>,
+    /// Renamed files, by their former names.
+    pub(super) renamed: BTreeMap<PathBuf, Renamed>,
+}
+
+pub(super) struct DraftItem {
+    pub(super) item: Item,
+    pub(super) note: Note,
+    pub(super) exact: bool,
+}
+
+impl DraftItem {
+    fn shown_for_another_session(&self) -> Self {
+        Self {
+            item: self.item.clone(),
+            note: Note {
+                is_elsewhere: true,
+                ..self.note
+            },
+            exact: false,
+        }
+    }
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(source: &'a Source, ledger: &'a Ledger, abilities: Abilities) -> Self {
+        Draft {
+            source,
+            ledger,
+            abilities,
+            items: BTreeMap::new(),
+            bytes: 0,
+            done: Done::default(),
+            verifies: None,
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.items.len() >= BATCH_ITEMS || self.bytes >= BATCH_BYTES
+    }
+
+    /// Looks at one path, and puts on `stack` what is to be looked at because of it.
+    pub(super) fn examine(
+        &mut self,
+        taken: &Taken,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        let path = &taken.path;
+        let held = self.ledger.held(path)?;
+        let meta = match self.source.lstat(path) {
+            Ok(meta) => meta,
+            Err(error) => {
+                self.done.unreadable.push((path.clone(), error.to_string()));
+                return Ok(());
+            }
+        };
+        if let Some(held) = &held
+            && held.version.kind != Kind::Dir
+            && meta.is_none_or(|meta| meta.identity() != held.version.identity())
+        {
+            self.look_at_other_names(path, held.version.identity(), taken.since, stack)?;
+        }
+        if let (Some(meta), Some(held)) = (&meta, &held)
+            && held.version.kind == Kind::Dir
+            && meta.kind != Kind::Dir
+        {
+            for (name, _) in self.ledger.children(path)? {
+                self.done
+                    .forgotten
+                    .push(path.join(OsString::from_vec(name)));
+            }
+        }
+        match (meta, held) {
+            (None, None) => {
+                // It came and went: what is left of that is the time of its directory.
+                stack.extend(path.parent().map(|parent| Taken {
+                    path: parent.to_owned(),
+                    look: Look::AT,
+                    since: taken.since,
+                }));
+                Ok(())
+            }
+            (None, Some(held)) => {
+                let is_witnessed = !taken.look.recursive && held.version.kind != Kind::Dir;
+                self.done.deletions.witnessed += u64::from(is_witnessed);
+                self.removed(path, held.version.kind, taken.since, stack)
+            }
+            (Some(meta), held) if self.source.leaves_out(path, meta.kind == Kind::Dir) => {
+                if held.is_some() {
+                    self.done.forgotten.push(path.clone());
+                }
+                Ok(())
+            }
+            (Some(meta), held) if meta.kind == Kind::Dir => {
+                self.directory(taken, meta, held, stack)
+            }
+            (Some(meta), held) => self.leaf(path, meta, held.as_ref(), taken.look.exact),
+        }
+    }
+
+    /// A path that the replica holds and the source no longer has.
+    fn removed(
+        &mut self,
+        path: &Path,
+        kind: Kind,
+        since: Instant,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        let (topmost, is_replaced) = self.topmost_missing(path)?;
+        let parent = topmost.parent().unwrap_or(Path::new(""));
+        if is_replaced || self.done.whole.contains(parent) {
+            self.done.forgotten.push(topmost.to_owned());
+        } else if self.abilities.removes_by_name {
+            if !topmost
+                .ancestors()
+                .any(|above| self.done.gone.contains(above))
+                && self.done.gone.insert(topmost.to_owned())
+            {
+                let kind = if topmost == path { kind } else { Kind::Dir };
+                self.note_deletion(topmost, kind);
+            }
+        } else {
+            self.list_whole(parent, since, false, stack)?;
+        }
+        Ok(())
+    }
+
+    fn note_deletion(&mut self, path: &Path, kind: Kind) {
+        match kind {
+            Kind::Dir => self.done.deletions.dirs.push(path.to_owned()),
+            _ => self.done.deletions.leaves += 1,
+        }
+    }
+
+    /// The first missing name on the way to a missing path, and whether what is above it is no directory any more: then
+    /// that is replaced together with its content.
+    fn topmost_missing<'p>(&self, path: &'p Path) -> Result<(&'p Path, bool), PlanError> {
+        let mut topmost = path;
+        while let Some(parent) = topmost
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            match self.source.lstat(parent)? {
+                Some(meta) => return Ok((topmost, meta.kind != Kind::Dir)),
+                None => topmost = parent,
+            }
+        }
+        Ok((topmost, false))
+    }
+
+    fn directory(
+        &mut self,
+        taken: &Taken,
+        meta: Meta,
+        held: Option<Held>,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        let path = &taken.path;
+        let known = held.filter(|held| held.version.kind == Kind::Dir);
+        let Some(known) = known.filter(|held| held.whole) else {
+            return self.list_whole(path, taken.since, taken.look.recursive, stack);
+        };
+        if !same_directory(&known.version, &meta) {
+            self.add(
+                Item {
+                    path: path.clone(),
+                    meta,
+                    target: None,
+                },
+                true,
+                known.whole,
+                false,
+            );
+        }
+        if taken.look.recursive || known.version.file_id() != meta.file_id() {
+            self.compare_directory(taken, stack)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a directory with its complete content, one level, into the draft. The directories in it follow if they
+    /// are in doubt too, or all of them if the look is `recursive`.
+    pub(super) fn list_whole(
+        &mut self,
+        dir: &Path,
+        since: Instant,
+        recursive: bool,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        if self.done.whole.contains(dir) && !recursive {
+            return Ok(());
+        }
+        let Some(meta) = self
+            .source
+            .lstat(dir)?
+            .filter(|meta| meta.kind == Kind::Dir)
+        else {
+            return Ok(());
+        };
+        let children = self.source.children(dir);
+        self.add(
+            Item {
+                path: dir.to_owned(),
+                meta,
+                target: None,
+            },
+            true,
+            children.is_ok(),
+            false,
+        );
+        let children = match children {
+            Ok(children) => children,
+            Err(error) => {
+                self.done
+                    .unreadable
+                    .push((dir.to_owned(), error.to_string()));
+                return Ok(());
+            }
+        };
+        self.done.whole.insert(dir.to_owned());
+        self.done.deletions.unknown |= !self.ledger.held(dir)?.is_some_and(|held| held.whole);
+        let unreadable = self.done.unreadable.len();
+        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
+        let mut below = Vec::new();
+        for Child { path, meta } in children {
+            let held = missing.remove(name_of(&path));
+            if meta.kind == Kind::Dir {
+                let is_whole = held
+                    .as_ref()
+                    .is_some_and(|held| held.version.kind == Kind::Dir && held.whole);
+                let is_update = !held.is_some_and(|held| same_directory(&held.version, &meta));
+                if !self.done.whole.contains(&path) {
+                    self.add(
+                        Item {
+                            path: path.clone(),
+                            meta,
+                            target: None,
+                        },
+                        is_update,
+                        is_whole,
+                        false,
+                    );
+                }
+                if recursive || !is_whole {
+                    below.push(Taken {
+                        path,
+                        look: Look {
+                            recursive,
+                            exact: false,
+                        },
+                        since,
+                    });
+                }
+            } else {
+                let by_content = self.verifies == Some(true);
+                let is_update =
+                    by_content || !held.as_ref().is_some_and(|held| is_held(held, &meta));
+                self.add_leaf(&path, meta, is_update, by_content)?;
+                if held.is_none() && self.verifies.is_none() {
+                    self.note_rename(&path, &meta)?;
+                }
+            }
+        }
+        if self.done.unreadable.len() > unreadable {
+            // What cannot be read cannot be listed, and must not be removed for that.
+            self.done.whole.remove(dir);
+            if let Some(listed) = self.items.get_mut(dir) {
+                listed.note.whole = false;
+            }
+        } else {
+            for (name, held) in missing {
+                let path = dir.join(OsString::from_vec(name));
+                let kind = held.version.kind;
+                if !self.source.leaves_out(&path, kind == Kind::Dir) {
+                    self.note_deletion(&path, kind);
+                }
+                self.done.forgotten.push(path);
+            }
+        }
+        stack.extend(below.into_iter().rev());
+        Ok(())
+    }
+
+    /// Compares the content of a directory, one level, with the ledger; its directories are compared in turn.
+    fn compare_directory(
+        &mut self,
+        taken: &Taken,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        let dir = &taken.path;
+        let children = match self.source.children(dir) {
+            Ok(children) => children,
+            Err(error) if error.vanished() => return Ok(()),
+            Err(error) => {
+                self.done.unreadable.push((dir.clone(), error.to_string()));
+                return Ok(());
+            }
+        };
+        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
+        let mut below = Vec::new();
+        for Child { path, meta } in children {
+            let held = missing.remove(name_of(&path));
+            if meta.kind == Kind::Dir {
+                below.push(Taken {
+                    path,
+                    look: Look::BELOW,
+                    since: taken.since,
+                });
+            } else {
+                self.leaf(&path, meta, held.as_ref(), false)?;
+            }
+        }
+        for (name, held) in missing {
+            let path = dir.join(OsString::from_vec(name));
+            // It may have come into being, or be left out, since the directory was read.
+            match self.source.lstat(&path)? {
+                None => self.removed(&path, held.version.kind, taken.since, stack)?,
+                Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => {
+                    self.done.forgotten.push(path);
+                }
+                Some(_) => below.push(Taken {
+                    path,
+                    look: Look::BELOW,
+                    since: taken.since,
+                }),
+            }
+        }
+        stack.extend(below.into_iter().rev());
+        Ok(())
+    }
+
+    /// Anything but a directory.
+    fn leaf(
+        &mut self,
+        path: &Path,
+        meta: Meta,
+        held: Option<&Held>,
+        unsure: bool,
+    ) -> Result<(), PlanError> {
+        let exact = match held {
+            Some(held) if is_held(held, &meta) && !unsure => return Ok(()),
+            Some(held) => unsure || self.abilities.would_misjudge(&held.version, &meta),
+            None => unsure,
+        };
+        self.add_leaf(path, meta, true, exact)?;
+        if held.is_none() && !unsure {
+            self.note_rename(path, &meta)?;
+        }
+        Ok(())
+    }
+
+    fn add_leaf(
+        &mut self,
+        path: &Path,
+        meta: Meta,
+        is_update: bool,
+        exact: bool,
+    ) -> Result<(), PlanError> {
+        let Some(item) = self.item(path, meta) else {
+            return Ok(());
+        };
+        let group = meta.link_group();
+        self.add(item, is_update, false, exact);
+        match group {
+            Some(group) if is_update && self.done.grouped.insert(group) => {
+                self.add_names(group, exact)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The item of a path that is no directory; `None` if it vanished.
+    pub(super) fn item(&mut self, path: &Path, meta: Meta) -> Option<Item> {
+        let target = match meta.kind {
+            Kind::Symlink => match self.source.root().read_link(path) {
+                Ok(target) => Some(target),
+                Err(error) if error.vanished() => return None,
+                Err(error) => {
+                    self.done
+                        .unreadable
+                        .push((path.to_owned(), error.to_string()));
+                    return None;
+                }
+            },
+            _ => None,
+        };
+        Some(Item {
+            path: path.to_owned(),
+            meta,
+            target,
+        })
+    }
+
+    pub(super) fn add(&mut self, item: Item, is_update: bool, whole: bool, exact: bool) {
+        let is_file = item.meta.kind == Kind::File;
+        self.bytes += if is_file && is_update {
+            item.meta.size
+        } else {
+            0
+        };
+        let mut note = Note {
+            doubtful: is_file && is_young(item.meta.ctime),
+            whole,
+            is_update,
+            is_elsewhere: false,
+        };
+        let mut exact = exact;
+        if let Some(earlier) = self.items.get(&item.path) {
+            exact |= earlier.exact;
+            note.is_update |= earlier.note.is_update;
+            note.whole |= earlier.note.whole;
+        }
+        self.items
+            .insert(item.path.clone(), DraftItem { item, note, exact });
+    }
+
+    pub(super) fn finish(mut self, postponed: Vec<Taken>) -> Result<Plan, PlanError> {
+        self.join_groups();
+        let (exact, mut quick): (Vec<_>, Vec<_>) = std::mem::take(&mut self.items)
+            .into_values()
+            .partition(|item| item.exact);
+        // A name that a directory listed whole does not show is removed from the replica.
+        let is_shown = |item: &&DraftItem| {
+            item.item
+                .path
+                .parent()
+                .is_some_and(|dir| self.done.whole.contains(dir))
+        };
+        let elsewhere = exact
+            .iter()
+            .filter(is_shown)
+            .map(DraftItem::shown_for_another_session);
+        quick.extend(elsewhere);
+        let mut plan = Plan {
+            postponed,
+            forgotten: std::mem::take(&mut self.done.forgotten),
+            unreadable: std::mem::take(&mut self.done.unreadable),
+            deletions: std::mem::take(&mut self.done.deletions),
+            ..Plan::default()
+        };
+        let gone = std::mem::take(&mut self.done.gone);
+        let mut parents = Parents::new(self.source, self.ledger);
+        plan.quick = parents.complete(quick, gone)?;
+        plan.quick.batch.whole = std::mem::take(&mut self.done.whole);
+        self.add_renames(&mut plan.quick.batch)?;
+        plan.exact = parents.complete(exact, BTreeSet::new())?;
+        plan.exact.batch.exact = true;
+        Ok(plan)
+    }
+}
+
+/// Whether the replica holds this version without a doubt.
+fn is_held(held: &Held, meta: &Meta) -> bool {
+    !held.doubtful && meta.unchanged_since(&held.version)
+}
+
+/// What a replica keeps of a directory: its inode, size and ctime say nothing about it.
+fn same_directory(old: &Meta, new: &Meta) -> bool {
+    (old.kind, old.mode, old.uid, old.gid, old.mtime)
+        == (new.kind, new.mode, new.uid, new.gid, new.mtime)
+}
+
+/// Whether a change after now could leave the same ctime. One in the future is the clock's fault, and would be
+/// doubted for ever.
+fn is_young(ctime: tree::Time) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let ctime = Duration::new(u64::try_from(ctime.sec).unwrap_or(0), ctime.nsec);
+    now.checked_sub(ctime).is_some_and(|age| age < CLOCK_TICK)
+}
+
+fn name_of(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}

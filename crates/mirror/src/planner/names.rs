@@ -1,0 +1,144 @@
+//! One file under several names: hard links, and the former name of a renamed file.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use transfer::{Batch, Item, Renamed};
+use tree::{Identity, Kind, Meta};
+
+use super::PlanError;
+use super::draft::Draft;
+use crate::dirty::{Look, Taken};
+
+impl Draft<'_> {
+    /// What happened to a file under a name that it has no longer concerns its other names too: an event names only
+    /// one of them.
+    pub(super) fn look_at_other_names(
+        &mut self,
+        path: &Path,
+        file: Identity,
+        since: Instant,
+        stack: &mut Vec<Taken>,
+    ) -> Result<(), PlanError> {
+        if self.done.left.insert(file) {
+            let names = self
+                .ledger
+                .names_of(file.dev, file.ino)?
+                .into_iter()
+                .map(|(name, _)| name);
+            stack.extend(names.filter(|name| name != path).map(|path| Taken {
+                path,
+                look: Look::AT,
+                since,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Notes that a new name is that of a file which the replica holds under a former name, if that is so: the same
+    /// inode and birth, size and time, and nothing under the former name any more.
+    pub(super) fn note_rename(&mut self, path: &Path, meta: &Meta) -> Result<(), PlanError> {
+        if meta.kind != Kind::File || meta.size == 0 || meta.nlink > 1 {
+            return Ok(());
+        }
+        for (former, held) in self.ledger.names_of(meta.dev, meta.ino)? {
+            let is_it = !held.doubtful
+                && held.version.file_id() == meta.file_id()
+                && (held.version.size, held.version.mtime) == (meta.size, meta.mtime)
+                && !self.source.leaves_out(&former, false)
+                && self.source.lstat(&former)?.is_none();
+            if is_it {
+                let old = Item {
+                    path: former.clone(),
+                    meta: held.version,
+                    target: None,
+                };
+                self.done.renamed.insert(
+                    former,
+                    Renamed {
+                        old,
+                        new: path.to_owned(),
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the other names of a file: a receiver links only what it sees in one session.
+    pub(super) fn add_names(&mut self, group: Identity, exact: bool) -> Result<(), PlanError> {
+        for (path, _) in self.ledger.names_of(group.dev, group.ino)? {
+            let meta = self
+                .source
+                .lstat(&path)?
+                .filter(|meta| meta.link_group() == Some(group));
+            if let Some(meta) = meta
+                && !self.source.leaves_out(&path, false)
+                && let Some(item) = self.item(&path, meta)
+            {
+                self.add(item, true, false, exact);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the renames whose former directories can be told to the replica too.
+    pub(super) fn add_renames(&mut self, batch: &mut Batch) -> Result<(), PlanError> {
+        let mut former_dirs: BTreeMap<PathBuf, Item> = BTreeMap::new();
+        for renamed in std::mem::take(&mut self.done.renamed).into_values() {
+            let mut above = Vec::new();
+            let mut is_known = batch.item(&renamed.new).is_some();
+            for dir in renamed.old.path.ancestors().skip(1) {
+                match (
+                    batch.item(dir),
+                    self.source.lstat(dir)?,
+                    self.ledger.held(dir)?,
+                ) {
+                    (Some(item), _, _) => is_known &= item.meta.kind == Kind::Dir,
+                    (None, Some(meta), _) if meta.kind == Kind::Dir => {
+                        above.push(Item {
+                            path: dir.to_owned(),
+                            meta,
+                            target: None,
+                        });
+                    }
+                    (None, None, Some(held)) if held.version.kind == Kind::Dir => {
+                        above.push(Item {
+                            path: dir.to_owned(),
+                            meta: held.version,
+                            target: None,
+                        });
+                    }
+                    _ => is_known = false,
+                }
+            }
+            if is_known {
+                former_dirs.extend(above.into_iter().map(|item| (item.path.clone(), item)));
+                batch.renamed.push(renamed);
+            }
+        }
+        batch.former_dirs = former_dirs.into_values().collect();
+        Ok(())
+    }
+
+    /// All names of one file go in one session, and if one of them must be compared by content, all are.
+    pub(super) fn join_groups(&mut self) {
+        let exact: HashSet<Identity> = self
+            .items
+            .values()
+            .filter(|item| item.exact)
+            .filter_map(|item| item.item.meta.link_group())
+            .collect();
+        if exact.is_empty() {
+            return;
+        }
+        for item in self.items.values_mut() {
+            item.exact |= item
+                .item
+                .meta
+                .link_group()
+                .is_some_and(|group| exact.contains(&group));
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! A plan carried out: what goes to the destination, and what the ledger, the queue, the hooks and the operator learn of
+//! how it went.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use transfer::{Applied, Progress};
+
+use super::{Failed, Replica, State};
+use crate::Event;
+use crate::destination::Broken;
+use crate::dirty::{Look, Pace};
+use crate::history::CHANGES_MAX;
+use crate::hooks::{Change, ChangeKind};
+use crate::ledger::{Confirmed, Held};
+use crate::planner::{Errand, Plan};
+use crate::status::ReplicaStatus;
+
+impl Replica {
+    /// Applies both batches of a plan and confirms them. Returns what failed path by path, and leaves those paths
+    /// waiting for a pause.
+    pub(super) fn carry_out(
+        &mut self,
+        state: &mut State,
+        plan: &mut Plan,
+    ) -> Result<Vec<String>, Failed> {
+        let pause = state.path_pause();
+        let mut failures = Vec::new();
+        let now = Instant::now();
+        state.failed_path = plan.unreadable.first().map(|(path, _)| path.clone());
+        for (path, reason) in plan.unreadable.drain(..) {
+            failures.push(reason);
+            self.queue
+                .add(|dirty| dirty.add(path, Look::BELOW, Pace::Later(pause), now));
+        }
+        let mut forgotten = std::mem::take(&mut plan.forgotten);
+        for errand in [&plan.quick, &plan.exact] {
+            if errand.batch.is_empty() {
+                continue;
+            }
+            self.ledger.begin_session(
+                errand
+                    .updates()
+                    .chain(errand.batch.gone.iter().map(PathBuf::as_path)),
+            )?;
+            let (report, name) = (Arc::clone(&self.report), self.name.clone());
+            let board = Arc::clone(&self.board);
+            let mut progress = |progress: Progress| {
+                board.progress(progress);
+                report(Event::Progress {
+                    replica: name.clone(),
+                    progress,
+                });
+            };
+            match self.destination.apply(&errand.batch, &mut progress) {
+                Ok(applied) => {
+                    self.note_drift(state, errand, &applied)?;
+                    self.tell_changes(state, errand, &applied)?;
+                    self.confirm(errand, &applied, &mut forgotten, pause)?;
+                    self.note_standing(errand, &applied);
+                    let removals = applied.removed.len();
+                    self.board.session(
+                        errand.updates().count() as u64,
+                        removals as u64,
+                        applied.bytes,
+                    );
+                    self.say(Event::Session {
+                        replica: self.name.clone(),
+                        updates: errand.updates().count(),
+                        removals,
+                        bytes: applied.bytes,
+                    });
+                    if state.failed_path.is_none() {
+                        state.failed_path = failed_path(errand, &applied);
+                    }
+                    failures.extend(applied.errors);
+                }
+                Err(Broken {
+                    error,
+                    touched,
+                    began,
+                }) => {
+                    self.after_a_broken_session(errand, &touched, began)?;
+                    return Err(error.into());
+                }
+            }
+        }
+        if failures.is_empty() && !forgotten.is_empty() {
+            self.ledger.confirm(&Confirmed {
+                gone: forgotten,
+                ..Confirmed::default()
+            })?;
+        }
+        Ok(failures)
+    }
+
+    /// Writes what a session proved, and leaves the rest waiting. `forgotten` are the rows that end with it.
+    fn confirm(
+        &mut self,
+        errand: &Errand,
+        applied: &Applied,
+        forgotten: &mut Vec<PathBuf>,
+        pause: Duration,
+    ) -> Result<(), Failed> {
+        let Errand { batch, notes } = errand;
+        let is_clean = applied.is_clean();
+        let mut confirmed = Confirmed::default();
+        let mut again = Vec::new();
+        for (item, note) in batch
+            .items
+            .iter()
+            .zip(notes)
+            .filter(|(_, note)| !note.is_elsewhere)
+        {
+            let is_dir = item.meta.is_dir();
+            let is_stored = match &applied.acknowledged {
+                // Directories are not acknowledged.
+                Some(stored) => !is_dir && stored.contains(&item.path),
+                None => !applied.failed.contains(&item.path),
+            };
+            // The replica holds something of this version, whatever came between: the row makes sure that it is
+            // looked at again, and removed when there is nothing more to look at.
+            let is_changed = applied.changed.contains(&item.path);
+            let doubtful = note.doubtful || is_changed;
+            let is_refused = || {
+                let mut above = item.path.ancestors();
+                above.any(|path| applied.refused.contains_key(path))
+            };
+            if !is_stored && !applied.refused.is_empty() && is_refused() {
+                // It would be refused again. When it changes, it is looked at again.
+            } else if !is_stored && (!is_dir || note.is_update) {
+                again.push((item.path.clone(), Pace::Later(pause)));
+            } else if doubtful {
+                again.push((item.path.clone(), Pace::Settled));
+            }
+            if is_stored {
+                let held = Held {
+                    version: item.meta,
+                    doubtful,
+                    // Not before the last look at it, so that a restart does not forget what may still happen.
+                    whole: is_dir && note.whole && is_clean && !self.aftermath.concerns(&item.path),
+                };
+                confirmed.held.push((item.path.clone(), held));
+            }
+        }
+        let (removed, unreported): (HashSet<_>, HashSet<_>) = batch
+            .gone
+            .iter()
+            .cloned()
+            .partition(|path| applied.removed.contains(path));
+        confirmed.gone = removed.into_iter().collect();
+        if is_clean && !batch.exact {
+            confirmed.gone.append(forgotten);
+        }
+        confirmed.landed = errand
+            .settled()
+            .map(Path::to_owned)
+            .chain(batch.gone.iter().cloned())
+            .collect();
+        self.ledger.confirm(&confirmed)?;
+        // A removal that nobody reported: whether the name is there is seen when its directory is listed whole.
+        let pace = if is_clean {
+            Pace::Now
+        } else {
+            Pace::Later(pause)
+        };
+        self.doubt_directories_of(&unreported, pace)?;
+        let now = Instant::now();
+        self.queue.add(|dirty| {
+            for (path, pace) in again {
+                dirty.add(path, Look::AT, pace, now);
+            }
+        });
+        Ok(())
+    }
+
+    /// Keeps the list of standing differences true, and tells of new ones.
+    fn note_standing(&self, errand: &Errand, applied: &Applied) {
+        let mut news = Vec::new();
+        self.board.note(|status| {
+            status.refuses_deletions = self.destination.refuses_deletions().map(str::to_owned);
+            for item in &errand.batch.items {
+                if !applied.failed.contains(&item.path) && !status.standing.is_empty() {
+                    status.standing.remove(&item.path.display().to_string());
+                }
+            }
+            for path in &errand.batch.gone {
+                status.standing.remove(&path.display().to_string());
+            }
+            for (path, reason) in &applied.refused {
+                let path = path.display().to_string();
+                let is_new = !status.standing.contains_key(&path);
+                if is_new && status.standing.len() < ReplicaStatus::STANDING_MAX {
+                    news.push(format!("{path} stays different: {reason}"));
+                    status.standing.insert(path, reason.clone());
+                }
+            }
+        });
+        for text in news {
+            self.say(Event::Notice {
+                replica: Some(self.name.clone()),
+                text,
+            });
+        }
+    }
+
+    /// Forgets the standing differences of paths that the source no longer has.
+    pub(super) fn prune_standing(&self) {
+        self.board.note(|status| {
+            status.standing.retain(|path, _| {
+                // A name that had to be shown differently is kept rather than lost.
+                path.contains(char::REPLACEMENT_CHARACTER)
+                    || !matches!(self.source.lstat(Path::new(path)), Ok(None))
+            });
+        });
+    }
+
+    /// Tells history and hooks what a session is about to be confirmed of. A first copy is nobody's change.
+    fn tell_changes(
+        &self,
+        state: &State,
+        errand: &Errand,
+        applied: &Applied,
+    ) -> Result<(), Failed> {
+        if !state.is_complete {
+            return Ok(());
+        }
+        // The history keeps no more than that, and looking a name up takes time.
+        let most = match self.hooks.is_empty() {
+            true => CHANGES_MAX,
+            false => usize::MAX,
+        };
+        let batch = &errand.batch;
+        let mut changes = Vec::new();
+        let items = batch.items.iter().zip(&errand.notes);
+        for (item, note) in items.skip(batch.items.len().saturating_sub(most)) {
+            let is_stored = match &applied.acknowledged {
+                Some(stored) => item.meta.is_dir() || stored.contains(&item.path),
+                None => !applied.failed.contains(&item.path),
+            };
+            // The time of a directory changes with what is in it, which is told by itself.
+            let is_news = match item.meta.is_dir() {
+                true => self.ledger.held(&item.path)?.is_none(),
+                false => note.is_update && !note.is_elsewhere && state.verification.is_none(),
+            };
+            if is_stored && is_news {
+                let is_dir = item.meta.is_dir();
+                changes.push(Change::new(&item.path, ChangeKind::Updated, is_dir));
+            }
+        }
+        let gone = batch.gone.iter();
+        for path in gone
+            .skip(batch.gone.len().saturating_sub(most))
+            .filter(|path| applied.removed.contains(*path))
+        {
+            let held = self.ledger.held(path)?;
+            let is_dir = held.is_some_and(|held| held.version.is_dir());
+            changes.push(Change::new(path, ChangeKind::Removed, is_dir));
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.board.changed(&changes);
+        if !self.hooks.tell(&self.name, &changes) {
+            self.say(Event::Notice {
+                replica: Some(self.name.clone()),
+                text: format!(
+                    "a hook is too slow and does not hear of {} changes",
+                    changes.len()
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// What the session may have touched is compared by content, its directories whole, for a killed worker leaves a
+    /// temporary file that no ledger knows of; the rest was not changed.
+    fn after_a_broken_session(
+        &mut self,
+        errand: &Errand,
+        touched: &HashSet<PathBuf>,
+        began: bool,
+    ) -> Result<(), Failed> {
+        let paths = errand
+            .updates()
+            .chain(errand.batch.gone.iter().map(PathBuf::as_path));
+        let landed = paths
+            .filter(|path| !touched.contains(*path))
+            .map(Path::to_owned)
+            .collect();
+        self.ledger.confirm(&Confirmed {
+            landed,
+            ..Confirmed::default()
+        })?;
+        if began {
+            self.doubt(touched)?;
+            let mut uncertain: HashSet<PathBuf> = errand.batch.gone.iter().cloned().collect();
+            for path in errand.updates() {
+                // The replica may have it by now, and no row would tell when it is gone again.
+                if self.ledger.held(path)?.is_none() {
+                    uncertain.insert(path.to_owned());
+                }
+            }
+            self.doubt_directories_of(&uncertain, Pace::Now)?;
+            uncertain.extend(touched.iter().cloned());
+            self.await_aftermath(&uncertain);
+        }
+        Ok(())
+    }
+
+    /// Has the directories of `paths` looked at later too, if the other end may go on without us.
+    pub(super) fn await_aftermath(&mut self, paths: &HashSet<PathBuf>) {
+        if self.destination.outlives_a_session() {
+            self.aftermath
+                .expect(paths.iter().map(PathBuf::as_path), Instant::now());
+        }
+    }
+
+    /// Queues paths of which the replica may hold any version, and their directories whole.
+    pub(super) fn doubt(&mut self, paths: &HashSet<PathBuf>) -> Result<(), rusqlite::Error> {
+        self.doubt_directories_of(paths, Pace::Now)?;
+        let now = Instant::now();
+        self.queue.add(|dirty| {
+            for path in paths {
+                dirty.add(path.clone(), Look::EXACT, Pace::Now, now);
+            }
+        });
+        Ok(())
+    }
+
+    /// Queues the directories of paths, to be listed whole.
+    fn doubt_directories_of(
+        &mut self,
+        paths: &HashSet<PathBuf>,
+        pace: Pace,
+    ) -> Result<(), rusqlite::Error> {
+        let directories: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+        self.doubt_directories(directories.iter().copied(), pace)
+    }
+
+    /// Queues directories to be listed whole.
+    pub(super) fn doubt_directories<'a>(
+        &mut self,
+        directories: impl Iterator<Item = &'a Path> + Clone,
+        pace: Pace,
+    ) -> Result<(), rusqlite::Error> {
+        self.ledger.doubt_directories(directories.clone())?;
+        let now = Instant::now();
+        self.queue.add(|dirty| {
+            for directory in directories {
+                dirty.add(directory.to_owned(), Look::AT, pace, now);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The first path that a session did not bring over and that is not refused for good.
+fn failed_path(errand: &Errand, applied: &Applied) -> Option<PathBuf> {
+    let is_missing = |path: &&Path| match &applied.acknowledged {
+        Some(stored) => !stored.contains(*path),
+        None => applied.failed.contains(*path),
+    };
+    let is_refused = |path: &Path| {
+        let mut above = path.ancestors();
+        above.any(|path| applied.refused.contains_key(path))
+    };
+    let mut failed = errand
+        .updates()
+        .filter(|path| is_missing(path) && !is_refused(path));
+    failed.next().map(Path::to_owned)
+}
