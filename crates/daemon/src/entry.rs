@@ -97,10 +97,6 @@ impl<'a> Entry<'a> {
             Ok(identity) => identity,
             Err(trouble) => return Err(worker.refuse(&trouble.client, Some(&trouble.log))),
         };
-        if !settings.name_converter.is_empty() {
-            let log = "\"name converter\" is not supported: nobody is served without it";
-            return Err(worker.refuse("name-converter exec preparation failed", Some(log)));
-        }
         let Some(path) = settings.path.value(&worker.env) else {
             let log = format!(
                 "No path specified for module {}",
@@ -195,7 +191,8 @@ impl<'a> Entry<'a> {
         let mut ok = Vec::new();
         let _ = DaemonLine::Ok.encode(&mut ok);
         let timeout = settings.timeout;
-        let is_numeric = settings.numeric_ids.unwrap_or(self.way.chroot.is_some());
+        let lacks_names = self.way.chroot.is_some() && settings.name_converter.is_empty();
+        let is_numeric = settings.numeric_ids.unwrap_or(lacks_names);
         self.worker.arm(timeout);
         self.worker.say(&ok)?;
         let ground = self.way.ground();

@@ -1,5 +1,5 @@
 //! Programs that an administrator has run for each client (wire-session.md 7.11): before the module is entered, before
-//! the transfer, and after it.
+//! the transfer, beside it, and after it.
 
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use rsync::Env;
 
 use crate::config::{Metacharacter, Settings};
+use crate::converter::Program;
 use crate::worker::{Leave, Worker};
 
 /// The hooks of a module, as commands for a shell.
@@ -17,6 +18,7 @@ pub(crate) struct Hooks {
     early: Option<Vec<u8>>,
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
+    converter: Option<Vec<u8>>,
 }
 
 /// What the client is told of a program's output, in bytes.
@@ -45,12 +47,13 @@ impl Hooks {
             early: settings.early_exec.command(env)?,
             before: settings.pre_xfer_exec.command(env)?,
             after: settings.post_xfer_exec.command(env)?,
+            converter: settings.name_converter.command(env)?,
         })
     }
 
-    /// Whether a hook runs after rights have been given up.
+    /// Whether a program runs after rights have been given up.
     pub(crate) fn need_supervision(&self) -> bool {
-        self.before.is_some() || self.after.is_some()
+        self.before.is_some() || self.after.is_some() || self.converter.is_some()
     }
 
     /// Runs the hook that comes first, which may turn the client away.
@@ -91,11 +94,7 @@ impl Hooks {
         arguments: &[Vec<u8>],
     ) -> Option<Vec<u8>> {
         let mut command = command(self.before.as_ref()?, env);
-        let os = std::ffi::OsStr::from_bytes;
-        command.env("RSYNC_REQUEST", os(request));
-        for (at, argument) in arguments.iter().enumerate() {
-            command.env(format!("RSYNC_ARG{at}"), os(argument));
-        }
+        tell_request(&mut command, request, arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut output = Vec::new();
         let run = command.spawn().and_then(|mut child| {
@@ -119,6 +118,18 @@ impl Hooks {
             text.extend_from_slice(output);
         }
         Some(text)
+    }
+
+    /// Starts the name converter. One that does not start is one that is gone when it is asked.
+    pub(crate) fn start_converter(
+        &self,
+        env: &Env,
+        request: &[u8],
+        arguments: &[Vec<u8>],
+    ) -> Option<Program> {
+        let mut command = command(self.converter.as_ref()?, env);
+        tell_request(&mut command, request, arguments);
+        Program::start(command).ok()
     }
 
     /// Runs the hook after the transfer, whatever became of it.
@@ -148,6 +159,15 @@ fn command(text: &[u8], env: &Env) -> Command {
         }
     }
     command
+}
+
+/// What those know that start when the client has said what it wants.
+fn tell_request(command: &mut Command, request: &[u8], arguments: &[Vec<u8>]) {
+    let os = std::ffi::OsStr::from_bytes;
+    command.env("RSYNC_REQUEST", os(request));
+    for (at, argument) in arguments.iter().enumerate() {
+        command.env(format!("RSYNC_ARG{at}"), os(argument));
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod auth;
 pub mod check;
 pub mod config;
 mod conversation;
+mod converter;
 mod entry;
 mod hooks;
 mod identity;

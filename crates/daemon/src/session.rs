@@ -16,6 +16,7 @@ use tree::{Links, Policy, Root};
 use wire::{ArgumentReader, Protocol};
 
 use crate::config::Module;
+use crate::converter::Converter;
 use crate::entry::strerror;
 use crate::paths::{self, Ground, Wildcards};
 use crate::peer::Peer;
@@ -274,6 +275,12 @@ impl Session<'_> {
         options.module_rules = std::mem::take(&mut self.rules);
         options.munge_links = self.munges;
         options.numeric_ids |= self.is_numeric;
+        if !settings.name_converter.is_empty()
+            && let Some(superior) = self.superior.take()
+        {
+            let journal = self.worker.journal.clone();
+            options.accounts = Arc::new(Converter::new(superior, journal, sends));
+        }
         options.ignore_errors |= settings.ignore_errors;
         options.insecure_links = settings.insecure_links;
         options.skip_unreadable = settings.ignore_nonreadable;

@@ -13,6 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use rsync::{Env, Exit};
 use wire::Protocol;
 
+use crate::converter::Program;
 use crate::entry::{Entry, strerror};
 use crate::hooks::Hooks;
 use crate::peer::Peer;
@@ -159,6 +160,11 @@ pub(crate) fn run(entry: Entry<'_>, hooks: &Hooks) -> Result<u8, Leave> {
         // A child that is gone does not want to know.
         let _ = write_field(&mut ours, &[u8::from(told.is_some())]);
         let _ = write_field(&mut ours, text);
+        if told.is_none()
+            && let Some(program) = hooks.start_converter(&env, &request, &arguments)
+        {
+            answer_questions(program, &mut ours);
+        }
     }
     drop(ours);
     match child.wait() {
@@ -168,6 +174,15 @@ pub(crate) fn run(entry: Entry<'_>, hooks: &Hooks) -> Result<u8, Leave> {
         }
         Err(_) => Ok(Exit::WaitChild.code()),
     }
+}
+
+/// Has the name converter answer until the child is gone, or the program is. The child finds out by the end of the way back.
+fn answer_questions(mut program: Program, ours: &mut UnixStream) {
+    while let Ok(question) = read_field(ours, &mut BUDGET.clone())
+        && let Ok(answer) = program.answer(&question, ours)
+        && write_field(ours, &answer).is_ok()
+    {}
+    let _ = ours.shutdown(std::net::Shutdown::Both);
 }
 
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
@@ -211,6 +226,15 @@ impl Superior {
         let refuses = read_field(&mut self.0, &mut BUDGET.clone())?;
         let text = read_field(&mut self.0, &mut BUDGET.clone())?;
         Ok((refuses == [1]).then_some(text))
+    }
+
+    /// Asks the name converter, once the client may have what it wants.
+    ///
+    /// # Errors
+    /// There is none, or it is gone.
+    pub(crate) fn ask(&mut self, question: &[u8]) -> io::Result<Vec<u8>> {
+        write_field(&mut self.0, question)?;
+        read_field(&mut self.0, &mut BUDGET.clone())
     }
 }
 

@@ -9,6 +9,8 @@
 mod bench;
 #[path = "it/checked.rs"]
 mod checked;
+#[path = "it/converted.rs"]
+mod converted;
 #[path = "it/encrypted.rs"]
 mod encrypted;
 #[path = "it/hostile.rs"]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use filter::Glob;
-use nix::unistd::{Group, User};
 use wire::{Acl, IdName, Named};
 
 use crate::Error;
+use crate::accounts::Accounts;
 use crate::event::{Class, Role};
 use crate::flist::Entry;
 use crate::options::Options;
@@ -15,7 +15,7 @@ use crate::owners::OwnerNames;
 use crate::report::Reporter;
 
 /// Which of our ids stands for one of the sender's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct IdMap {
     users: Table,
     groups: Table,
@@ -27,9 +27,10 @@ pub(crate) struct IdMap {
 }
 
 /// One kind of ids.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     of_users: bool,
+    accounts: Arc<dyn Accounts>,
     rules: Vec<Rule>,
     /// Ids are mapped by their names at all.
     by_name: bool,
@@ -99,36 +100,41 @@ impl IdMap {
     }
 
     /// Replaces the sender's ids by ours.
-    pub(crate) fn map_entry(&mut self, entry: &mut Entry) {
+    ///
+    /// # Errors
+    /// Those of [`Accounts`].
+    pub(crate) fn map_entry(&mut self, entry: &mut Entry) -> Result<(), Error> {
         if self.maps_users {
-            entry.uid = self.users.map(entry.uid);
+            entry.uid = self.users.map(entry.uid)?;
         }
         if self.maps_groups {
-            entry.gid = self.groups.map(entry.gid);
+            entry.gid = self.groups.map(entry.gid)?;
         }
         if let Some(extra) = &mut entry.extra {
             for acl in extra.acls.iter_mut().flatten() {
-                self.map_acl(acl);
+                self.map_acl(acl)?;
             }
         }
+        Ok(())
     }
 
-    fn map_acl(&mut self, acl: &mut Arc<Acl>) {
+    fn map_acl(&mut self, acl: &mut Arc<Acl>) -> Result<(), Error> {
         if acl.named.is_empty() {
-            return;
+            return Ok(());
         }
         if let Some(known) = self.acls.get(acl) {
             *acl = Arc::clone(known);
-            return;
+            return Ok(());
         }
         let sent = Arc::clone(acl);
         for entry in &mut Arc::make_mut(acl).named {
             entry.id = match entry.kind {
-                Named::User => self.users.map(entry.id),
-                Named::Group => self.groups.map(entry.id),
+                Named::User => self.users.map(entry.id)?,
+                Named::Group => self.groups.map(entry.id)?,
             };
         }
         self.acls.insert(sent, Arc::clone(acl));
+        Ok(())
     }
 }
 
@@ -150,32 +156,36 @@ impl LocalMap {
         let has_rules = options.usermap.is_some() || options.groupmap.is_some();
         Ok(has_rules.then(|| Self {
             ids,
-            names: OwnerNames::default(),
+            names: OwnerNames::new(&options.accounts),
             by_name: !options.numeric_ids,
         }))
     }
 
     /// Replaces the ids of an entry.
-    pub(crate) fn map(&mut self, entry: &mut Entry) {
+    ///
+    /// # Errors
+    /// Those of [`Accounts`].
+    pub(crate) fn map(&mut self, entry: &mut Entry) -> Result<(), Error> {
         if self.by_name {
-            self.learn(true, entry.uid);
-            self.learn(false, entry.gid);
+            self.learn(true, entry.uid)?;
+            self.learn(false, entry.gid)?;
             let lists = [entry.acl(), entry.default_acl()];
             for named in lists.into_iter().flatten().flat_map(|acl| &acl.named) {
-                self.learn(named.kind == Named::User, named.id);
+                self.learn(named.kind == Named::User, named.id)?;
             }
         }
-        self.ids.map_entry(entry);
+        self.ids.map_entry(entry)
     }
 
-    fn learn(&mut self, of_user: bool, id: u32) {
+    fn learn(&mut self, of_user: bool, id: u32) -> Result<(), Error> {
         let name = match of_user {
-            true => self.names.find_user(id),
-            false => self.names.find_group(id),
+            true => self.names.find_user(id)?,
+            false => self.names.find_group(id)?,
         };
         if let Some(name) = name {
             self.ids.name(of_user, id, &name);
         }
+        Ok(())
     }
 }
 
@@ -188,8 +198,11 @@ impl Table {
     ) -> Result<Self, Error> {
         let mut table = Self {
             of_users,
+            accounts: Arc::clone(&options.accounts),
             by_name: !options.numeric_ids,
-            ..Self::default()
+            rules: Vec::new(),
+            names: HashMap::new(),
+            known: HashMap::new(),
         };
         // rsync reads them from the last to the first, which shows if several are wrong.
         let rules = map
@@ -206,12 +219,12 @@ impl Table {
         self.by_name || !self.rules.is_empty()
     }
 
-    fn map(&mut self, id: u32) -> u32 {
+    fn map(&mut self, id: u32) -> Result<u32, Error> {
         if !self.maps() {
-            return id;
+            return Ok(id);
         }
         if let Some(known) = self.known.get(&id) {
-            return *known;
+            return Ok(*known);
         }
         // Older peers do not tell the name of id 0.
         let assumed = (id == 0 && self.by_name).then_some(b"root".as_slice());
@@ -224,19 +237,18 @@ impl Table {
         let ours = match (rule, name) {
             (Some(rule), _) => rule.to,
             // Id 0 is the same everywhere, whatever it is called.
-            (None, Some(name)) if id != 0 && self.by_name => self.local(name).unwrap_or(id),
+            (None, Some(name)) if id != 0 && self.by_name => self.local(name)?.unwrap_or(id),
             (None, _) => id,
         };
         self.known.insert(id, ours);
-        ours
+        Ok(ours)
     }
 
     /// Our id of a name.
-    fn local(&self, name: &[u8]) -> Option<u32> {
-        let name = std::str::from_utf8(name).ok()?;
+    fn local(&self, name: &[u8]) -> Result<Option<u32>, Error> {
         match self.of_users {
-            true => Some(User::from_name(name).ok()??.uid.as_raw()),
-            false => Some(Group::from_name(name).ok()??.gid.as_raw()),
+            true => self.accounts.uid(name),
+            false => self.accounts.gid(name),
         }
     }
 
@@ -269,7 +281,7 @@ impl Table {
                 Some(id) => id,
                 None => return refuse(too_large(to)),
             }
-        } else if let Some(id) = self.local(to) {
+        } else if let Some(id) = self.local(to)? {
             id
         } else {
             let shown = String::from_utf8_lossy(to);
@@ -332,7 +344,7 @@ mod tests {
             uid,
             ..Entry::default()
         };
-        ids.map_entry(&mut entry);
+        ids.map_entry(&mut entry).unwrap();
         entry.uid
     }
 
@@ -374,10 +386,10 @@ mod tests {
             ..Acl::default()
         });
         let shared = Arc::clone(&acl);
-        ids.map_acl(&mut acl);
+        ids.map_acl(&mut acl).unwrap();
         assert_eq!(acl.named[0].id, 7);
         let mut again = shared;
-        ids.map_acl(&mut again);
+        ids.map_acl(&mut again).unwrap();
         assert!(Arc::ptr_eq(&acl, &again));
     }
 

@@ -17,6 +17,7 @@
 //! What this crate must never know: command lines, configuration files, the texts that users see but for rsync's own
 //! messages, the environment, standard streams, the exit of the process.
 
+mod accounts;
 mod address;
 mod attributes;
 mod backup;
@@ -67,6 +68,7 @@ mod symlink;
 mod visit;
 mod write;
 
+pub use accounts::Accounts;
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
 pub use batch::{Applied, Batch, Item, Progress, Renamed, by_bytes};
 pub use chmod::{BadChmod, Chmod};

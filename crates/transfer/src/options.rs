@@ -12,6 +12,7 @@ use std::time::Duration;
 use wire::{Checksum, ChecksumChoice, Compression, Offer, Protocol, Side};
 
 use crate::Cancel;
+use crate::accounts::{Accounts, SystemAccounts};
 use crate::chmod::Chmod;
 use crate::module::Module;
 
@@ -114,6 +115,8 @@ pub struct Options {
     pub umask: u32,
     /// Map owners by number only (`--numeric-ids`).
     pub numeric_ids: bool,
+    /// Who knows the names of users and groups. Those of this machine unless something else is said.
+    pub accounts: Arc<dyn Accounts>,
     /// The value of `--usermap`, or what `--chown` means. Checked by the receiving side, as its names are needed.
     pub usermap: Option<Vec<u8>>,
     /// The value of `--groupmap`, or what `--chown` means.
@@ -434,6 +437,7 @@ impl Options {
             chmod: Chmod::default(),
             umask: 0o022,
             numeric_ids: false,
+            accounts: Arc::new(SystemAccounts),
             usermap: None,
             groupmap: None,
             checksum: false,

@@ -397,11 +397,11 @@ impl<'a> List<'a> {
         source: &Root,
     ) -> Result<(), Error> {
         let mut encoder = EntryEncoder::new(format.clone());
-        let mut names = OwnerNames::default();
+        let mut names = OwnerNames::of_system();
         for target in &self.targets {
             let mut entry = self.entry(target, format);
             if let Some(item) = target.item {
-                names.note(item.meta.uid, item.meta.gid);
+                names.note(item.meta.uid, item.meta.gid)?;
                 if format.checksum_length > 0 && item.meta.kind == Kind::File {
                     entry.checksum = sums::of_file(source, target.content, session, stream)?;
                 }

@@ -172,7 +172,7 @@ impl Walk {
         if scanner.errors() > 0 {
             report.io_error(IoErrors::GENERAL);
         }
-        let list = self.plan(found);
+        let list = self.plan(found)?;
         let root = list.active().next().map(|(_, entry)| entry);
         let dir = root.filter(|entry| entry.path() == b".").cloned();
         Ok(Listed {
@@ -194,7 +194,7 @@ impl Walk {
         for pending in &pending {
             found.append(&mut scanner.content(pending)?);
         }
-        let list = self.plan(found);
+        let list = self.plan(found)?;
         let is_incomplete = scanner.errors() > errors;
         Ok(Some(Listed {
             list: Arc::new(list),
@@ -206,7 +206,7 @@ impl Walk {
     }
 
     /// Makes a list, whose directories are next.
-    fn plan(&mut self, found: Vec<Found>) -> List {
+    fn plan(&mut self, found: Vec<Found>) -> Result<List, Error> {
         let mut list = List {
             start: self.start,
             is_partial: true,
@@ -216,7 +216,7 @@ impl Walk {
         let mut below: HashMap<Vec<u8>, Vec<Pending>> = HashMap::new();
         for Found { mut entry, pending } in found {
             if let Some(owners) = &mut self.owners {
-                owners.map(&mut entry);
+                owners.map(&mut entry)?;
             }
             list.entries.push(entry);
             if let Some(pending) = pending {
@@ -240,7 +240,7 @@ impl Walk {
         self.ahead[known..].reverse();
         let count = u32::try_from(list.entries.len()).unwrap_or(u32::MAX);
         self.start = self.start.saturating_add(count).saturating_add(1);
-        list
+        Ok(list)
     }
 }
 
@@ -255,7 +255,7 @@ pub(super) fn whole(
     let mut list = List::default();
     scanner.whole(sources, &mut |mut entry| {
         if let Some(owners) = &mut owners {
-            owners.map(&mut entry);
+            owners.map(&mut entry)?;
         }
         list.entries.push(entry);
         if list.entries.len() % PROGRESS_STEP == 0 {

@@ -73,7 +73,7 @@ impl<'a> ListReader<'a> {
         if !self.format.incremental {
             self.id_lists(incoming)?;
             for entry in &mut list.entries {
-                self.ids.map_entry(entry);
+                self.ids.map_entry(entry)?;
             }
             if self.format.protocol.ends_list_with_errors() {
                 let errors = incoming.read(|cursor| cursor.int().map(IoErrors::from_wire))?;
@@ -184,7 +184,7 @@ impl<'a> ListReader<'a> {
             if !is_root && (parent(path) != expected || path == b".") {
                 return Err(unsafe_name(b"invalid path", path));
             }
-            self.ids.map_entry(&mut entry);
+            self.ids.map_entry(&mut entry)?;
         }
         if let Some(error) = self.requested.refusal(&entry) {
             return Err(error);

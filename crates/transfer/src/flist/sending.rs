@@ -66,7 +66,7 @@ impl<'a> ListWriter<'a> {
             encoder: EntryEncoder::new(format.clone()),
             format,
             order: SortOrder::of(session.protocol),
-            names: OwnerNames::default(),
+            names: OwnerNames::new(&options.accounts),
             open: VecDeque::new(),
             dirs: Vec::new(),
             ahead: Vec::new(),
@@ -275,13 +275,13 @@ impl<'a> ListWriter<'a> {
             return Ok(());
         }
         if !self.options.numeric_ids {
-            self.names.note(entry.uid, entry.gid);
+            self.names.note(entry.uid, entry.gid)?;
             if self.format.incremental {
                 sent.user_name = self.names.user(entry.uid);
                 sent.group_name = self.names.group(entry.gid);
             }
             for acl in [&mut sent.acl, &mut sent.default_acl].into_iter().flatten() {
-                self.names.note_in(acl, self.format.incremental);
+                self.names.note_in(acl, self.format.incremental)?;
             }
         }
         let item = self.encoder.encode(&sent, stream.out());
