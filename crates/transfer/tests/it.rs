@@ -2,6 +2,7 @@
 
 mod it {
     mod bench;
+    mod cases;
     mod local;
     mod metadata;
     mod pull;

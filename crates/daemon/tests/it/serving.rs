@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::{Aspects, compare, eventually, is_root, skip};
+use testkit::{Aspects, RsyncDaemon, compare, eventually, is_root, skip};
 
 use super::bench::{Raw, daemon, errors, rsync, text, trees};
 
@@ -191,12 +191,7 @@ fn a_killed_worker_gives_its_place_back() {
         .max_connections(2)
         .set("lock file", text(&lock.path().join("lock")))
         .start();
-    let enter = || {
-        let mut raw = Raw::greeted(&daemon);
-        raw.say(b"m\n");
-        let line = raw.line();
-        (raw, line)
-    };
+    let enter = || entered(&daemon);
     let (first, second) = (enter(), enter());
     assert_eq!(
         (first.1.as_str(), second.1.as_str()),
@@ -381,12 +376,7 @@ fn every_place_is_served_and_no_more() {
         .max_connections(12)
         .set("lock file", text(&lock.path().join("lock")))
         .start();
-    let enter = || {
-        let mut raw = Raw::greeted(&daemon);
-        raw.say(b"m\n");
-        let line = raw.line();
-        (raw, line)
-    };
+    let enter = || entered(&daemon);
     let taken: Vec<_> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..PLACES).map(|_| scope.spawn(enter)).collect();
         let ended = clients.into_iter().map(std::thread::ScopedJoinHandle::join);
@@ -407,4 +397,12 @@ fn every_place_is_served_and_no_more() {
             false => Err(errors(&listed)),
         }
     });
+}
+
+/// A client that has asked for the module, and what it was told.
+fn entered(daemon: &RsyncDaemon) -> (Raw, String) {
+    let mut raw = Raw::greeted(daemon);
+    raw.say(b"m\n");
+    let line = raw.line();
+    (raw, line)
 }

@@ -19,32 +19,37 @@ pub struct Said {
 }
 
 /// One scenario: `from/` is brought to `to/`.
+#[derive(Clone, Copy)]
 pub struct Scenario<'a> {
+    pub name: &'a str,
     pub source: &'a str,
     pub destination: &'a str,
     /// What a tree's description has no words for; gets the directory that holds `from/` and `to/`.
     pub prepare: &'a dyn Fn(&std::path::Path),
     /// Options of the original.
     pub words: &'a str,
-    /// The same for the engine.
-    pub options: &'a dyn Fn(&mut Options),
-    /// Operands; the last one is the destination.
+    /// The same for the engine, but for `-a`.
+    pub set: &'a dyn Fn(&mut Options),
+    /// Operands; the last one is the destination. A remote shell reaches `host:`, which is this machine.
     pub operands: &'a [&'a str],
 }
 
 impl Scenario<'_> {
-    /// Lets both work, and compares what they say and what they leave.
+    /// Lets both work, the engine as that `side`, and compares what they say and what they leave.
     pub fn run(
         &self,
-        name: &str,
+        side: Side,
         engine: impl Fn(Options, &[OsString], &std::path::Path, &(dyn Fn(Event<'_>) + Sync)) -> i32,
     ) {
         let theirs = self.sandbox();
         let ours = twin(&theirs);
         let expected = self.original(&theirs);
         let said = Mutex::new(Vec::new());
-        let mut options = Options::new(Side::Client);
-        (self.options)(&mut options);
+        let mut options = match self.words.starts_with("-a") {
+            true => Options::archive(side),
+            false => Options::new(side),
+        };
+        (self.set)(&mut options);
         options.umask = 0o022;
         let (target, sources) = self.operands.split_last().expect("a destination");
         let whole = |operand: &str| {
@@ -84,7 +89,7 @@ impl Scenario<'_> {
                 .filter(|line| line.as_bytes()[4] == b't')
                 .for_each(|line| line.replace_range(4..5, "T"));
         }
-        assert_eq!(said, expected, "{name}: {}", self.words);
+        assert_eq!(said, expected, "{}: {}", self.name, self.words);
         for dir in ["from", "to"] {
             let compared = compare(
                 &theirs.path().join(dir),
@@ -97,24 +102,11 @@ impl Scenario<'_> {
             let differences: Vec<_> = lines.iter().filter(|line| !is_of_this_run(line)).collect();
             assert!(
                 differences.is_empty(),
-                "{name}: {}: {dir}\n{differences:#?}",
+                "{}: {}: {dir}\n{differences:#?}",
+                self.name,
                 self.words
             );
         }
-    }
-
-    /// The same for a source that a remote shell reaches: `host:from/`. The shell stays on this machine.
-    pub fn run_remote(
-        &self,
-        name: &str,
-        engine: impl Fn(Options, &[OsString], &std::path::Path, &(dyn Fn(Event<'_>) + Sync)) -> i32,
-    ) {
-        let words = format!("{} --rsync-path={}", self.words, require_rsync().display());
-        Scenario {
-            words: &words,
-            ..*self
-        }
-        .run(name, engine);
     }
 
     fn keeps_times(&self) -> bool {
@@ -157,6 +149,7 @@ impl Scenario<'_> {
         if self.operands.iter().any(|operand| operand.contains(':')) {
             SHELL.call_once(|| write_shell(&shell));
             command.env("RSYNC_RSH", &shell);
+            command.arg(format!("--rsync-path={}", require_rsync().display()));
         }
         let output = command.output().unwrap();
         let lines = String::from_utf8(output.stdout)

@@ -22,8 +22,8 @@ const SOURCE: &str =
 
 #[test]
 fn extended_attributes() {
-    if !has_attributes() {
-        return skip("no extended attributes here");
+    if lacks_attributes() {
+        return;
     }
     let attributes = |dir: &Path| {
         let from = dir.join("from");
@@ -54,29 +54,25 @@ fn extended_attributes() {
         }
     };
     let with = |options: &mut Options| options.xattrs = 1;
-    in_every_role("new", "", "-aX", &attributes, &with);
-    in_every_role("changed", SOURCE, "-aX", &attributes, &with);
+    let plain = case("xattrs", "-aX", &attributes, &with);
+    in_every_role(plain);
+    in_every_role(over(SOURCE, plain));
     let older = "f a 90 mtime=4\nf b 50 mtime=6\nd d\nf d/c 30 mtime=1";
-    in_every_role("with content", older, "-aX", &attributes, &with);
+    in_every_role(over(older, plain));
     let links = |options: &mut Options| {
         with(options);
         options.hard_links = true;
     };
-    in_every_role(
-        "links",
-        "",
-        "-aXH",
-        &|dir| {
-            attributes(dir);
-            std::fs::hard_link(dir.join("from/a"), dir.join("from/z")).unwrap();
-        },
-        &links,
-    );
+    let linked = |dir: &Path| {
+        attributes(dir);
+        std::fs::hard_link(dir.join("from/a"), dir.join("from/z")).unwrap();
+    };
+    in_every_role(case("links", "-aXH", &linked, &links));
     let dry = |options: &mut Options| {
         with(options);
         options.dry_run = true;
     };
-    in_every_role("dry run", SOURCE, "-aXn", &attributes, &dry);
+    in_every_role(over(SOURCE, case("dry run", "-aXn", &attributes, &dry)));
     let filtered = |options: &mut Options| {
         with(options);
         let mut files = filter::NoMergeFiles;
@@ -84,13 +80,16 @@ fn extended_attributes() {
         options.rules.filter(b"-x user.gone", &mut files).unwrap();
     };
     let words = "-aX --filter=-x_user.l* --filter=-x_user.gone";
-    local("filtered", SOURCE, words, &attributes, &filtered);
+    local(over(
+        SOURCE,
+        case("filtered", words, &attributes, &filtered),
+    ));
 }
 
 #[test]
 fn access_control_lists() {
-    if !has_attributes() {
-        return skip("no extended attributes here");
+    if lacks_attributes() {
+        return;
     }
     let lists = |dir: &Path| {
         let from = dir.join("from");
@@ -105,17 +104,17 @@ fn access_control_lists() {
         }
     };
     let with = |options: &mut Options| options.acls = true;
-    in_every_role("new", "", "-aA", &lists, &with);
-    in_every_role("changed", SOURCE, "-aA", &lists, &with);
+    in_every_role(case("acls", "-aA", &lists, &with));
+    in_every_role(over(SOURCE, case("acls", "-aA", &lists, &with)));
     let both = |options: &mut Options| {
         options.acls = true;
         options.xattrs = 1;
     };
-    in_every_role("with attributes", SOURCE, "-aAX", &lists, &both);
+    in_every_role(over(SOURCE, case("acls and xattrs", "-aAX", &lists, &both)));
     // New items take their permissions from the default list of the directory, not from the umask.
     let inherited = |dir: &Path| set_acl(&dir.join("to"), "d:u:1:rwx,d:o::-");
     let plain = |options: &mut Options| options.perms = false;
-    local("inherited", "", "-a --no-p", &inherited, &plain);
+    local(case("inherited", "-a --no-p", &inherited, &plain));
 }
 
 #[test]
@@ -140,20 +139,20 @@ fn owners() {
             options.groupmap = Some(groups.into());
         };
         let words = format!("-a --usermap={users} --groupmap={groups}");
-        in_every_role("mapped", "", &words, &owned, &mapped);
+        in_every_role(case("mapped", &words, &owned, &mapped));
     }
     let numeric = |options: &mut Options| {
         options.numeric_ids = true;
         options.usermap = Some(b"daemon:3,0:4".into());
     };
     let words = "-a --numeric-ids --usermap=daemon:3,0:4";
-    local("by number", "", words, &owned, &numeric);
+    local(case("by number", words, &owned, &numeric));
 }
 
 #[test]
 fn what_root_alone_may_is_noted() {
-    if !has_attributes() {
-        return skip("no extended attributes here");
+    if lacks_attributes() {
+        return;
     }
     let special = |dir: &Path| {
         let from = dir.join("from");
@@ -176,16 +175,13 @@ fn what_root_alone_may_is_noted() {
         options.acls = true;
         options.xattrs = 1;
     };
-    local("new", "", "-aAX --fake-super", &special, &with);
-    local("over others", SOURCE, "-aAX --fake-super", &special, &with);
-    served(
-        "new",
-        "",
-        "-aAX -M--fake-super",
-        &["from/", "host:to/"],
-        &special,
-        &with,
-    );
+    let here = case("noted", "-aAX --fake-super", &special, &with);
+    local(here);
+    local(over(SOURCE, here));
+    served(Scenario {
+        operands: &["from/", "host:to/"],
+        ..case("noted", "-aAX -M--fake-super", &special, &with)
+    });
     // What was noted by the original comes back from us as it was.
     let noted = |dir: &Path| {
         special(dir);
@@ -197,101 +193,82 @@ fn what_root_alone_may_is_noted() {
         std::fs::remove_dir_all(dir.join("from")).unwrap();
         std::fs::rename(dir.join("noted"), dir.join("from")).unwrap();
     };
-    served(
-        "restored",
-        "",
-        "-aAX -M--fake-super",
-        &["host:from/", "to/"],
-        &noted,
-        &with,
-    );
+    served(Scenario {
+        operands: &["host:from/", "to/"],
+        ..case("restored", "-aAX -M--fake-super", &noted, &with)
+    });
 }
 
-type Prepare<'a> = &'a dyn Fn(&Path);
 type Set<'a> = &'a dyn Fn(&mut Options);
 
-fn in_every_role(name: &str, destination: &str, words: &str, prepare: Prepare<'_>, set: Set<'_>) {
-    local(name, destination, words, prepare, set);
-    for protocol in [32, 31, 30] {
-        let words = format!("{words} --protocol={protocol}");
-        let archive = archive(set);
-        let scenario = |operands| Scenario {
-            source: SOURCE,
-            destination,
-            prepare,
-            words: &words,
-            options: &archive,
-            operands,
-        };
-        scenario(&["from/", "host:to/"]).run_remote(name, |options, sources, target, events| {
-            push(options, sources, target, protocol, events)
-        });
-        scenario(&["host:from/", "to/"]).run_remote(name, |options, sources, target, events| {
-            pull(options, sources, target, protocol, events)
-        });
-        served(
-            name,
-            destination,
-            &words,
-            &["from/", "host:to/"],
-            prepare,
-            set,
-        );
-        served(
-            name,
-            destination,
-            &words,
-            &["host:from/", "to/"],
-            prepare,
-            set,
-        );
+/// A case whose trees `prepare` completes.
+fn case<'a>(
+    name: &'a str,
+    words: &'a str,
+    prepare: &'a dyn Fn(&Path),
+    set: Set<'a>,
+) -> Scenario<'a> {
+    Scenario {
+        name,
+        source: SOURCE,
+        destination: "",
+        prepare,
+        words,
+        set,
+        operands: &["from/", "to/"],
     }
 }
 
-fn local(name: &str, destination: &str, words: &str, prepare: Prepare<'_>, set: Set<'_>) {
-    let scenario = Scenario {
-        source: SOURCE,
+/// The same over what is there already.
+fn over<'a>(destination: &'a str, case: Scenario<'a>) -> Scenario<'a> {
+    Scenario {
         destination,
-        prepare,
-        words,
-        options: &archive(set),
-        operands: &["from/", "to/"],
-    };
-    scenario.run(name, copied);
+        ..case
+    }
 }
 
-fn served(
-    name: &str,
-    destination: &str,
-    words: &str,
-    operands: &[&str],
-    prepare: Prepare<'_>,
-    set: Set<'_>,
-) {
-    let scenario = Scenario {
-        source: SOURCE,
-        destination,
-        prepare,
-        words,
-        options: &archive(set),
-        operands,
-    };
-    scenario.run_remote(name, |options, sources, target, events| {
+fn in_every_role(case: Scenario<'_>) {
+    local(case);
+    for protocol in [32, 31, 30] {
+        let case = Scenario {
+            words: &format!("{} --protocol={protocol}", case.words),
+            ..case
+        };
+        let (up, down): (&[&str], &[&str]) = (&["from/", "host:to/"], &["host:from/", "to/"]);
+        let at = |operands| Scenario { operands, ..case };
+        at(up).run(Side::Client, |options, sources, target, events| {
+            push(options, sources, target, protocol, events)
+        });
+        at(down).run(Side::Client, |options, sources, target, events| {
+            pull(options, sources, target, protocol, events)
+        });
+        served(at(up));
+        served(at(down));
+    }
+}
+
+fn local(case: Scenario<'_>) {
+    case.run(Side::Client, copied);
+}
+
+fn served(case: Scenario<'_>) {
+    let Scenario {
+        words, operands, ..
+    } = case;
+    case.run(Side::Server, |options, sources, target, events| {
         serve(options, words, operands, &sources[0], target, events)
     });
 }
 
-fn archive(set: Set<'_>) -> impl Fn(&mut Options) {
-    move |options| {
-        *options = Options::archive(Side::Client);
-        set(options);
-    }
-}
-
-fn has_attributes() -> bool {
+/// Whether there are no extended attributes here, which is said.
+fn lacks_attributes() -> bool {
     let dir = tempfile::tempdir().unwrap();
     let flags = rustix::fs::XattrFlags::empty();
-    rustix::fs::lsetxattr(dir.path(), "user.probe", b"", flags).is_ok()
+    let lacks = rustix::fs::lsetxattr(dir.path(), "user.probe", b"", flags).is_err();
+    if lacks {
+        skip("no extended attributes here");
+    }
+    lacks
 }
 
 fn give(path: &Path, name: &str, value: &str) {

@@ -6,196 +6,39 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use driftless_transfer::{
-    AlternateUse, Alternates, Backup, Cancel, Client, DeleteWhen, Event, Link, Options,
-    RemoveSource,
-};
+use driftless_transfer::{Cancel, Client, Event, Link, Options, RemoveSource};
 use testkit::require_rsync;
 use wire::{Protocol, Side};
 
 use super::bench::Scenario;
-use super::local::{DESTINATION, SOURCE};
+use super::cases::{OF_A_RECEIVER, OF_BOTH_ENDS};
 
 #[test]
-fn the_basics() {
-    let archive = |options: &mut Options| *options = Options::archive(Side::Client);
+fn what_both_ends_do() {
     for protocol in [32, 31, 30, 29] {
-        check("archive", SOURCE, "", "-a", protocol, &archive);
-        check(
-            "archive over an older version",
-            SOURCE,
-            DESTINATION,
-            "-a",
-            protocol,
-            &archive,
-        );
-        check(
-            "checksum",
-            SOURCE,
-            DESTINATION,
-            "-ac",
-            protocol,
-            &|options| {
-                archive(options);
-                options.checksum = true;
-            },
-        );
-        check(
-            "in place",
-            SOURCE,
-            DESTINATION,
-            "-a --inplace",
-            protocol,
-            &|options| {
-                archive(options);
-                options.inplace = true;
-            },
-        );
-        check(
-            "dry run",
-            SOURCE,
-            DESTINATION,
-            "-an",
-            protocol,
-            &|options| {
-                archive(options);
-                options.dry_run = true;
-            },
-        );
-        check("dirs", SOURCE, DESTINATION, "-d", protocol, &|options| {
-            options.dirs = true;
-        });
-    }
-}
-
-#[test]
-fn deletion() {
-    for (words, when) in [
-        ("-a --delete", DeleteWhen::Auto),
-        ("-a --delete-before", DeleteWhen::Before),
-        ("-a --delete-during", DeleteWhen::During),
-        ("-a --delete-delay", DeleteWhen::Delay),
-        ("-a --delete-after", DeleteWhen::After),
-    ] {
-        for protocol in [32, 30, 29] {
-            check(words, SOURCE, DESTINATION, words, protocol, &|options| {
-                *options = Options::archive(Side::Client);
-                options.delete = Some(when);
-            });
+        for case in OF_BOTH_ENDS {
+            check(case, protocol);
         }
     }
 }
 
 #[test]
-fn further_options() {
-    let links = "f a 10 mtime=5\nh b a\nh d/c a\nf e 5 mtime=6\nh f e\np q\nh r q";
+fn what_a_receiver_does() {
     for protocol in [32, 30, 29] {
-        check("links", links, "", "-aH", protocol, &|options| {
-            *options = Options::archive(Side::Client);
-            options.hard_links = true;
-        });
-        check(
-            "some links",
-            links,
-            "f b 10 mtime=5\nf e 1 mtime=4",
-            "-aH",
-            protocol,
-            &|options| {
-                *options = Options::archive(Side::Client);
-                options.hard_links = true;
-            },
-        );
-        check(
-            "backups",
-            SOURCE,
-            DESTINATION,
-            "-ab",
-            protocol,
-            &|options| {
-                *options = Options::archive(Side::Client);
-                options.backup = Some(Backup {
-                    dir: None,
-                    suffix: b"~".to_vec(),
-                });
-            },
-        );
-        check(
-            "delayed",
-            SOURCE,
-            DESTINATION,
-            "-a --delay-updates",
-            protocol,
-            &|options| {
-                *options = Options::archive(Side::Client);
-                options.delay_updates = true;
-                options.partial = true;
-                options.partial_dir = Some(".~tmp~".into());
-            },
-        );
-        check(
-            "moved",
-            SOURCE,
-            DESTINATION,
-            "-a --remove-source-files",
-            protocol,
-            &|options| {
-                *options = Options::archive(Side::Client);
-                options.remove_source = RemoveSource::All;
-            },
-        );
-        check(
-            "sparse",
-            "f a 300000 mtime=4\nf b",
-            "f a 200000",
-            "-aS",
-            protocol,
-            &|options| {
-                *options = Options::archive(Side::Client);
-                options.sparse = true;
-            },
-        );
+        for case in OF_A_RECEIVER {
+            check(case, protocol);
+        }
     }
-    let source =
-        "f same 10 mtime=5\nf mode 10 mtime=5 mode=0600\nf d/other 20 mtime=6\nl link -> x";
-    let destination = "f old/same 10 mtime=5\nf old/mode 10 mtime=5 mode=0644\nf old/d/other 1 mtime=6\nl old/link -> x";
-    check(
-        "link-dest",
-        source,
-        destination,
-        "-aO --omit-link-times --link-dest=old",
-        32,
-        &|options| {
-            *options = Options::archive(Side::Client);
-            options.omit_dir_times = true;
-            options.omit_link_times = true;
-            options.alternates = Some(Alternates {
-                use_as: AlternateUse::Link,
-                dirs: vec!["old".into()],
-            });
-        },
-    );
 }
 
 /// A pull is compared with a pull of the original through a shell that stays on this machine.
-fn check(
-    name: &str,
-    source: &str,
-    destination: &str,
-    words: &str,
-    protocol: u8,
-    options: &dyn Fn(&mut Options),
-) {
-    let words = format!("{words} --protocol={protocol}");
-    let operands = ["host:from/", "to/"];
+fn check(case: &Scenario<'_>, protocol: u8) {
     let scenario = Scenario {
-        source,
-        prepare: &|_| {},
-        destination,
-        words: &words,
-        options,
-        operands: &operands,
+        words: &format!("{} --protocol={protocol}", case.words),
+        operands: &["host:from/", "to/"],
+        ..*case
     };
-    scenario.run_remote(name, |options, sources, target, events| {
+    scenario.run(Side::Client, |options, sources, target, events| {
         pull(options, sources, target, protocol, events)
     });
 }

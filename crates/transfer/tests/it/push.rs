@@ -5,120 +5,27 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use driftless_transfer::{Client, DeleteWhen, Event, Options, RemoveSource};
+use driftless_transfer::{Client, Event, Options};
 use wire::{Protocol, Side};
 
 use super::bench::Scenario;
-use super::local::{DESTINATION, SOURCE};
+use super::cases::OF_BOTH_ENDS;
 use super::pull::{link, server};
 
 #[test]
-fn the_basics() {
-    let archive = |options: &mut Options| *options = Options::archive(Side::Client);
+fn what_both_ends_do() {
     for protocol in [32, 31, 30, 29] {
-        check("archive", SOURCE, "", "-a", protocol, &archive);
-        check(
-            "archive over an older version",
-            SOURCE,
-            DESTINATION,
-            "-a",
-            protocol,
-            &archive,
-        );
-        check(
-            "checksum",
-            SOURCE,
-            DESTINATION,
-            "-ac",
-            protocol,
-            &|options| {
-                archive(options);
-                options.checksum = true;
-            },
-        );
-        check(
-            "in place",
-            SOURCE,
-            DESTINATION,
-            "-a --inplace",
-            protocol,
-            &|options| {
-                archive(options);
-                options.inplace = true;
-            },
-        );
-        check(
-            "dry run",
-            SOURCE,
-            DESTINATION,
-            "-an",
-            protocol,
-            &|options| {
-                archive(options);
-                options.dry_run = true;
-            },
-        );
-        check("dirs", SOURCE, DESTINATION, "-d", protocol, &|options| {
-            options.dirs = true;
-        });
-        check(
-            "delete",
-            SOURCE,
-            DESTINATION,
-            "-a --delete",
-            protocol,
-            &|options| {
-                archive(options);
-                options.delete = Some(DeleteWhen::Auto);
-            },
-        );
-        check(
-            "moved",
-            SOURCE,
-            DESTINATION,
-            "-a --remove-source-files",
-            protocol,
-            &|options| {
-                archive(options);
-                options.remove_source = RemoveSource::All;
-            },
-        );
-        let links = "f a 10 mtime=5\nh b a\nh d/c a\nf e 5 mtime=6\nh f e\np q\nh r q";
-        check("links", links, "", "-aH", protocol, &|options| {
-            archive(options);
-            options.hard_links = true;
-        });
-        check(
-            "deltas",
-            "f a 300000 mtime=4\nf d/b\nf d/e/f/g 3",
-            "f a 200000",
-            "-a",
-            protocol,
-            &archive,
-        );
+        for case in OF_BOTH_ENDS {
+            let scenario = Scenario {
+                words: &format!("{} --protocol={protocol}", case.words),
+                operands: &["from/", "host:to/"],
+                ..*case
+            };
+            scenario.run(Side::Client, |options, sources, target, events| {
+                push(options, sources, target, protocol, events)
+            });
+        }
     }
-}
-
-fn check(
-    name: &str,
-    source: &str,
-    destination: &str,
-    words: &str,
-    protocol: u8,
-    options: &dyn Fn(&mut Options),
-) {
-    let words = format!("{words} --protocol={protocol}");
-    let scenario = Scenario {
-        source,
-        prepare: &|_| {},
-        destination,
-        words: &words,
-        options,
-        operands: &["from/", "host:to/"],
-    };
-    scenario.run_remote(name, |options, sources, target, events| {
-        push(options, sources, target, protocol, events)
-    });
 }
 
 pub fn push(

@@ -8,24 +8,46 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use driftless_transfer::{Cancel, DeleteWhen, Event, Link, Options, RemoveSource, Server};
+use driftless_transfer::{Cancel, DeleteWhen, Event, Link, Options, Server};
 use testkit::require_rsync;
 use wire::{ClientInfo, Severity, Side};
 
 use super::bench::Scenario;
-use super::local::{DESTINATION, SOURCE};
+use super::cases::{DESTINATION, OF_BOTH_ENDS, SOURCE};
 
 #[test]
 fn clients_push_to_us() {
     for protocol in [32, 31, 30, 29] {
-        all(protocol, &["from/", "host:to/"]);
+        for case in OF_BOTH_ENDS {
+            check(case, protocol, &["from/", "host:to/"]);
+        }
     }
 }
 
 #[test]
 fn clients_pull_from_us() {
     for protocol in [32, 31, 30, 29] {
-        all(protocol, &["host:from/", "to/"]);
+        for case in OF_BOTH_ENDS {
+            check(case, protocol, &["host:from/", "to/"]);
+        }
+    }
+}
+
+/// Rules come from the client, and deletions after the last file.
+#[test]
+fn clients_delete_late() {
+    let case = Scenario {
+        name: "delete after",
+        source: SOURCE,
+        destination: DESTINATION,
+        prepare: &|_| {},
+        words: "-a --delete-after --exclude=*.o",
+        set: &|options| options.delete = Some(DeleteWhen::After),
+        operands: &[],
+    };
+    for protocol in [32, 31, 30, 29] {
+        check(&case, protocol, &["from/", "host:to/"]);
+        check(&case, protocol, &["host:from/", "to/"]);
     }
 }
 
@@ -35,128 +57,29 @@ fn a_tree_larger_than_the_window_of_which_nothing_is_asked_for() {
     let tree: String = (0..10_100)
         .map(|at| format!("f d{:03}/f{at:05}\n", at / 100))
         .collect();
-    check(
-        "nothing is asked for",
-        &tree,
-        "",
-        "-r --existing",
-        32,
-        &["host:from/", "to/"],
-        &|options: &mut Options| {
+    let case = Scenario {
+        name: "nothing is asked for",
+        source: &tree,
+        destination: "",
+        prepare: &|_| {},
+        words: "-r --existing",
+        set: &|options| {
             options.recursive = true;
             options.existing_only = true;
         },
-    );
-}
-
-fn all(protocol: u8, operands: &[&str]) {
-    let archive = |options: &mut Options| *options = Options::archive(Side::Server);
-    let check = |name: &str,
-                 source: &str,
-                 destination: &str,
-                 words: &str,
-                 options: &dyn Fn(&mut Options)| {
-        check(
-            name,
-            source,
-            destination,
-            words,
-            protocol,
-            operands,
-            options,
-        );
+        operands: &[],
     };
-    check("archive", SOURCE, "", "-a", &archive);
-    check(
-        "archive over an older version",
-        SOURCE,
-        DESTINATION,
-        "-a",
-        &archive,
-    );
-    check(
-        "checksum",
-        SOURCE,
-        DESTINATION,
-        "-ac",
-        &|options: &mut Options| {
-            archive(options);
-            options.checksum = true;
-        },
-    );
-    check(
-        "dry run",
-        SOURCE,
-        DESTINATION,
-        "-an",
-        &|options: &mut Options| {
-            archive(options);
-            options.dry_run = true;
-        },
-    );
-    check(
-        "delete",
-        SOURCE,
-        DESTINATION,
-        "-a --delete",
-        &|options: &mut Options| {
-            archive(options);
-            options.delete = Some(DeleteWhen::Auto);
-        },
-    );
-    check(
-        "delete after",
-        SOURCE,
-        DESTINATION,
-        "-a --delete-after --exclude=*.o",
-        &|options: &mut Options| {
-            archive(options);
-            options.delete = Some(DeleteWhen::After);
-        },
-    );
-    check(
-        "moved",
-        SOURCE,
-        DESTINATION,
-        "-a --remove-source-files",
-        &|options: &mut Options| {
-            archive(options);
-            options.remove_source = RemoveSource::All;
-        },
-    );
-    let links = "f a 10 mtime=5\nh b a\nh d/c a\nf e 5 mtime=6\nh f e\np q\nh r q";
-    check("links", links, "", "-aH", &|options: &mut Options| {
-        archive(options);
-        options.hard_links = true;
-    });
-    check(
-        "deltas",
-        "f a 300000 mtime=4\nf d/b\nf d/e/f/g 3",
-        "f a 200000",
-        "-a",
-        &archive,
-    );
+    check(&case, 32, &["host:from/", "to/"]);
 }
 
-fn check(
-    name: &str,
-    source: &str,
-    destination: &str,
-    words: &str,
-    protocol: u8,
-    operands: &[&str],
-    options: &dyn Fn(&mut Options),
-) {
-    let words = format!("{words} --protocol={protocol}");
+fn check(case: &Scenario<'_>, protocol: u8, operands: &[&str]) {
+    let words = format!("{} --protocol={protocol}", case.words);
     let scenario = Scenario {
-        source,
-        prepare: &|_| {},
-        destination,
         words: &words,
-        options,
         operands,
+        ..*case
     };
-    scenario.run_remote(name, |options, sources, target, events| {
+    scenario.run(Side::Server, |options, sources, target, events| {
         serve(options, &words, operands, &sources[0], target, events)
     });
 }

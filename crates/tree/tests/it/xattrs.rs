@@ -149,11 +149,7 @@ fn what_a_file_stands_for_is_noted_on_it() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let policy = Policy {
-        fake_super: true,
-        ..Policy::default()
-    };
-    let noting = Root::open_with(dir.path(), policy).unwrap();
+    let noting = noting(dir.path());
     let plain = Root::open(dir.path()).unwrap();
     let (link, device) = (Path::new("link"), Path::new("device"));
     noting.symlink(link, b"to/nowhere").unwrap();
@@ -191,11 +187,7 @@ fn a_note_that_makes_no_sense_is_an_error() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let policy = Policy {
-        fake_super: true,
-        ..Policy::default()
-    };
-    let noting = Root::open_with(dir.path(), policy).unwrap();
+    let noting = noting(dir.path());
     noting
         .temp_file(Path::new("f"))
         .unwrap()
@@ -213,4 +205,13 @@ fn a_note_that_makes_no_sense_is_an_error() {
             .unwrap();
         assert!(noting.lstat(Path::new("f")).is_err(), "{value}");
     }
+}
+
+/// A root that notes on files what they stand for.
+fn noting(dir: &Path) -> Root {
+    let policy = Policy {
+        fake_super: true,
+        ..Policy::default()
+    };
+    Root::open_with(dir, policy).unwrap()
 }
