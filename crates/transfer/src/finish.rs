@@ -11,8 +11,8 @@ use crate::backup::Backups;
 use crate::destination::Destination;
 use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, parent};
-use crate::generator::partial_place;
 use crate::options::Options;
+use crate::partial::{partial_place, remove_partial};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 
@@ -252,22 +252,12 @@ impl<'a> Finisher<'a> {
 
     /// Removes the partial file that has served as a basis.
     pub(crate) fn drop_partial(&self, place: &[u8]) {
-        let (Some(dir), Some(root)) = (&self.options.partial_dir, self.destination.root()) else {
-            return;
-        };
-        if self.options.delay_updates {
-            return;
-        }
-        if dir.is_absolute() {
-            if let Ok(root) = self.options.open_dir(dir, Policy::default()) {
-                let _ = root.remove_file(rel(basename(place)));
-            }
-            return;
-        }
-        let partial = partial_place(dir, place);
-        if root.remove_file(rel(&partial)).is_ok() {
-            // It stays if there are others in it.
-            let _ = root.remove_dir(rel(parent(&partial)));
+        if let Some(root) = self
+            .destination
+            .root()
+            .filter(|_| !self.options.delay_updates)
+        {
+            remove_partial(self.options, root, place);
         }
     }
 

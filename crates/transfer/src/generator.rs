@@ -29,7 +29,7 @@ mod peer;
 mod removal;
 mod special;
 
-pub(crate) use alternate::{Alternates, partial_place};
+pub(crate) use alternate::Alternates;
 use links::Links;
 use open::Open;
 pub(crate) use peer::{At, Fate, Peer, Wanted};

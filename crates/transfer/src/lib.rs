@@ -47,6 +47,7 @@ mod names;
 mod options;
 mod outgoing;
 mod owners;
+mod partial;
 mod push;
 mod receiver;
 mod receiving;

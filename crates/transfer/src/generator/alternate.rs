@@ -1,7 +1,7 @@
 //! Files that other directories have already: `--compare-dest`, `--copy-dest`, `--link-dest`, and what an interrupted
 //! run has left (behaviour.md 2.9, 2.10 and 7.3).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tree::{Meta, Policy, Root};
 use wire::{BasisType, ItemFlags};
@@ -15,6 +15,7 @@ use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, join, parent};
 use crate::fuzzy;
 use crate::options::{AlternateUse, Options};
+use crate::partial::{open_partial, remove_partial};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 
@@ -240,20 +241,7 @@ impl<P: Peer> Generator<'_, P> {
 
     /// What an interrupted run has left of a file.
     pub(super) fn partial_basis(&self, place: &[u8]) -> Option<Basis> {
-        let dir = self.options.partial_dir.as_deref()?;
-        let (file, meta) = match dir.is_absolute() {
-            true => self
-                .options
-                .open_dir(dir, Policy::default())
-                .ok()?
-                .open_regular(rel(basename(place)))
-                .ok()?,
-            false => self
-                .destination
-                .root()?
-                .open_regular(rel(&partial_place(dir, place)))
-                .ok()?,
-        };
+        let (file, meta) = open_partial(self.options, self.destination.root()?, place)?;
         Some(Basis {
             kind: BasisType::PartialDir,
             name: None,
@@ -264,19 +252,9 @@ impl<P: Peer> Generator<'_, P> {
 
     /// A partial file that is of no use any more.
     pub(super) fn drop_partial(&mut self, place: &[u8]) {
-        let (Some(dir), Some(root)) = (self.options.partial_dir.as_deref(), self.root()) else {
-            return;
-        };
-        if dir.is_absolute() {
-            if let Ok(root) = self.options.open_dir(dir, Policy::default()) {
-                let _ = root.remove_file(rel(basename(place)));
-            }
-            return;
-        }
-        let partial = partial_place(dir, place);
-        if root.remove_file(rel(&partial)).is_ok() {
-            // It stays if there are others in it.
-            let _ = root.remove_dir(rel(parent(&partial)));
+        if let Some(root) = self.destination.root()
+            && remove_partial(self.options, root, place)
+        {
             self.touch(parent(place));
         }
     }
@@ -478,13 +456,6 @@ impl<P: Peer> Generator<'_, P> {
         }
         self.tell(at, flags, None)
     }
-}
-
-/// Where the partial file of a place is, beside it.
-pub(crate) fn partial_place(dir: &Path, place: &[u8]) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    let dir = join(parent(place), dir.as_os_str().as_bytes());
-    join(&dir, basename(place))
 }
 
 /// What an alternate directory has of an entry.

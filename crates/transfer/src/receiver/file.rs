@@ -13,8 +13,9 @@ use super::assembly::{Assembly, Place, Received, Verdict};
 use crate::Error;
 use crate::event::{Class, Role};
 use crate::flist::{Entry, List, basename, join, parent};
-use crate::generator::{Fate, partial_place};
+use crate::generator::Fate;
 use crate::options::Append;
+use crate::partial::open_partial;
 use crate::report::sentence;
 use crate::scan::rel;
 use crate::write::{Ahead, Output, preallocate};
@@ -116,18 +117,7 @@ impl Receiver<'_> {
         };
         let opened = match item.basis {
             BasisType::Destination => root.open_regular(rel(place)).ok(),
-            BasisType::PartialDir => {
-                let dir = self.options.partial_dir.as_deref();
-                dir.and_then(|dir| match dir.is_absolute() {
-                    true => self
-                        .options
-                        .open_dir(dir, tree::Policy::default())
-                        .ok()?
-                        .open_regular(rel(basename(place)))
-                        .ok(),
-                    false => root.open_regular(rel(&partial_place(dir, place))).ok(),
-                })
-            }
+            BasisType::PartialDir => open_partial(self.options, root, place),
             BasisType::Backup => {
                 return Ok(self
                     .backups
