@@ -53,6 +53,10 @@ impl Session<'_> {
         let mut request = Request::read(&words, &refuses);
         let is_secluded = request.is_secluded();
         if is_secluded {
+            // Old clients send the paths openly as well, behind a word that means nothing (wire-session.md 2.5).
+            let open = words.iter().position(|word| !word.starts_with(b"-"));
+            words.truncate(open.unwrap_or(words.len()));
+            request = Request::read(&words, &refuses);
             let more = self.arguments(ArgumentReader::daemon_secluded())?;
             request = request.and(&more, &refuses);
             words.extend(more);
@@ -274,7 +278,7 @@ impl Session<'_> {
         options.module = Some(self.place.clone());
         options.module_rules = std::mem::take(&mut self.rules);
         options.munge_links = self.munges;
-        options.numeric_ids |= self.is_numeric;
+        options.ignore_names |= self.is_numeric;
         if !settings.name_converter.is_empty()
             && let Some(superior) = self.superior.take()
         {

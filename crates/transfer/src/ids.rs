@@ -157,7 +157,7 @@ impl LocalMap {
         Ok(has_rules.then(|| Self {
             ids,
             names: OwnerNames::new(&options.accounts),
-            by_name: !options.numeric_ids,
+            by_name: options.minds_names(),
         }))
     }
 
@@ -199,7 +199,7 @@ impl Table {
         let mut table = Self {
             of_users,
             accounts: Arc::clone(&options.accounts),
-            by_name: !options.numeric_ids,
+            by_name: options.minds_names(),
             rules: Vec::new(),
             names: HashMap::new(),
             known: HashMap::new(),

@@ -115,6 +115,8 @@ pub struct Options {
     pub umask: u32,
     /// Map owners by number only (`--numeric-ids`).
     pub numeric_ids: bool,
+    /// The same for this end alone, of which the other knows nothing: names travel, but mean nothing (wire-files.md 7.2).
+    pub ignore_names: bool,
     /// Who knows the names of users and groups. Those of this machine unless something else is said.
     pub accounts: Arc<dyn Accounts>,
     /// The value of `--usermap`, or what `--chown` means. Checked by the receiving side, as its names are needed.
@@ -306,8 +308,7 @@ pub struct Compress {
     pub level: Option<i32>,
     /// Suffixes that are not worth compressing, in the form of `--skip-compress`.
     pub skip: Option<Vec<u8>>,
-    /// Threads that compress long files, if the compressor can use several (`--compress-threads`); 0 is as many as there
-    /// are processors, and at most four.
+    /// Threads of the compressor (`--compress-threads`).
     pub threads: u32,
 }
 
@@ -438,6 +439,7 @@ impl Options {
             chmod: Chmod::default(),
             umask: 0o022,
             numeric_ids: false,
+            ignore_names: false,
             accounts: Arc::new(SystemAccounts),
             usermap: None,
             groupmap: None,
@@ -502,6 +504,11 @@ impl Options {
             specials: true,
             ..Self::new(side)
         }
+    }
+
+    /// Whether names of owners count here.
+    pub(crate) fn minds_names(&self) -> bool {
+        !self.numeric_ids && !self.ignore_names
     }
 
     /// Whether what only root may do is done, or noted as done.

@@ -236,16 +236,9 @@ impl<'a> ListWriter<'a> {
                     levels.pop();
                     continue;
                 };
-                self.add(
-                    stream,
-                    list,
-                    &mut Vec::new(),
-                    Found {
-                        entry,
-                        pending: None,
-                    },
-                )?;
-                if let Some(pending) = pending {
+                let mut below = Vec::new();
+                self.add(stream, list, &mut below, Found { entry, pending })?;
+                for pending in below {
                     levels.push(self.scanner.content(&pending)?.into_iter());
                 }
             }
@@ -253,7 +246,7 @@ impl<'a> ListWriter<'a> {
         Ok(())
     }
 
-    /// Sends one entry.
+    /// Sends one entry. What is below it is `pending` then, unless its name cannot travel.
     fn add(
         &mut self,
         stream: &mut Stream,
@@ -274,7 +267,7 @@ impl<'a> ListWriter<'a> {
         if !self.convert(&mut sent) {
             return Ok(());
         }
-        if !self.options.numeric_ids {
+        if self.options.minds_names() {
             self.names.note(entry.uid, entry.gid)?;
             if self.format.incremental {
                 sent.user_name = self.names.user(entry.uid);
@@ -356,7 +349,11 @@ impl<'a> ListWriter<'a> {
             );
         }
         if self.session.protocol.ends_list_with_errors() {
-            wire::put_int(stream.out(), errors.to_wire());
+            let told = match self.options.ignore_errors {
+                true => IoErrors::empty(),
+                false => errors,
+            };
+            wire::put_int(stream.out(), told.to_wire());
         } else if !self.format.safe_list_end && !news.is_empty() {
             stream.send_message(&Message::IoError(news), self.session.protocol)?;
         }
