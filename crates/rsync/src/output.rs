@@ -249,6 +249,11 @@ impl<O: Write, E: Write> Printer<O, E> {
                 };
                 self.after_all = crate::run::told(cause, role);
             }
+            Event::Gone(error) => {
+                for line in crate::run::parting_words(error, "Receiver") {
+                    self.error(line.as_bytes(), now);
+                }
+            }
             Event::Peer { severity, text } => {
                 let text = text.strip_suffix(b"\n").unwrap_or(text);
                 match severity {

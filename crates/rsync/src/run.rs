@@ -368,9 +368,7 @@ impl<'a> Run<'a> {
         if matches!(error, transfer::Error::PeerExit { .. }) {
             return Vec::new();
         }
-        let mut lines = told(error, self.role());
-        lines.extend(Exit::of(error.exit_code()).line(&place!(role_of(error, self.role()))));
-        lines
+        parting_words(error, self.role())
     }
 
     pub(crate) fn printer(&self) -> Lines {
@@ -534,6 +532,13 @@ fn role_of(error: &transfer::Error, own: &'static str) -> &'static str {
         transfer::Error::Fatal { role, .. } => role_name(*role),
         _ => own,
     }
+}
+
+/// All that is said by an end that leaves with an error.
+pub(crate) fn parting_words(error: &transfer::Error, role: &'static str) -> Vec<String> {
+    let mut lines = told(error, role);
+    lines.extend(Exit::of(error.exit_code()).line(&place!(role_of(error, role))));
+    lines
 }
 
 /// The engine's error as lines; none if the final line says it all.

@@ -133,6 +133,8 @@ pub enum Event<'a> {
     Failed(&'a Error),
     /// The connection broke while the peer was told of a session's end before its end.
     Unheard(&'a Error),
+    /// The other end of a local copy has failed, of which its protocol lets the result tell no more than that.
+    Gone(&'a Error),
 }
 
 /// An entry, as far as it is shown.

@@ -12,6 +12,7 @@ use wire::Protocol;
 
 use crate::Error;
 use crate::charset::Charset;
+use crate::client::settle_defaults;
 use crate::event::{Direction, Event, Events, Outcome, Role};
 use crate::link::Link;
 use crate::options::Options;
@@ -46,6 +47,8 @@ pub(crate) fn copy(
     destination: &Path,
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
+    let protocol = options.newest;
+    settle_defaults(&mut options, protocol);
     // What is appended to is a basis, if only by its length.
     let needs_basis = options.append.is_some() || options.batch.is_some();
     options.whole_file.get_or_insert(!needs_basis);
@@ -67,10 +70,30 @@ pub(crate) fn copy(
             deletions_skipped: received.deletions_skipped,
             peer_exit: None,
         }),
-        // An end that finds the other one gone has nothing of its own to say.
-        (Err(Error::Closed { .. } | Error::Socket(_) | Error::Read { .. }) | Ok(_), Err(error))
-        | (Err(error), _) => Err(error),
+        (Err(error), _) if !is_end_of_link(&error) => Err(error),
+        (_, Err(error)) if protocol.has_error_exit() || is_cancelled(&error) => Err(error),
+        // The receiving end cannot say why it leaves: ours sees that it has gone, no more.
+        (_, Err(error)) => {
+            events.event(Event::Gone(&error));
+            Err(Error::Closed {
+                received: 0,
+                words: Vec::new(),
+            })
+        }
+        (Err(error), Ok(_)) => Err(error),
     }
+}
+
+/// An end that finds the other one gone has nothing of its own to say.
+fn is_end_of_link(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Closed { .. } | Error::Socket(_) | Error::Read { .. }
+    )
+}
+
+fn is_cancelled(error: &Error) -> bool {
+    matches!(error, Error::Cancelled)
 }
 
 fn send(
@@ -111,6 +134,10 @@ fn receive(
     let mut session = Session::of_server(&mut stream, protocol, &info, options, false)?;
     if let Some(remote) = options.iconv.as_ref().and_then(|both| both.remote.as_ref()) {
         session.charset = Some(Charset::named(remote, Role::ReceivingSide)?);
+    }
+    // The sender has the names of `--files-from` itself.
+    if !stream.multiplexes() {
+        stream.start_multiplexing()?;
     }
     let (hearing, speaking) = stream.split()?;
     let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::Duration;
 
@@ -97,6 +98,7 @@ impl Run<'_> {
                 input,
                 output,
             } = self.start_shell(host, &[], audience)?;
+            let (input, output) = (OwnedFd::from(input), OwnedFd::from(output));
             let link = Link::over_pipes(input, output, self.cancel.clone());
             return Ok((link, Behind::Shell(child)));
         }
