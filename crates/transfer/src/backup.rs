@@ -5,8 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tree::{Kind, Meta, Mounts, Policy, Root, Which};
-use wire::MAX_PATH;
+use tree::{Kind, Meta, Mounts, Policy, Root, Time, Which};
+use wire::{MAX_PATH, Protocol};
 
 use crate::Error;
 use crate::destination::Destination;
@@ -25,6 +25,8 @@ pub(crate) struct Backups {
     /// Without one they stay beside the new versions.
     dir: Option<BackupDir>,
     safe_links: bool,
+    /// Copies have the times that entries have, which may lack nanoseconds.
+    protocol: Protocol,
 }
 
 /// A directory for backups. It is made when the first one is.
@@ -45,6 +47,7 @@ impl Backups {
     pub(crate) fn prepare(
         options: &Options,
         destination: &Destination,
+        protocol: Protocol,
     ) -> Result<Option<Self>, Error> {
         let Some(backup) = &options.backup else {
             return Ok(None);
@@ -70,6 +73,7 @@ impl Backups {
             suffix: backup.suffix.clone(),
             dir,
             safe_links: options.safe_links,
+            protocol,
         }))
     }
 
@@ -146,7 +150,11 @@ impl Backups {
         };
         let name = self.name(place);
         let (to, kept_as) = self.target(root, place, &name)?;
-        copy_file(root, place, to, &name, now)?;
+        let mtime = match self.protocol.has_nanoseconds() {
+            true => now.mtime,
+            false => Time::from_secs(now.mtime.sec),
+        };
+        copy_file(root, place, to, &name, &Meta { mtime, ..*now })?;
         report.event(Event::BackedUp {
             path: place,
             kept_as: &kept_as,

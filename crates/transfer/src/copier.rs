@@ -49,10 +49,10 @@ pub fn local_copy(
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
     refuse_unsupported(&options)?;
-    settle_defaults(&mut options, Protocol::LATEST);
     if let Some(path) = destination.filter(|_| !options.list_only && linked::is_needed(&options)) {
         return linked::copy(options, sources, path, events);
     }
+    settle_defaults(&mut options, Protocol::LATEST);
     let report = Reporter::new(events);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let options = options;
@@ -132,7 +132,7 @@ impl Run<'_> {
             None => LongValues::none(),
         };
         let attributes = Attributes::new(options, &self.rules, long_values);
-        let backups = Backups::prepare(options, &destination)?;
+        let backups = Backups::prepare(options, &destination, Protocol::LATEST)?;
         let alternates = Alternates::open(options, &destination, report);
         let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
         let worker = Worker {

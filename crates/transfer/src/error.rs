@@ -147,6 +147,7 @@ impl Error {
             Self::Forbidden(_) => 2,
             Self::NoCommon(_) | Self::Unsupported(_) => 4,
             Self::Filter(filter::Error::Unreadable { .. }) => 11,
+            Self::Filter(filter::Error::TooModern) => 2,
             Self::Filter(_) => 1,
             Self::Fatal { code, .. } => *code,
             Self::Tree(_) => 11,

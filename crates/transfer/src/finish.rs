@@ -250,7 +250,7 @@ impl<'a> Finisher<'a> {
         }
     }
 
-    /// Removes the partial file that has served as a basis.
+    /// Removes the partial file of a file that is whole now, whether it has served as a basis or not.
     pub(crate) fn drop_partial(&self, place: &[u8]) {
         if let Some(root) = self
             .destination

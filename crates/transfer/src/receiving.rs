@@ -95,7 +95,7 @@ impl Receiving<'_> {
             None => Destination::none(),
         };
         let attributes = Attributes::new(options, &self.rules, LongValues::none());
-        let backups = Backups::prepare(options, &destination)?;
+        let backups = Backups::prepare(options, &destination, session.protocol)?;
         let alternates = Alternates::open(options, &destination, report);
         let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
         let mut receiver = Receiver {

@@ -153,7 +153,6 @@ fn session(head: &BatchHead, options: &Options) -> Result<Session, Error> {
             compress.choice.unwrap_or(Compression::DEFAULT)
         }),
         level: None,
-        threads: 0,
         seed: head.seed,
         charset: Charset::of(options, Role::ReceivingSide)?,
         converts_targets: head.flags.contains(wire::CompatFlags::SYMLINK_ICONV),

@@ -8,8 +8,8 @@ use std::time::Instant;
 use delta::Tally;
 use tree::Kind;
 use wire::{
-    BasisType, DeleteStatistics, IoErrors, Item, ItemFlags, Malformed, Message, NdxWriter,
-    Statistics, SumHead, XattrsOwed,
+    BasisType, CompatFlags, DeleteStatistics, IoErrors, Item, ItemFlags, Malformed, Message,
+    NdxWriter, Statistics, SumHead, XattrsOwed,
 };
 
 use crate::Error;
@@ -155,12 +155,17 @@ impl Forest<'_> {
         let mut view = entry.view();
         view.source = Some(self.lists.base(entry).given.as_path());
         let checksum = self.session.written_sum(entry, digest);
+        let mut flags = item.flags;
+        let sets_link_times = self.session.flags.contains(CompatFlags::SYMLINK_TIMES);
+        if entry.is_symlink() && flags.contains(ItemFlags::REPORT_TIME) && !sets_link_times {
+            flags |= ItemFlags::REPORT_TIMEFAIL;
+        }
         let name = item.xname.as_deref();
         self.report.event(Event::Itemized(Itemized {
             bytes,
             sum_bytes,
             checksum: checksum.as_deref(),
-            ..Itemized::new(view, item.flags, name, self.direction)
+            ..Itemized::new(view, flags, name, self.direction)
         }));
     }
 

@@ -24,8 +24,6 @@ pub(crate) struct Session {
     pub(crate) file_checksum: Checksum,
     pub(crate) compression: Compression,
     pub(crate) level: Option<i32>,
-    /// That may compress; 0 is for the sender to say.
-    pub(crate) threads: u32,
     /// Of block sums.
     pub(crate) seed: i32,
     /// Of names here, where they are converted.
@@ -360,7 +358,6 @@ impl<'a> Wishes<'a> {
             file_checksum,
             compression,
             level,
-            threads: self.compress.map_or(0, |compress| compress.threads),
             seed: 0,
             charset: None,
             converts_targets: false,

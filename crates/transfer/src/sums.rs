@@ -17,7 +17,9 @@ const READ_SIZE: usize = 256 << 10;
 impl Session {
     /// The sum of a block.
     pub(crate) fn block_sum(&self) -> StrongSum {
-        let seed_fix = self.flags.contains(CompatFlags::CHKSUM_SEED_FIX);
+        // Who names MD5 under a protocol without such flags sums the seed first, too (wire-files.md 11.3).
+        let seed_fix =
+            self.flags.contains(CompatFlags::CHKSUM_SEED_FIX) || !self.protocol.has_compat_flags();
         StrongSum::new(algorithm(self.checksum), self.seed, seed_fix)
     }
 

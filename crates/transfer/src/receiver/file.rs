@@ -71,9 +71,7 @@ impl Receiver<'_> {
             Verdict::Wrong => self.mismatch(number, entry),
         };
         if received.verdict == Verdict::Done {
-            if item.basis == BasisType::PartialDir {
-                self.finisher.drop_partial(place);
-            }
+            self.finisher.drop_partial(place);
             self.total_done += entry.size;
             self.progress(answer, entry.size, true);
         }
