@@ -152,7 +152,7 @@ impl Source {
                 children.push(Child { path, meta });
             }
         }
-        children.sort_unstable_by(|left, right| transfer::by_bytes(&left.path, &right.path));
+        children.sort_unstable_by(|left, right| left.path.file_name().cmp(&right.path.file_name()));
         Ok(children)
     }
 

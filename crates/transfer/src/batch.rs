@@ -23,7 +23,7 @@ pub struct Item {
 /// A piece of a tree to bring over.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Versions to hold, in byte order of their paths. Each path's parents are among them, up to the root: a
+    /// Versions to hold, in the order of [`Path`], component by component, in which [`Batch::item`] finds them. Each path's parents are among them, up to the root: a
     /// session changes the times of every directory it writes in, and must be told the right ones. All
     /// names of a file with several are among them too, as far as they are known.
     pub items: Vec<Item>,
@@ -96,16 +96,10 @@ impl Batch {
     #[must_use]
     pub fn item(&self, path: &Path) -> Option<&Item> {
         self.items
-            .binary_search_by(|item| by_bytes(&item.path, path))
+            .binary_search_by(|item| item.path.as_path().cmp(path))
             .ok()
             .map(|at| &self.items[at])
     }
-}
-
-/// The order of [`Batch::items`]: bytes, so that a directory comes before its content.
-#[must_use]
-pub fn by_bytes(left: &Path, right: &Path) -> std::cmp::Ordering {
-    left.as_os_str().cmp(right.as_os_str())
 }
 
 /// What a destination made of a batch.
@@ -137,6 +131,24 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Has all names of a file in doubt of which one is: what a receiver was told to link to a name is missing where
+    /// that name never came.
+    pub(crate) fn doubt_other_names(&mut self, batch: &Batch) {
+        let of_changed = self.changed.iter().filter_map(|path| batch.item(path));
+        let files: HashSet<_> = of_changed
+            .filter_map(|item| item.meta.link_group())
+            .collect();
+        if files.is_empty() {
+            return;
+        }
+        let is_name = |item: &&Item| {
+            let file = item.meta.link_group();
+            file.is_some_and(|file| files.contains(&file))
+        };
+        let names = batch.items.iter().filter(is_name);
+        self.changed.extend(names.map(|item| item.path.clone()));
+    }
+
     /// Whether everything in the batch is known to have been done, but for [`Applied::changed`].
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -71,7 +71,7 @@ mod write;
 
 pub use accounts::Accounts;
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
-pub use batch::{Applied, Batch, Item, Progress, Renamed, by_bytes};
+pub use batch::{Applied, Batch, Item, Progress, Renamed};
 pub use chmod::{BadChmod, Chmod};
 pub use client::Client;
 pub use connection::{Connection, Credentials};
@@ -84,7 +84,7 @@ pub use event::{
     Progress as FileProgress, Role, Skip, Stats,
 };
 pub use link::{Cancel, Link};
-pub use local::LocalReplica;
+pub use local::{Interrupted, LocalReplica};
 pub use module::Module;
 pub use options::{
     AlternateUse, Alternates, Append, Backup, Charsets, Compress, DeleteWhen, FilesFrom,

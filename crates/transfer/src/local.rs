@@ -42,7 +42,7 @@ impl LocalReplica<'_> {
         &self,
         batch: &Batch,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Applied, Error> {
+    ) -> Result<Applied, Interrupted> {
         let mut run = Run {
             place: self,
             batch,
@@ -61,6 +61,43 @@ impl LocalReplica<'_> {
             late: Vec::new(),
             applied: Applied::default(),
         };
+        match run.carry_out() {
+            Ok(()) => Ok(run.applied),
+            Err(error) => Err(Interrupted {
+                error,
+                amended: run.applied.amended,
+            }),
+        }
+    }
+}
+
+/// A batch that was not carried out to its end.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// Why.
+    pub error: Error,
+    /// What the replica holds another version of than before.
+    pub amended: HashSet<PathBuf>,
+}
+
+struct Run<'a, 'p> {
+    place: &'a LocalReplica<'a>,
+    batch: &'a Batch,
+    progress: &'p mut dyn FnMut(Progress),
+    /// The first name of each file with several, which the others are linked to.
+    leaders: HashMap<Identity, PathBuf>,
+    /// What the replica holds of renamed files, by their new names.
+    former_names: HashMap<&'a Path, &'a Item>,
+    /// Those former names, and all directories above them.
+    needed: HashSet<&'a Path>,
+    /// What is removed at the end, because renamed files are found at or below it.
+    late: Vec<PathBuf>,
+    applied: Applied,
+}
+
+impl Run<'_, '_> {
+    fn carry_out(&mut self) -> Result<(), Error> {
+        let (batch, run) = (self.batch, self);
         for path in &batch.gone {
             run.noting(path, |run| run.remove_in_time(path))?;
         }
@@ -85,26 +122,9 @@ impl LocalReplica<'_> {
         {
             run.noting(&item.path, |run| run.finish_directory(item))?;
         }
-        Ok(run.applied)
+        Ok(())
     }
-}
 
-struct Run<'a, 'p> {
-    place: &'a LocalReplica<'a>,
-    batch: &'a Batch,
-    progress: &'p mut dyn FnMut(Progress),
-    /// The first name of each file with several, which the others are linked to.
-    leaders: HashMap<Identity, PathBuf>,
-    /// What the replica holds of renamed files, by their new names.
-    former_names: HashMap<&'a Path, &'a Item>,
-    /// Those former names, and all directories above them.
-    needed: HashSet<&'a Path>,
-    /// What is removed at the end, because renamed files are found at or below it.
-    late: Vec<PathBuf>,
-    applied: Applied,
-}
-
-impl Run<'_, '_> {
     /// Does something to one path, and notes its failure unless it is everybody's.
     fn noting(
         &mut self,
@@ -135,11 +155,22 @@ impl Run<'_, '_> {
                     self.remove(&item.path)?;
                 }
                 let existing = existing.filter(|existing| existing.kind != Kind::Dir);
-                match item.meta.kind {
-                    _ if self.link_to_leader(item, existing.as_ref())? => Ok(()),
-                    Kind::File => self.file(item, existing),
-                    _ => self.special(item, existing),
+                if self.link_to_leader(item, existing.as_ref())? {
+                    return Ok(());
                 }
+                match item.meta.kind {
+                    Kind::File => self.file(item, existing)?,
+                    _ => self.special(item, existing)?,
+                }
+                // What has not come, or came as something else, is nothing to link other names to.
+                if let Some(group) = item.meta.link_group()
+                    && !self.applied.changed.contains(&item.path)
+                {
+                    self.leaders
+                        .entry(group)
+                        .or_insert_with(|| item.path.clone());
+                }
+                Ok(())
             }
         }
     }
@@ -207,7 +238,6 @@ impl Run<'_, '_> {
             return Ok(false);
         };
         let Some(leader) = self.leaders.get(&group) else {
-            self.leaders.insert(group, item.path.clone());
             return Ok(false);
         };
         let replica = self.place.replica;
@@ -222,7 +252,7 @@ impl Run<'_, '_> {
 
     fn file(&mut self, item: &Item, existing: Option<Meta>) -> Result<(), tree::Error> {
         let (source, opened) = match self.place.source.open_regular(&item.path) {
-            Err(error) if error.vanished() => {
+            Err(error) if error.vanished() || self.is_another(item) => {
                 self.applied.changed.insert(item.path.clone());
                 return Ok(());
             }
@@ -275,6 +305,12 @@ impl Run<'_, '_> {
         self.applied.amended.insert(item.path.clone());
         (self.progress)(Progress::File);
         Ok(())
+    }
+
+    /// Whether something of another type has taken an item's place in the source.
+    fn is_another(&self, item: &Item) -> bool {
+        let now = self.place.source.lstat(&item.path);
+        now.is_ok_and(|now| now.is_none_or(|now| now.kind != item.meta.kind))
     }
 
     /// Gives a file of the replica its new name. False if what is there is not the file that was renamed.

@@ -182,6 +182,7 @@ impl Connection {
         let served = sender.serve(false, None);
         let mut applied = sender.catalogue.applied;
         served?;
+        applied.doubt_other_names(batch);
         self.conclude(&list, options, &mut applied);
         applied.errors.extend(
             unsendable
@@ -269,7 +270,11 @@ impl Catalogue for Batched<'_> {
             }),
             Err(error) => {
                 self.applied.changed.insert(target.path.to_owned());
-                Err(if error.vanished() {
+                let is_another = || {
+                    let now = self.source.lstat(target.content);
+                    now.is_ok_and(|now| now.is_none_or(|now| now.kind != Kind::File))
+                };
+                Err(if error.vanished() || is_another() {
                     IoErrors::VANISHED
                 } else {
                     IoErrors::GENERAL

@@ -1,6 +1,7 @@
 //! The engine against the original program, in each role.
 
 mod it {
+    mod batch;
     mod bench;
     mod cases;
     mod local;

@@ -1,10 +1,9 @@
 //! A replica in a directory of this machine.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use transfer::{Applied, Batch, Cancel, LocalReplica, Progress, Rights};
+use transfer::{Applied, Batch, Cancel, Interrupted, LocalReplica, Progress, Rights};
 use tree::{Kind, Root};
 
 use super::{Broken, Destination, trash_of_today};
@@ -64,12 +63,15 @@ impl Destination for DirectoryReplica {
             rights: &self.rights,
             cancel: &self.cancel,
         };
-        // A file is written beside its name and put in its place complete, so nothing is in doubt afterwards.
-        place.apply(batch, progress).map_err(|error| Broken {
-            error,
-            touched: HashSet::new(),
-            began: true,
-        })
+        // A file is written beside its name and put in its place complete. But the ledger does not know of it, and the
+        // next version may look like this one.
+        place
+            .apply(batch, progress)
+            .map_err(|Interrupted { error, amended }| Broken {
+                error,
+                touched: amended,
+                began: true,
+            })
     }
 
     fn is_empty(&mut self) -> Result<bool, transfer::Error> {
