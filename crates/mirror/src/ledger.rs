@@ -168,16 +168,36 @@ impl Ledger {
         rows.collect()
     }
 
-    /// Notes the paths of a session that is about to begin.
+    /// Notes the paths of a session that is about to begin. Among them are those that `may_go`, with everything below
+    /// them: until it is confirmed, nobody knows what the replica has in such a directory, should it come back in the
+    /// source as it was.
     ///
     /// # Errors
     /// SQLite's.
     pub fn begin_session<'a>(
         &mut self,
         paths: impl IntoIterator<Item = &'a Path>,
+        may_go: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
+            let mut doubt_below = transaction.prepare_cached(
+                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent >= ?2 AND parent < ?3 AND whole = 1",
+            )?;
+            let mut doubt_children = transaction.prepare_cached(
+                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name <> x'' AND whole = 1",
+            )?;
+            let mut doubt_one = transaction.prepare_cached(
+                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name = ?3 AND whole = 1",
+            )?;
+            for path in may_go {
+                let bytes = path.as_os_str().as_bytes();
+                let (parent, name) = split(path);
+                let (from, to) = below(bytes);
+                doubt_one.execute(params![self.replica, parent, name])?;
+                doubt_children.execute(params![self.replica, bytes])?;
+                doubt_below.execute(params![self.replica, from, to])?;
+            }
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO in_flight (replica, path) VALUES (?1, ?2)",
             )?;
@@ -493,13 +513,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_directory_that_may_go_is_in_doubt() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let mut dir = file(2, 0);
+        (dir.version.kind, dir.whole) = (Kind::Dir, true);
+        let rows = ["", "d", "d/a", "d/a/x", "d-e", "d0"].map(|path| (path, dir.clone()));
+        confirm(&mut ledger, &rows, &[]);
+        ledger.begin_session([], [Path::new("d")]).unwrap();
+        for (path, whole) in [("", true), ("d", false), ("d/a", false), ("d/a/x", false)] {
+            let held = ledger.held(Path::new(path)).unwrap().unwrap();
+            assert_eq!(held.whole, whole, "{path}");
+        }
+        for path in ["d-e", "d0"] {
+            assert!(
+                ledger.held(Path::new(path)).unwrap().unwrap().whole,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
     fn a_session_that_was_not_confirmed_is_remembered_across_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         {
             let mut ledger = State::open(&path).unwrap().ledger("r").unwrap();
             ledger
-                .begin_session([Path::new("a"), Path::new("b")])
+                .begin_session([Path::new("a"), Path::new("b")], [])
                 .unwrap();
             let confirmed = Confirmed {
                 landed: vec!["a".into()],

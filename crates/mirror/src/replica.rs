@@ -1,6 +1,6 @@
 //! One replica's life: wait for looks, plan, apply, confirm, and try again for as long as it takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,7 @@ impl Replica {
     fn recall(&mut self) -> Result<(), Error> {
         let in_flight = self.ledger.in_flight()?.into_iter().collect();
         self.doubt(&in_flight)?;
-        self.await_aftermath(&in_flight);
+        self.await_aftermath(&in_flight, []);
         self.queue
             .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
         Ok(())
@@ -174,8 +174,10 @@ impl Replica {
 
     /// One plan, carried out.
     fn round(&mut self, state: &mut State) -> Result<(), Failed> {
-        if let Some(directories) = self.aftermath.take_due(Instant::now()) {
-            self.doubt_directories(directories.iter().map(PathBuf::as_path), Pace::Now)?;
+        let source = |path: &Path| self.source.lstat(path).ok().flatten();
+        if let Some(looks) = self.aftermath.take_due(Instant::now(), source) {
+            self.doubt_directories(looks.directories.iter().map(PathBuf::as_path), Pace::Now)?;
+            self.compare(&looks.files);
         }
         let (mut taken, files) = {
             let mut waiting = self.queue.lock();

@@ -303,7 +303,11 @@ impl<'a> Draft<'a> {
                 let by_content = self.verifies == Some(true);
                 let is_update =
                     by_content || !held.as_ref().is_some_and(|held| is_held(held, &meta));
-                self.add_leaf(&path, meta, is_update, by_content)?;
+                let is_misjudged = is_update
+                    && held
+                        .as_ref()
+                        .is_some_and(|held| self.abilities.would_misjudge(&held.version, &meta));
+                self.add_leaf(&path, meta, is_update, by_content || is_misjudged)?;
                 if held.is_none() && self.verifies.is_none() {
                     self.note_rename(&path, &meta)?;
                 }

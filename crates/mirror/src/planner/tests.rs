@@ -194,6 +194,18 @@ fn what_the_quick_check_would_miss_is_compared_by_content() {
 }
 
 #[test]
+fn nor_is_it_missed_in_a_directory_that_is_listed_whole() {
+    let mut bench = Bench::new(&["d/f", "d/g"]);
+    let mtime = fs::metadata(bench.at("d/f")).unwrap().modified().unwrap();
+    fs::write(bench.at("d/f"), "CONTENT").unwrap();
+    let open = fs::File::options().write(true).open(bench.at("d/f"));
+    open.unwrap().set_modified(mtime).unwrap();
+    bench.ledger.doubt_directories([Path::new("d")]).unwrap();
+    let plan = bench.plan(&[("", Look::BELOW)]);
+    assert_eq!(updates(&plan.exact), ["d/f"]);
+}
+
+#[test]
 fn a_replica_that_compares_seconds_misses_more() {
     let bench = Bench::new(&["f"]);
     let mtime = fs::metadata(bench.at("f")).unwrap().modified().unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use transfer::{Applied, Progress};
+use tree::Meta;
 
 use super::{Failed, Replica, State};
 use crate::Event;
@@ -40,10 +41,10 @@ impl Replica {
             if errand.batch.is_empty() {
                 continue;
             }
+            let gone = errand.batch.gone.iter().map(PathBuf::as_path);
             self.ledger.begin_session(
-                errand
-                    .updates()
-                    .chain(errand.batch.gone.iter().map(PathBuf::as_path)),
+                errand.updates().chain(gone.clone()),
+                gone.chain(forgotten.iter().map(PathBuf::as_path)),
             )?;
             let (report, name) = (Arc::clone(&self.report), self.name.clone());
             let board = Arc::clone(&self.board);
@@ -305,29 +306,41 @@ impl Replica {
             }
             self.doubt_directories_of(&uncertain, Pace::Now)?;
             uncertain.extend(touched.iter().cloned());
-            self.await_aftermath(&uncertain);
+            let items = touched.iter().filter_map(|path| errand.batch.item(path));
+            let sent = items.map(|item| (item.path.as_path(), item.meta));
+            self.await_aftermath(&uncertain, sent);
         }
         Ok(())
     }
 
-    /// Has the directories of `paths` looked at later too, if the other end may go on without us.
-    pub(super) fn await_aftermath(&mut self, paths: &HashSet<PathBuf>) {
+    /// Has the directories of `paths` looked at later too, if the other end may go on without us; `sent` are versions that
+    /// it may still bring about.
+    pub(super) fn await_aftermath<'a>(
+        &mut self,
+        paths: &HashSet<PathBuf>,
+        sent: impl IntoIterator<Item = (&'a Path, Meta)>,
+    ) {
         if self.destination.outlives_a_session() {
-            self.aftermath
-                .expect(paths.iter().map(PathBuf::as_path), Instant::now());
+            let paths = paths.iter().map(PathBuf::as_path);
+            self.aftermath.expect(paths, sent, Instant::now());
         }
     }
 
     /// Queues paths of which the replica may hold any version, and their directories whole.
     pub(super) fn doubt(&mut self, paths: &HashSet<PathBuf>) -> Result<(), rusqlite::Error> {
         self.doubt_directories_of(paths, Pace::Now)?;
+        self.compare(paths);
+        Ok(())
+    }
+
+    /// Queues paths, to be compared by content.
+    pub(super) fn compare<'a>(&self, paths: impl IntoIterator<Item = &'a PathBuf>) {
         let now = Instant::now();
         self.queue.add(|dirty| {
             for path in paths {
                 dirty.add(path.clone(), Look::EXACT, Pace::Now, now);
             }
         });
-        Ok(())
     }
 
     /// Queues the directories of paths, to be listed whole.
