@@ -10,6 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 const NEEDED: &[(&str, &str)] = &[
     ("rsync", "rsync"),
     ("inotifywait", "inotify-tools"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
 ];

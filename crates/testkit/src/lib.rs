@@ -3,8 +3,8 @@
 //! - [`Tree`] makes files from a few words ("`f a/b 10`"), [`Editor`] changes them at random from a seed.
 //! - [`compare`] tells in words where two trees differ; [`Aspects`] says what must agree.
 //! - [`eventually`] polls until something holds. It is the only way a test may wait: no sleep-and-hope.
-//! - [`RsyncDaemon`] is a real stock rsync daemon that can be killed, stopped and started again;
-//!   [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test.
+//! - [`RsyncDaemon`] is a real stock rsync daemon that can be killed, stopped and started again, [`SshServer`] a real
+//!   sshd likewise; [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test.
 //! - [`Tmpfs`] is a small file system to fill up; [`skip`] names what could not be tested here.
 //!
 //! Everything cleans up when dropped: no process, mount or file outlives its test. Failures panic
@@ -23,10 +23,12 @@ mod daemon;
 mod editor;
 mod eventually;
 mod original;
+mod port;
 mod process;
 mod program;
 mod random;
 mod skip;
+mod ssh;
 mod tmpfs;
 mod tree;
 
@@ -39,5 +41,6 @@ pub use process::{Pid, Signal};
 pub use program::{Line, Memory, Program, Stream};
 pub use random::{Random, content};
 pub use skip::{is_root, skip};
+pub use ssh::SshServer;
 pub use tmpfs::Tmpfs;
 pub use tree::Tree;

@@ -15,6 +15,10 @@ pub enum Original {
     OldRsync,
     /// `inotifywait` of inotify-tools; `DRIFTLESS_STOCK_INOTIFYWAIT` names another one.
     Inotifywait,
+    /// `sshd` of openssh-server; started as a server of a test's own.
+    Sshd,
+    /// `chromedriver` of chromium-driver, which drives the Chromium that comes with it.
+    Chromedriver,
     /// `setfacl` of acl.
     Setfacl,
     /// `setfattr` of attr.
@@ -41,7 +45,9 @@ impl Original {
         if self == Self::OldRsync {
             return None;
         }
+        // Debian keeps servers where only root looks.
         env::split_paths(&env::var_os("PATH")?)
+            .chain(["/usr/sbin".into()])
             .map(|directory| directory.join(program))
             .find(|candidate| is_executable(candidate))
     }
@@ -73,6 +79,8 @@ impl Original {
                 Some("DRIFTLESS_STOCK_INOTIFYWAIT"),
                 "inotify-tools",
             ),
+            Self::Sshd => ("sshd", None, "openssh-server"),
+            Self::Chromedriver => ("chromedriver", None, "chromium-driver"),
             Self::Setfacl => ("setfacl", None, "acl"),
             Self::Setfattr => ("setfattr", None, "attr"),
         }
@@ -102,6 +110,8 @@ mod tests {
         for original in [
             Original::Rsync,
             Original::Inotifywait,
+            Original::Sshd,
+            Original::Chromedriver,
             Original::Setfacl,
             Original::Setfattr,
         ] {

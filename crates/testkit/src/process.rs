@@ -32,10 +32,8 @@ impl Group {
 
     /// All living members. A zombie has ended and only waits for its parent to notice.
     pub(crate) fn members(self) -> Vec<Pid> {
-        let entries = fs::read_dir("/proc").expect("/proc is readable");
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(Pid::from_raw)
+        all()
+            .into_iter()
             .filter(|&pid| {
                 stat(pid).is_some_and(|stat| {
                     stat.group == self.leader.as_raw_nonzero().get() && stat.is_alive()
@@ -50,6 +48,28 @@ impl Group {
     }
 }
 
+/// The living processes that `pid` has started, and those that these have started in turn.
+pub(crate) fn descendants(pid: Pid) -> Vec<Pid> {
+    let parents: Vec<(Pid, i32)> = all()
+        .into_iter()
+        .filter_map(|pid| Some((pid, stat(pid).filter(|stat| stat.is_alive())?.parent)))
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(above) = found.get(next).map(|pid| pid.as_raw_nonzero().get()) {
+        let children = parents.iter().filter(|(_, parent)| *parent == above);
+        found.extend(children.map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// What the process calls itself, without its arguments; empty when it has ended.
+pub(crate) fn name(pid: Pid) -> String {
+    let text = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+    text.unwrap_or_default().trim_end().to_owned()
+}
+
 /// Signals one process; one that has ended is fine.
 pub(crate) fn signal(pid: Pid, signal: Signal) {
     tolerate_gone(kill_process(pid, signal));
@@ -59,6 +79,7 @@ pub(crate) fn signal(pid: Pid, signal: Signal) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stat {
     state: u8,
+    parent: i32,
     group: i32,
     /// Processor time used so far, in user mode and in the kernel, by all threads.
     pub(crate) cpu_time: Duration,
@@ -95,6 +116,15 @@ pub(crate) fn listens_on_loopback(pid: Pid, port: u16) -> bool {
         .any(|target| target == Path::new(&socket))
 }
 
+/// Every process there is.
+fn all() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").expect("/proc is readable");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
 fn pid(number: u32) -> Pid {
     i32::try_from(number)
         .ok()
@@ -114,10 +144,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     // The second field is the program's name in parentheses, and may itself hold both kinds.
     let (_, after_name) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = after_name.split(' ').collect();
-    // `fields[0]` is field 3 of proc(5): state; then 5 pgrp, 14 utime and 15 stime in clock ticks.
+    // `fields[0]` is field 3 of proc(5): state; then 4 ppid, 5 pgrp, 14 utime and 15 stime in clock ticks.
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Stat {
         state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         cpu_time: Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()),
     })
@@ -137,6 +168,7 @@ fn listening_inode(table: &str, port: u16) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
 
     #[test]
     fn stat_of_a_program_with_an_awkward_name() {
@@ -152,6 +184,33 @@ mod tests {
     fn a_zombie_is_not_alive() {
         let stat = parse_stat("42 (x) Z 1 40 40 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0").unwrap();
         assert!(!stat.is_alive());
+    }
+
+    #[test]
+    fn children_of_children_are_found_by_name() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 600 & wait"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let group = Group::of(shell.id());
+        crate::eventually(Duration::from_secs(60), || {
+            let below = descendants(group.leader());
+            match below
+                .iter()
+                .map(|&pid| name(pid))
+                .collect::<Vec<_>>()
+                .as_slice()
+            {
+                [only] if only == "sleep" => Ok(()),
+                others => Err(format!("below the shell: {others:?}")),
+            }
+        });
+        let own = descendants(rustix::process::getpid());
+        assert!(own.iter().any(|&pid| name(pid) == "sleep"), "{own:?}");
+        group.signal(Signal::KILL);
+        shell.wait().unwrap();
+        assert_eq!(descendants(group.leader()), []);
     }
 
     #[test]

@@ -147,6 +147,16 @@ impl Program {
         }
     }
 
+    /// Kills all processes called `name` that it has started, itself or by others (SIGKILL). Returns how many.
+    pub fn kill_helpers(&self, name: &str) -> usize {
+        let mut helpers = process::descendants(self.group.leader());
+        helpers.retain(|&pid| process::name(pid) == name);
+        for &helper in &helpers {
+            process::signal(helper, Signal::KILL);
+        }
+        helpers.len()
+    }
+
     /// The exit code, or `None` while it runs; 128 + n if signal n ended it, as a shell says it.
     pub fn exit_code(&mut self) -> Option<i32> {
         self.poll_exit().map(|status| {
