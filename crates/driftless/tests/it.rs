@@ -23,6 +23,8 @@ mod configuration;
 mod embedding;
 #[path = "it/failing_daemons.rs"]
 mod failing_daemons;
+#[path = "it/kinds.rs"]
+mod kinds;
 #[path = "it/ledger.rs"]
 mod ledger;
 #[path = "it/options.rs"]

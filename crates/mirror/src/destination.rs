@@ -11,6 +11,7 @@ use crate::planner::Abilities;
 use crate::settings::{Place, ReplicaSettings};
 use crate::source::Source;
 
+mod attributes;
 mod local;
 mod nowhere;
 mod refusals;
@@ -78,6 +79,11 @@ pub(crate) trait Destination: Send {
     /// Why it removes nothing although it should, in the peer's words.
     fn refuses_deletions(&self) -> Option<&str> {
         None
+    }
+
+    /// What it keeps of no file although the source has it, each with the reason.
+    fn lacks(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Whether batches from here on are to tell of everything that they change ([`Applied::amended`]).

@@ -47,6 +47,8 @@ pub struct ReplicaStatus {
     pub standing: BTreeMap<String, String>,
     /// Why the replica deletes nothing although it should.
     pub refuses_deletions: Option<String>,
+    /// What the far end does not keep of any file, each with the reason.
+    pub lacks: Vec<String>,
     /// How fast it is filled now.
     pub throughput: Throughput,
     /// What has crossed since the start.
@@ -148,6 +150,7 @@ impl Board {
                 failure: None,
                 standing: BTreeMap::new(),
                 refuses_deletions: None,
+                lacks: Vec::new(),
                 throughput: Throughput::default(),
                 totals: Totals::default(),
                 verification: None,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tree::{Identity, Kind, Meta, Mounts, Root, Which, Xattrs};
 
+pub(crate) use self::attributes::is_mirrored;
 use self::attributes::match_attributes;
 use crate::batch::{Applied, Batch, Item, Progress};
 use crate::link::Cancel;

@@ -4,6 +4,7 @@
 //! directories without content, unless they are listed whole. Incremental recursion is not offered, so that the
 //! peer knows the complete list before it decides anything.
 
+mod attributes;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use wire::{
     put_rules_end,
 };
 
+use self::attributes::Carried;
 use crate::batch::{Applied, Batch, Item, Progress};
 use crate::connection::Connection;
 use crate::owners::OwnerNames;
@@ -39,6 +41,10 @@ pub struct PushOptions {
     pub acknowledge: bool,
     /// Send numbers without names.
     pub numeric_ids: bool,
+    /// Send access control lists, and have the peer's made the same (`--acls`).
+    pub acls: bool,
+    /// Send extended attributes, and have the peer's made the same (`--xattrs`).
+    pub xattrs: bool,
     /// Have the peer tell of every entry that it changes, if only in its metadata ([`Applied::amended`]).
     pub itemize: bool,
     /// A directory below the destination that keeps what is overwritten or removed.
@@ -67,6 +73,8 @@ impl PushOptions {
         letters.extend(self.dry_run.then_some(b'n'));
         letters.extend(self.backup_dir.as_ref().map(|_| b'b'));
         letters.extend_from_slice(b"ldHogDtp");
+        letters.extend(self.acls.then_some(b'A'));
+        letters.extend(self.xattrs.then_some(b'X'));
         letters.extend(batch.exact.then_some(b'c'));
         letters.push(b'e');
         letters.extend_from_slice(&own_abilities().to_argument());
@@ -156,7 +164,9 @@ impl Connection {
         }
         let format = entry_format(&session, batch, options);
         let (mut list, unsendable) = List::of(batch, options);
-        list.send(&mut self.stream, &session, &format, source)?;
+        let mut carried = Carried::new(source, options);
+        list.send(&mut self.stream, &session, &format, source, &mut carried)?;
+        let unreadable = carried.unreadable();
         let gone = list
             .targets
             .iter()
@@ -167,13 +177,14 @@ impl Connection {
             .listen_for(gone, u32::try_from(list.targets.len()).unwrap_or(u32::MAX));
         let items = ItemFormat {
             protocol: session.protocol,
-            xattrs: false,
+            xattrs: options.xattrs,
             dry_run: options.dry_run,
             xattr_optimization: !session.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
         };
         let batched = Batched {
             source,
             targets: &list.targets,
+            carried,
             progress,
             touched: &mut pushed.touched,
             applied: Applied::default(),
@@ -190,6 +201,10 @@ impl Connection {
                 .map(|path| format!("{}: the name is too long", path.display())),
         );
         applied.failed.extend(unsendable);
+        for (path, reason) in unreadable {
+            applied.errors.push(reason);
+            applied.failed.insert(path.to_owned());
+        }
         Ok(applied)
     }
 
@@ -236,6 +251,7 @@ impl Target<'_> {
 struct Batched<'a> {
     source: &'a Root,
     targets: &'a [Target<'a>],
+    carried: Carried<'a>,
     progress: &'a mut dyn FnMut(Progress),
     /// Files whose content was asked for.
     touched: &'a mut HashSet<PathBuf>,
@@ -283,13 +299,16 @@ impl Catalogue for Batched<'_> {
         }
     }
 
-    fn request_values(&mut self, number: u32, _values: &[u32]) -> Result<(), Error> {
-        let text = format!("the peer asks for attributes of entry {number}");
-        Err(Error::Forbidden(text))
+    fn request_values(&mut self, number: u32, values: &[u32]) -> Result<(), Error> {
+        match self.targets.get(number as usize) {
+            Some(target) => self.carried.request(target, values),
+            None => Ok(()),
+        }
     }
 
-    fn due_values(&mut self, _number: u32) -> Vec<(u32, Vec<u8>)> {
-        Vec::new()
+    fn due_values(&mut self, number: u32) -> Vec<(u32, Vec<u8>)> {
+        let target = self.targets.get(number as usize);
+        target.map_or_else(Vec::new, |target| self.carried.due(target))
     }
 
     fn noted(&mut self, number: u32, item: &wire::Item) {
@@ -400,6 +419,7 @@ impl<'a> List<'a> {
         session: &Session,
         format: &EntryFormat,
         source: &Root,
+        carried: &mut Carried<'a>,
     ) -> Result<(), Error> {
         let mut encoder = EntryEncoder::new(format.clone());
         let mut names = OwnerNames::of_system();
@@ -411,7 +431,15 @@ impl<'a> List<'a> {
                     entry.checksum = sums::of_file(source, target.content, session, stream)?;
                 }
             }
-            encoder.encode(&entry, stream.out());
+            carried.add_to(&mut entry, target);
+            for acl in [&mut entry.acl, &mut entry.default_acl]
+                .into_iter()
+                .flatten()
+            {
+                names.note_in(acl, false);
+            }
+            let number = encoder.encode(&entry, stream.out());
+            carried.note(target, entry, number);
             stream.flush_if_large()?;
         }
         encoder.end(IoErrors::empty(), stream.out());
@@ -506,6 +534,8 @@ fn entry_format(session: &Session, batch: &Batch, options: &PushOptions) -> Entr
         } else {
             0
         },
+        acls: options.acls,
+        xattrs: options.xattrs,
         missing_args: !batch.gone.is_empty(),
         ..EntryFormat::minimal(session.protocol)
     }

@@ -70,6 +70,9 @@ fn write_replica(out: &mut String, replica: &Value) -> std::fmt::Result {
         let reason = plain(&replica["refuses_deletions"]);
         writeln!(out, "    deletes nothing: {reason}")?;
     }
+    for lack in replica["lacks"].as_array().into_iter().flatten() {
+        writeln!(out, "    {}", plain(lack))?;
+    }
     if let Some(found) = replica["verification"].as_object() {
         let state = match found["ended"].is_null() {
             true => "verifying",
@@ -120,7 +123,7 @@ mod tests {
              "throughput": {"bytes_per_second": 2048.0, "paths_per_second": 1.5},
              "failure": {"reason": "no\u{1b}[2J room", "path": "x\ny", "at": 0.0}},
             {"name": "b", "place": "/b", "state": "braked", "waiting": 0, "lag": 0.0,
-             "brake": {}, "brake_reason": "too much"},
+             "brake": {}, "brake_reason": "too much", "lacks": ["no\tlists: words"]},
         ]});
         let text = lines(&status, None);
         assert!(
@@ -130,7 +133,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.ends_with("  b: braked, 0 waiting, lag 0.0 s\n    waits for approval: too much\n")
+            text.ends_with("  b: braked, 0 waiting, lag 0.0 s\n    waits for approval: too much\n    no\\tlists: words\n")
         );
         assert!(!lines(&status, Some("b")).contains("a: behind"));
         assert!(lines(&status, Some("data")).contains("a: behind"));

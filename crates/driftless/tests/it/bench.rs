@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(crate) struct Bench {
     /// What the replica holds, seen from inside. A directory replica is made by the mirror.
     pub(crate) replica: Tree,
     daemon: Option<RsyncDaemon>,
+    /// A stand-in for a remote shell, which leads to the replica's directory.
+    shell: Option<PathBuf>,
     aspects: Aspects,
     directory: TempDir,
 }
@@ -34,6 +37,24 @@ impl Bench {
     /// The replica is the module of a stock daemon that asks for a password.
     pub(crate) fn with_daemon() -> Self {
         Self::with_daemon_as(|daemon| daemon.munge_symlinks(false))
+    }
+
+    /// The replica is the module of our own daemon.
+    pub(crate) fn with_own_daemon() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let rsync = own_rsync(directory.path());
+        let set_up = |daemon: DaemonBuilder| daemon.program(&rsync).munge_symlinks(false);
+        Self::new_in(directory, Some(Box::new(set_up)), Aspects::exact())
+    }
+
+    /// The replica is a directory that a stand-in for a remote shell leads to, with a stock rsync there.
+    pub(crate) fn with_shell() -> Self {
+        let mut bench = Self::with_directory();
+        let shell = bench.path("shell");
+        std::fs::write(&shell, SHELL).unwrap();
+        std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
+        bench.shell = Some(shell);
+        bench
     }
 
     /// The same, with links stored as a module without chroot stores them by default.
@@ -52,7 +73,14 @@ impl Bench {
         daemon: Option<Box<dyn FnOnce(DaemonBuilder) -> DaemonBuilder + '_>>,
         aspects: Aspects,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::new_in(tempfile::tempdir().unwrap(), daemon, aspects)
+    }
+
+    fn new_in(
+        directory: TempDir,
+        daemon: Option<Box<dyn FnOnce(DaemonBuilder) -> DaemonBuilder + '_>>,
+        aspects: Aspects,
+    ) -> Self {
         let source = Tree::at(directory.path().join("source"));
         let replica = Tree::at(directory.path().join("replica"));
         let daemon = daemon.map(|set_up| {
@@ -63,8 +91,17 @@ impl Bench {
             source,
             replica,
             daemon,
+            shell: None,
             aspects,
             directory,
+        }
+    }
+
+    /// Compares extended attributes too.
+    pub(crate) fn with_xattrs(self) -> Self {
+        Self {
+            aspects: self.aspects.with_xattrs(),
+            ..self
         }
     }
 
@@ -98,9 +135,10 @@ impl Bench {
 
     /// The destination as the command line names it.
     pub(crate) fn destination(&self) -> OsString {
-        match &self.daemon {
-            Some(daemon) => daemon.url("").into(),
-            None => self.replica.root().into(),
+        match (&self.daemon, &self.shell) {
+            (Some(daemon), _) => daemon.url("").into(),
+            (None, Some(_)) => format!("far:{}", self.replica.root().display()).into(),
+            (None, None) => self.replica.root().into(),
         }
     }
 
@@ -114,6 +152,10 @@ impl Bench {
             .arg(self.path("state"));
         if let Some(daemon) = &self.daemon {
             command.arg("--password-file").arg(daemon.password_file());
+        }
+        if let Some(shell) = &self.shell {
+            command.arg("--rsh").arg(shell);
+            command.arg("--rsync-path").arg(testkit::require_rsync());
         }
         command
     }
@@ -187,7 +229,7 @@ impl Bench {
     pub(crate) fn replica_name(&self) -> String {
         match &self.daemon {
             Some(daemon) => daemon.url(""),
-            None => self.replica.root().display().to_string(),
+            None => self.destination().into_string().unwrap(),
         }
     }
 
@@ -240,6 +282,9 @@ impl Bench {
     }
 }
 
+/// Drops the host and lets a shell have the rest, as the shell of the far end would.
+const SHELL: &str = "#!/bin/sh\nshift\nexec /bin/sh -c \"$*\"\n";
+
 /// Large enough to be caught in transfer, in bytes.
 pub(crate) const BIG: usize = 48 << 20;
 
@@ -259,6 +304,13 @@ pub(crate) fn driftless() -> Command {
         .env_remove("STATE_DIRECTORY")
         .env_remove("NOTIFY_SOCKET");
     command
+}
+
+/// The program by the name of rsync, in this directory.
+pub(crate) fn own_rsync(directory: &Path) -> PathBuf {
+    let rsync = directory.join("rsync");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_driftless"), &rsync).unwrap();
+    rsync
 }
 
 /// A name from bytes, for names that are no UTF-8.
@@ -413,3 +465,37 @@ macro_rules! for_each_destination {
     };
 }
 pub(crate) use for_each_destination;
+
+/// Makes tests of one scenario with every kind of destination that there is: a directory, a stock daemon, our own, and a
+/// stock rsync behind a remote shell.
+macro_rules! for_each_kind_of_destination {
+    ($($(#[$attribute:meta])* fn $name:ident($bench:ident: Bench) $body:block)+) => {
+        $($(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            fn scenario($bench: Bench) $body
+
+            #[test]
+            fn directory() {
+                scenario(Bench::with_directory());
+            }
+
+            #[test]
+            fn daemon() {
+                scenario(Bench::with_daemon());
+            }
+
+            #[test]
+            fn own_daemon() {
+                scenario(Bench::with_own_daemon());
+            }
+
+            #[test]
+            fn shell() {
+                scenario(Bench::with_shell());
+            }
+        })+
+    };
+}
+pub(crate) use for_each_kind_of_destination;

@@ -12,6 +12,7 @@ use transfer::{
 };
 use tree::Kind;
 
+use super::attributes::Attributes;
 use super::refusals::take_refusals;
 use super::shell::Shell;
 use super::{Broken, Destination, trash_of_today};
@@ -51,6 +52,7 @@ pub(crate) struct RemoteReplica {
     /// The same of a server that gets its arguments before it tells its version.
     compares_nanoseconds: bool,
     has_learned: bool,
+    attributes: Attributes,
     ready: Option<Connection>,
     notice: Option<String>,
     has_sent_links: bool,
@@ -80,6 +82,7 @@ impl RemoteReplica {
             removes_by_name: true,
             compares_nanoseconds: true,
             has_learned: false,
+            attributes: Attributes::default(),
             ready: None,
             notice: None,
             has_sent_links: false,
@@ -221,23 +224,43 @@ impl RemoteReplica {
         }
     }
 
-    /// Pushes a batch, without the deletions if the daemon refuses them.
+    /// Pushes a batch, without what the peer turns out to refuse.
     fn push_as_permitted(
         &mut self,
         batch: &Batch,
         options: &PushOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
-        let pushed = self.push(batch, options, progress)?;
-        match &pushed.result {
-            Err(error) if self.deletes && refuses_deletions(error) => {
+        loop {
+            let mut options = options.clone();
+            self.attributes.ask(&mut options);
+            let pushed = self.push(batch, &options, progress);
+            let (Err(error)
+            | Ok(Pushed {
+                result: Err(error), ..
+            })) = &pushed
+            else {
+                return pushed;
+            };
+            // Each is refused once, so this ends.
+            if self.deletes && refuses_deletions(error) {
                 self.deletes = false;
                 self.refuses_deletions = Some(error.to_string());
-                self.notice = Some(format!("this replica does not delete: {error}"));
-                self.push(batch, options, progress)
+                self.tell(format!("this replica does not delete: {error}"));
+            } else if let Some(news) = self.attributes.learn_from(error) {
+                self.tell(news);
+            } else {
+                return pushed;
             }
-            _ => Ok(pushed),
         }
+    }
+
+    /// Leaves a text for the operator.
+    fn tell(&mut self, text: String) {
+        self.notice = Some(match self.notice.take() {
+            Some(before) => format!("{before}; {text}"),
+            None => text,
+        });
     }
 
     /// Gives renamed files their new names before anything is deleted or sent, in sessions of their own. What does
@@ -271,6 +294,14 @@ impl RemoteReplica {
             }
         }
         Ok(())
+    }
+
+    /// Tells apart what a repetition would not change from what failed.
+    fn take_refusals(&mut self, applied: &mut Applied, batch: &Batch) {
+        take_refusals(applied, batch);
+        for news in self.attributes.learn_from_errors(applied) {
+            self.tell(news);
+        }
     }
 
     fn note_links(&mut self, batch: &Batch) {
@@ -328,7 +359,7 @@ impl Destination for RemoteReplica {
                 return Err(broken(pushed, error));
             }
         };
-        take_refusals(&mut applied, batch);
+        self.take_refusals(&mut applied, batch);
         if !applied.is_clean() {
             // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
             // receiver names the rest by its silence.
@@ -349,7 +380,7 @@ impl Destination for RemoteReplica {
                 Err(error) => return Err(broken(again, error)),
             }
         }
-        take_refusals(&mut applied, batch);
+        self.take_refusals(&mut applied, batch);
         self.note_links(batch);
         if !self.deletes {
             // Nobody will remove them; that has been said once and is no reason to try again.
@@ -392,6 +423,10 @@ impl Destination for RemoteReplica {
 
     fn refuses_deletions(&self) -> Option<&str> {
         self.refuses_deletions.as_deref()
+    }
+
+    fn lacks(&self) -> Vec<String> {
+        self.attributes.lacks()
     }
 
     fn tell_changes(&mut self, tell: bool) {

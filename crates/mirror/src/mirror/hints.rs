@@ -153,6 +153,8 @@ fn look_for(touch: Touch, meta: Option<Meta>) -> (Look, Pace) {
         Touch::Created { is_dir: true } => (Look::BELOW, Pace::Settled),
         Touch::Created { is_dir: false } if will_be_closed() => (Look::AT, Pace::Writing),
         Touch::Written => (Look::AT, Pace::Writing),
+        // What its stat does not show may have changed twice within a tick of the clock.
+        Touch::Attributes if meta.is_some_and(|meta| meta.is_dir()) => (Look::EXACT, Pace::Settled),
         Touch::Created { .. } | Touch::Closed | Touch::Attributes | Touch::Removed { .. } => {
             (Look::AT, Pace::Settled)
         }

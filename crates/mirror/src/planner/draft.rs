@@ -208,7 +208,7 @@ impl<'a> Draft<'a> {
         let Some(known) = known.filter(|held| held.whole) else {
             return self.list_whole(path, taken.since, taken.look.recursive, stack);
         };
-        if !same_directory(&known.version, &meta) {
+        if taken.look.exact || !same_directory(&known.version, &meta) {
             self.add(
                 Item {
                     path: path.clone(),
@@ -506,10 +506,11 @@ fn is_held(held: &Held, meta: &Meta) -> bool {
     !held.doubtful && meta.unchanged_since(&held.version)
 }
 
-/// What a replica keeps of a directory: its inode, size and ctime say nothing about it.
+/// Whether a replica that holds one version of a directory holds the other: its inode and size say nothing about that.
+/// The ctime does: it moves alone with attributes that no stat shows.
 fn same_directory(old: &Meta, new: &Meta) -> bool {
-    (old.kind, old.mode, old.uid, old.gid, old.mtime)
-        == (new.kind, new.mode, new.uid, new.gid, new.mtime)
+    (old.kind, old.mode, old.uid, old.gid, old.mtime, old.ctime)
+        == (new.kind, new.mode, new.uid, new.gid, new.mtime, new.ctime)
 }
 
 /// Whether a change after now could leave the same ctime. One in the future is the clock's fault, and would be

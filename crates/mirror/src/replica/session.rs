@@ -182,6 +182,7 @@ impl Replica {
         let mut news = Vec::new();
         self.board.note(|status| {
             status.refuses_deletions = self.destination.refuses_deletions().map(str::to_owned);
+            status.lacks = self.destination.lacks();
             for item in &errand.batch.items {
                 if !applied.failed.contains(&item.path) && !status.standing.is_empty() {
                     status.standing.remove(&item.path.display().to_string());

@@ -90,6 +90,7 @@ function card(replica) {
     line(`fails: ${path}${failure.reason} (${clock(failure.at)})`, "failed");
   }
   if (replica.refuses_deletions !== null) line("deletes nothing: " + replica.refuses_deletions, "failed");
+  for (const lack of replica.lacks) line(lack, "braked");
   const standing = Object.entries(replica.standing);
   for (const [path, reason] of standing.slice(0, 5)) line(`stays different: ${path}: ${reason}`, "braked");
   if (standing.length > 5) line(`and ${standing.length - 5} more stay different`, "braked");

@@ -42,7 +42,7 @@ pub(super) fn match_attributes(
 }
 
 /// What belongs to a file rather than to the machine it is on: labels of a security module do not.
-fn is_mirrored(name: &OsStr, is_privileged: bool) -> bool {
+pub(crate) fn is_mirrored(name: &OsStr, is_privileged: bool) -> bool {
     let name = name.as_bytes();
     let is_list = matches!(
         name,
