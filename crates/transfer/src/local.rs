@@ -274,7 +274,7 @@ impl Run<'_, '_> {
         let cancel = self.place.cancel;
         let (progress, applied) = (&mut self.progress, &mut self.applied);
         let mut told = 0;
-        let copied = tree::copy_contents(
+        let copied = tree::copy_keeping_holes(
             &source,
             temp.file(),
             opened.size,

@@ -45,6 +45,8 @@ pub struct PushOptions {
     pub acls: bool,
     /// Send extended attributes, and have the peer's made the same (`--xattrs`).
     pub xattrs: bool,
+    /// Have the peer make holes of runs of zeros (`--sparse`): what the source has of them does not travel.
+    pub sparse: bool,
     /// Have the peer tell of every entry that it changes, if only in its metadata ([`Applied::amended`]).
     pub itemize: bool,
     /// A directory below the destination that keeps what is overwritten or removed.
@@ -76,6 +78,7 @@ impl PushOptions {
         letters.extend(self.acls.then_some(b'A'));
         letters.extend(self.xattrs.then_some(b'X'));
         letters.extend(batch.exact.then_some(b'c'));
+        letters.extend(self.sparse.then_some(b'S'));
         letters.push(b'e');
         letters.extend_from_slice(&own_abilities().to_argument());
         let mut words = vec![b"--server".to_vec(), letters];

@@ -74,6 +74,31 @@ pub fn copy_contents(
     Ok(copy.copied)
 }
 
+/// The same from beginning to end of both, but holes of the source become holes of the destination, which is empty.
+/// Returns the number of bytes that were copied.
+pub fn copy_keeping_holes(
+    source: &File,
+    destination: &File,
+    len_hint: u64,
+    cancelled: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<u64, CopyError> {
+    if len_hint <= SMALL as u64 {
+        return copy_contents(source, destination, len_hint, cancelled, progress);
+    }
+    let mut copy = Copy {
+        source,
+        destination,
+        copied: 0,
+        cancelled,
+        progress,
+    };
+    if !copy.by_reflink()? {
+        copy.extents()?;
+    }
+    Ok(copy.copied)
+}
+
 /// Files up to here are read whole.
 const SMALL: usize = 64 * 1024;
 const BUFFER: usize = 256 * 1024;
@@ -102,6 +127,60 @@ impl Copy<'_> {
         let end = rustix::fs::seek(self.destination, SeekFrom::End(0));
         let len = end.map_err(|e| CopyError::Write(e.into()))?;
         self.advance(len)?;
+        Ok(true)
+    }
+
+    /// Copies what the file system says is data, and gives the destination the source's length.
+    fn extents(&mut self) -> Result<(), CopyError> {
+        let read = |cause: Errno| CopyError::Read(cause.into());
+        let write = |cause: Errno| CopyError::Write(cause.into());
+        let mut at = 0;
+        loop {
+            let start = match rustix::fs::seek(self.source, SeekFrom::Data(at)) {
+                Ok(start) => start,
+                Err(Errno::NXIO) => break,
+                // A file system that knows no holes: all of it is data.
+                Err(_) if at == 0 => return self.by_buffer(BUFFER),
+                Err(cause) => return Err(read(cause)),
+            };
+            let end = rustix::fs::seek(self.source, SeekFrom::Hole(start)).map_err(read)?;
+            rustix::fs::seek(self.source, SeekFrom::Start(start)).map_err(read)?;
+            rustix::fs::seek(self.destination, SeekFrom::Start(start)).map_err(write)?;
+            if !self.extent(end - start)? {
+                // It has become shorter.
+                break;
+            }
+            at = end;
+        }
+        let length = rustix::fs::seek(self.source, SeekFrom::End(0)).map_err(read)?;
+        rustix::fs::ftruncate(self.destination, length).map_err(write)
+    }
+
+    /// Copies so many bytes from position to position. `false` if the source ends before.
+    fn extent(&mut self, mut length: u64) -> Result<bool, CopyError> {
+        let mut buffer = Vec::new();
+        while length > 0 {
+            let step = usize::try_from(length).unwrap_or(STEP).min(STEP);
+            let copied = retry_on_intr(|| {
+                rustix::fs::copy_file_range(self.source, None, self.destination, None, step)
+            });
+            let copied = match copied {
+                Ok(copied @ 1..) => {
+                    self.advance(copied as u64)?;
+                    copied
+                }
+                // The file systems do not, or this is the end: reading tells.
+                Ok(0) | Err(_) => {
+                    buffer.reserve_exact(step.min(BUFFER));
+                    self.by_buffer_once(&mut buffer)?
+                }
+            };
+            if copied == 0 {
+                return Ok(false);
+            }
+            // A buffer may have taken some bytes of the hole that follows.
+            length = length.saturating_sub(copied as u64);
+        }
         Ok(true)
     }
 
@@ -191,6 +270,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn holes_stay_holes() {
+        use std::os::unix::fs::{FileExt, MetadataExt};
+        for (data_at, length) in [(0, 1 << 20), (3 << 20, 5 << 20), (5 << 20, (5 << 20) + 1)] {
+            let source = file(b"");
+            source.set_len(length).unwrap();
+            source.write_all_at(b"x", data_at).unwrap();
+            let destination = file(b"");
+            let copied =
+                copy_keeping_holes(&source, &destination, length, &|| false, &mut |_| {}).unwrap();
+            assert!(copied < 1 << 20, "{copied} bytes copied");
+            assert!(content(&destination) == content(&source));
+            let takes = |file: &File| file.metadata().unwrap().blocks();
+            assert!(takes(&destination) <= takes(&source) + 8);
+        }
+        let data = [7; 200_000];
+        let (source, destination) = (file(&data), file(b""));
+        copy_keeping_holes(&source, &destination, 200_000, &|| false, &mut |_| {}).unwrap();
+        assert!(content(&destination) == data);
     }
 
     #[test]

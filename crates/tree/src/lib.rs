@@ -10,7 +10,7 @@
 //!   what is there in the same way.
 //! - [`Root::walk`] and [`Root::remove_tree`] take trees of any depth with a bounded number of open
 //!   directories and no recursion.
-//! - [`copy_contents`] lets the kernel move the bytes; [`SparseWriter`] leaves holes.
+//! - [`copy_contents`] and [`copy_keeping_holes`] let the kernel move the bytes; [`SparseWriter`] leaves holes.
 //! - [`Xattrs`] reads and sets extended attributes, and through them access control lists ([`Acl`])
 //!   and what a file only stands for ([`FakeStat`]).
 //! - Errors ([`Error`]) name verb, path and cause. All calls are repeated when a signal interrupts
@@ -40,7 +40,7 @@ mod walk;
 mod xattr;
 
 pub use acl::{Acl, AclId, AclKind};
-pub use copy::{CopyError, copy_contents};
+pub use copy::{CopyError, copy_contents, copy_keeping_holes};
 pub use dir::{Dir, DirEntry};
 pub use error::{Error, Result};
 pub use fake_super::FakeStat;

@@ -109,15 +109,26 @@ for_each_kind_of_destination! {
         bench.finish(mirror);
     }
 
-    fn sparse_files(bench: Bench) {
-        bench.source.write("sparse", "begin");
-        bench.source.truncate("sparse", 8 << 20);
-        bench.source.append("sparse", "end");
+    fn sparse_files_stay_sparse(bench: Bench) {
+        use std::os::unix::fs::FileExt;
+        let grow = |path: &str| {
+            bench.source.write(path, "begin");
+            bench.source.truncate(path, 64 << 20);
+            let file = std::fs::File::options().write(true).open(bench.source.path(path)).unwrap();
+            file.write_all_at(b"middle", 33 << 20).unwrap();
+        };
+        grow("sparse");
         let mirror = bench.live();
         bench.assert_identical(&mirror);
-        bench.source.write("another", "");
-        bench.source.truncate("another", 3 << 20);
+        grow("dir/another");
         bench.finish(mirror);
+        let takes = |tree: &Tree, path: &str| {
+            std::fs::metadata(tree.path(path)).unwrap().blocks() * 512
+        };
+        for path in ["sparse", "dir/another"] {
+            let (source, replica) = (takes(&bench.source, path), takes(&bench.replica, path));
+            assert!(replica <= source + (1 << 20), "{path}: {source} and {replica} bytes");
+        }
     }
 
     fn dot_files_and_backups(bench: Bench) {
@@ -208,18 +219,6 @@ for_each_kind_of_destination! {
         let mirror = bench.live();
         bench.finish(mirror);
     }
-}
-
-/// Blocks that a file takes; a replica of a sparse file may take none for its holes.
-#[test]
-fn holes_stay_holes_in_a_directory() {
-    let bench = Bench::with_directory();
-    bench.source.write("sparse", "begin");
-    bench.source.truncate("sparse", 64 << 20);
-    let mirror = bench.live();
-    bench.finish(mirror);
-    let blocks = |tree: &Tree| std::fs::metadata(tree.path("sparse")).unwrap().blocks();
-    assert!(blocks(&bench.replica) <= blocks(&bench.source) + 64);
 }
 
 /// A module whose administrator forbids them gets everything else, and the status says what it does not get.

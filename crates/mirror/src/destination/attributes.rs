@@ -1,4 +1,4 @@
-//! Access control lists and extended attributes at a peer: asked for until it has shown that it does not keep them.
+//! Access control lists, extended attributes and holes at a peer: asked for until it has shown that it does not keep them.
 
 use transfer::{Applied, Error, PushOptions};
 
@@ -7,6 +7,7 @@ use transfer::{Applied, Error, PushOptions};
 pub(super) struct Attributes {
     acls: Kept,
     xattrs: Kept,
+    holes: Kept,
 }
 
 /// Why a peer does not keep something, once it has said so.
@@ -18,20 +19,25 @@ struct Kept {
 /// How each is called by those who refuse it, and how by us.
 const ACLS: Names = Names {
     refused: ["acls", "-a:"],
-    failing: "set_acl:",
+    failing: Some("set_acl:"),
     told: "access control lists are not kept here",
 };
 const XATTRS: Names = Names {
     refused: ["xattrs", "extended attributes"],
-    failing: "rsync_xal_set:",
+    failing: Some("rsync_xal_set:"),
     told: "extended attributes are not kept here",
+};
+const HOLES: Names = Names {
+    refused: ["sparse", "(-s)"],
+    failing: None,
+    told: "holes in files are not kept here",
 };
 
 struct Names {
     /// In what a program or its administrator says against the option, in lower case.
     refused: [&'static str; 2],
     /// In what a receiver says of a file.
-    failing: &'static str,
+    failing: Option<&'static str>,
     told: &'static str,
 }
 
@@ -40,6 +46,7 @@ impl Attributes {
     pub(super) fn ask(&self, options: &mut PushOptions) {
         options.acls = self.acls.refusal.is_none();
         options.xattrs = self.xattrs.refusal.is_none();
+        options.sparse = self.holes.refusal.is_none();
     }
 
     /// Whether a session failed for what was asked for, which is not asked for again: a program without the option, or
@@ -53,8 +60,7 @@ impl Attributes {
         if !is_refusal {
             return None;
         }
-        let kinds = [(&mut self.acls, &ACLS), (&mut self.xattrs, &XATTRS)];
-        kinds.into_iter().find_map(|(kept, names)| {
+        self.kinds().into_iter().find_map(|(kept, names)| {
             let is_it = names.refused.iter().any(|name| small.contains(name));
             is_it.then(|| kept.refuse(names, &words)).flatten()
         })
@@ -64,10 +70,12 @@ impl Attributes {
     /// either. Returns the news.
     pub(super) fn learn_from_errors(&mut self, applied: &mut Applied) -> Vec<String> {
         let mut news = Vec::new();
-        let kinds = [(&mut self.acls, &ACLS), (&mut self.xattrs, &XATTRS)];
-        for (kept, names) in kinds {
+        for (kept, names) in self.kinds() {
+            let Some(failing) = names.failing else {
+                continue;
+            };
             applied.errors.retain(|line| {
-                let is_it = line.contains(names.failing) && line.contains(UNSUPPORTED);
+                let is_it = line.contains(failing) && line.contains(UNSUPPORTED);
                 if is_it {
                     news.extend(kept.refuse(names, line));
                 }
@@ -79,10 +87,23 @@ impl Attributes {
 
     /// What is not kept, with the reasons.
     pub(super) fn lacks(&self) -> Vec<String> {
-        [(&self.acls, &ACLS), (&self.xattrs, &XATTRS)]
+        let kinds = [
+            (&self.acls, &ACLS),
+            (&self.xattrs, &XATTRS),
+            (&self.holes, &HOLES),
+        ];
+        kinds
             .into_iter()
             .filter_map(|(kept, names)| Some(names.tell(kept.refusal.as_deref()?)))
             .collect()
+    }
+
+    fn kinds(&mut self) -> [(&mut Kept, &'static Names); 3] {
+        [
+            (&mut self.acls, &ACLS),
+            (&mut self.xattrs, &XATTRS),
+            (&mut self.holes, &HOLES),
+        ]
     }
 }
 
