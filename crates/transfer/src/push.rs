@@ -439,7 +439,7 @@ impl<'a> List<'a> {
                 .into_iter()
                 .flatten()
             {
-                names.note_in(acl, false);
+                names.note_in(acl, false)?;
             }
             let number = encoder.encode(&entry, stream.out());
             carried.note(target, entry, number);
