@@ -3,7 +3,7 @@
 _driftless_options() {
     case $1 in
     mirror)
-        echo '--once --exclude --include --filter -f --no-delete --password-file --state --settle --timeout --protocol --max-watches --allow-empty-source --max-delete-share --control --status --status-token --log --verify --verify-rate --trash -e --rsh --rsync-path --config --check-config -v --verbose -h --help'
+        echo '--once --exclude --include --filter -f --no-delete --password-file --tls --tls-ca --state --settle --timeout --protocol --max-watches --allow-empty-source --max-delete-share --control --status --status-token --log --verify --verify-rate --trash -e --rsh --rsync-path --config --check-config -v --verbose -h --help'
         ;;
     rsync)
         echo '--verbose -v --no-verbose --info --debug --stderr --quiet -q --motd --no-motd --checksum -c --no-checksum --archive -a --recursive -r --no-recursive --inc-recursive --no-inc-recursive --no-i-r --relative -R --no-relative --implied-dirs --no-implied-dirs --no-i-d --backup -b --no-backup --backup-dir --suffix --update -u --inplace --no-inplace --append --no-append --append-verify --dirs -d --no-dirs --old-dirs --mkpath --no-mkpath --links -l --no-links --copy-links -L --copy-unsafe-links --safe-links --insecure-links --no-insecure-links --confine-root --munge-links --no-munge-links --copy-dirlinks -k --keep-dirlinks -K --hard-links -H --no-hard-links --perms -p --no-perms --executability -E --chmod --acls -A --no-acls --xattrs -X --no-xattrs --owner -o --no-owner --group -g --no-group --devices --no-devices --copy-devices --write-devices --no-write-devices --specials --no-specials --drop-D --no-drop-D -D --times -t --no-times --atimes -U --no-atimes --open-noatime --no-open-noatime --crtimes -N --no-crtimes --omit-dir-times -O --no-omit-dir-times --omit-link-times -J --no-omit-link-times --super --no-super --fake-super --sparse -S --no-sparse --preallocate --dry-run -n --whole-file -W --no-whole-file --checksum-choice --one-file-system -x --no-one-file-system --block-size -B --rsh -e --rsync-path --existing --ignore-existing --remove-source-files --del --delete --delete-before --delete-during --delete-delay --delete-after --delete-excluded --ignore-missing-args --delete-missing-args --ignore-errors --no-ignore-errors --force --no-force --max-delete --max-size --min-size --max-alloc --partial --no-partial --partial-dir --delay-updates --no-delay-updates --prune-empty-dirs -m --no-prune-empty-dirs --numeric-ids --no-numeric-ids --usermap --groupmap --chown --timeout --no-timeout --contimeout --no-contimeout --ignore-times -I --size-only --modify-window -@ --temp-dir -T --fuzzy -y --no-fuzzy --compare-dest --copy-dest --link-dest --compress -z --no-compress --compress-choice --compress-level --compress-threads --skip-compress --cvs-exclude -C --filter -f -F --exclude --exclude-from --include --include-from --files-from --from0 -0 --no-from0 --old-args --no-old-args --secluded-args -s --no-secluded-args --no-protect-args --trust-sender --copy-as --address --port --sockopts --blocking-io --no-blocking-io --outbuf --stats --8-bit-output -8 --no-8-bit-output --human-readable -h --no-human-readable --progress --no-progress -P --itemize-changes -i --no-itemize-changes --remote-option -M --out-format --log-file --log-file-format --password-file --early-input --list-only --bwlimit --no-bwlimit --stop-after --stop-at --fsync --write-batch --only-write-batch --read-batch --protocol --iconv --no-iconv --checksum-seed --ipv4 -4 --ipv6 -6 --version -V --help'
@@ -30,6 +30,9 @@ _driftless_value() {
         :
         ;;
     mirror:--password-file)
+        COMPREPLY=($(compgen -f -- "$3"))
+        ;;
+    mirror:--tls-ca)
         COMPREPLY=($(compgen -f -- "$3"))
         ;;
     mirror:--state)

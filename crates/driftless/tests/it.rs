@@ -21,6 +21,8 @@ mod changes;
 mod configuration;
 #[path = "it/embedding.rs"]
 mod embedding;
+#[path = "it/encrypted.rs"]
+mod encrypted;
 #[path = "it/failing_daemons.rs"]
 mod failing_daemons;
 #[path = "it/kinds.rs"]

@@ -20,7 +20,7 @@ use crate::control::socket_path;
 use crate::credentials;
 use crate::exclusions::Exclusions;
 use crate::hooks::{self, Hook};
-use crate::settings::{FilterRule, Place, ReplicaSettings, Settings, Verify};
+use crate::settings::{FilterRule, Place, ReplicaSettings, Settings, Tls, Verify};
 use crate::{Error, PageSettings, Protocol};
 
 /// A file's content that is no configuration, or means nothing.
@@ -294,8 +294,23 @@ impl ReplicaConfig {
         around: &Surroundings<'_>,
         bad: Bad<'_>,
     ) -> Result<ReplicaSettings, BadConfig> {
-        let place = Place::with_shell(&self.to, &self.shell, self.rsync.as_deref())
+        let place = Place::parse(&self.to, &self.shell, self.rsync.as_deref(), self.tls)
             .map_err(|error| bad(&self.to, error.to_string()))?;
+        let tls = match (self.tls, &self.tls_ca, &place) {
+            (false, None, _) => None,
+            (false, Some(_), _) => {
+                return Err(bad("tls-ca", "tls-ca needs tls = true".to_owned()));
+            }
+            (true, Some(path), Place::Daemon(_)) => Some(
+                Tls::believing(path)
+                    .map_err(|error| bad(&path.to_string_lossy(), error.to_string()))?,
+            ),
+            (true, None, Place::Daemon(_)) => Some(Tls::default()),
+            (true, ..) => {
+                let message = format!("tls is for daemons (HOST::MODULE), and {} is none", self.to);
+                return Err(bad(&self.to, message));
+            }
+        };
         let password = match &self.password_file {
             Some(path) => Some(
                 credentials::password_from(path)
@@ -325,6 +340,7 @@ impl ReplicaConfig {
                 user: around.user.clone(),
                 password,
             },
+            tls,
             timeout: Duration::from_secs(self.timeout.unwrap_or(60)),
             protocol,
             trash: self.trash.clone(),

@@ -8,10 +8,11 @@ use transfer::{Applied, Batch, Cancel, Progress};
 
 use crate::Error;
 use crate::planner::Abilities;
-use crate::settings::{Place, ReplicaSettings};
+use crate::settings::{Place, ReplicaSettings, Tls};
 use crate::source::Source;
 
 mod attributes;
+mod encrypted;
 mod local;
 mod nowhere;
 mod refusals;
@@ -20,13 +21,13 @@ mod shell;
 
 use local::DirectoryReplica;
 use nowhere::Nowhere;
-use remote::{Peer, RemoteReplica};
+use remote::{Daemon, Peer, RemoteReplica};
 
 /// Opens the place of a replica. A directory is made if it is missing; a peer is not asked before there is something to
 /// do.
 ///
 /// # Errors
-/// [`Error::Directory`].
+/// [`Error::Directory`], [`Error::Certificates`].
 pub(crate) fn open(
     settings: &ReplicaSettings,
     source: &Arc<Source>,
@@ -42,7 +43,12 @@ pub(crate) fn open(
             })?))
         }
         Place::Daemon(address) => {
-            let peer = Peer::Daemon(address.clone(), settings.credentials.clone());
+            let tls = settings.tls.as_ref().map(Tls::client).transpose()?;
+            let peer = Peer::Daemon(Daemon {
+                address: address.clone(),
+                credentials: settings.credentials.clone(),
+                tls,
+            });
             Ok(Box::new(RemoteReplica::new(source, peer, settings, cancel)))
         }
         Place::Shell(address) => {

@@ -55,6 +55,9 @@ pub enum Error {
     /// A password that cannot be had, or is not safe where it is.
     #[error("{0}")]
     Password(String),
+    /// Certificates that cannot be had, or are none.
+    #[error("certificates: {0}")]
+    Certificates(String),
     /// The list of failures cannot be written.
     #[error("list of failures {}: {cause}", .path.display())]
     Failures {
@@ -136,7 +139,8 @@ impl Error {
             | Self::Filter(_)
             | Self::Expression(..)
             | Self::Hook(_)
-            | Self::Password(_) => 1,
+            | Self::Password(_)
+            | Self::Certificates(_) => 1,
             // As rsync ends when --max-delete stopped it.
             Self::Braked { .. } => 25,
             Self::Source { .. } | Self::Directory { .. } => 3,

@@ -48,7 +48,9 @@ pub use meter::Throughput;
 pub use mirror::{Handle, Mirror, Report, Stopper};
 pub use schedule::{BadSchedule, Schedule};
 pub use service::{Changes, Ended, Service, Trees};
-pub use settings::{BadPlace, FilterRule, Place, ReplicaSettings, Settings, ShellAddress, Verify};
+pub use settings::{
+    BadPlace, FilterRule, Place, ReplicaSettings, Settings, ShellAddress, Tls, Verify,
+};
 pub use status::{Failure, MirrorStatus, ReplicaState, ReplicaStatus, Totals, Verification};
 pub use web::{PageSettings, StatusPage};
 pub use wire::Protocol;

@@ -1,12 +1,15 @@
 //! What a mirror is asked to do.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use transfer::{BadAddress, Credentials, DaemonAddress};
 use wire::Protocol;
 
+use crate::Error;
 use crate::brake::BrakeLimits;
 use crate::hooks::Hook;
 use crate::schedule::Schedule;
@@ -107,6 +110,8 @@ pub struct ReplicaSettings {
     pub deletes: bool,
     /// For a daemon that asks.
     pub credentials: Credentials,
+    /// Talk to the daemon over TLS.
+    pub tls: Option<Tls>,
     /// How long a peer may make no progress before it is given up; zero for ever.
     pub timeout: Duration,
     /// The newest protocol to speak.
@@ -124,10 +129,49 @@ impl ReplicaSettings {
             place,
             deletes: true,
             credentials: Credentials::default(),
+            tls: None,
             timeout: Duration::from_secs(60),
             protocol: Protocol::LATEST,
             trash: None,
         }
+    }
+}
+
+/// Whose certificates are believed where a daemon is talked to over TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates in PEM: these, and those that they vouch for. Without them, whom the system believes.
+    pub authorities: Option<Vec<u8>>,
+}
+
+impl Tls {
+    /// Believes the certificates in a file.
+    ///
+    /// # Errors
+    /// [`Error::Certificates`]: it cannot be read, or has none.
+    pub fn believing(path: &Path) -> Result<Self, Error> {
+        const LENGTH_MAX: u64 = 16 << 20;
+        let bad = |cause: String| Error::Certificates(format!("{}: {cause}", path.display()));
+        let mut text = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(LENGTH_MAX).read_to_end(&mut text))
+            .map_err(|cause| bad(cause.to_string()))?;
+        tls::Client::new(&text).map_err(|cause| bad(cause.to_string()))?;
+        Ok(Self {
+            authorities: Some(text),
+        })
+    }
+
+    /// The end that believes them.
+    ///
+    /// # Errors
+    /// [`Error::Certificates`]: there are none.
+    pub(crate) fn client(&self) -> Result<tls::Client, Error> {
+        let client = match &self.authorities {
+            Some(text) => tls::Client::new(text),
+            None => tls::Client::of_system(),
+        };
+        client.map_err(|cause| Error::Certificates(cause.to_string()))
     }
 }
 
@@ -175,12 +219,22 @@ pub enum BadPlace {
 
 impl Place {
     /// Reads a destination as rsync reads it: what has no host before its first slash is a path. `shell` is the command that
-    /// leads to a host, `rsync` the program there; both have defaults.
+    /// leads to a host, `rsync` the program there; both have defaults. A daemon is talked to over TLS if `is_encrypted`,
+    /// which has another port by default.
     ///
     /// # Errors
     /// It begins like an address and is none.
-    pub fn with_shell(text: &str, shell: &[String], rsync: Option<&str>) -> Result<Self, BadPlace> {
-        match text.parse() {
+    pub fn parse(
+        text: &str,
+        shell: &[String],
+        rsync: Option<&str>,
+        is_encrypted: bool,
+    ) -> Result<Self, BadPlace> {
+        let port = match is_encrypted {
+            true => tls::DEFAULT_PORT,
+            false => transfer::DEFAULT_PORT,
+        };
+        match DaemonAddress::with_default_port(text, port) {
             Ok(address) => return Ok(Self::Daemon(address)),
             Err(BadAddress::NotADaemon) => {}
             Err(error) => return Err(error.into()),
@@ -258,7 +312,7 @@ mod tests {
 
     #[test]
     fn places() {
-        let shown = |text: &str| match Place::with_shell(text, &[], None) {
+        let shown = |text: &str| match Place::parse(text, &[], None, false) {
             Ok(Place::Directory(path)) => format!("dir {}", path.display()),
             Ok(Place::Daemon(address)) => format!("daemon {address}"),
             Ok(place @ Place::Shell(_)) => format!("shell {place}"),
@@ -283,5 +337,8 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
+        let encrypted = |text: &str| Place::parse(text, &[], None, true).unwrap().to_string();
+        assert_eq!(encrypted("host::mod"), "rsync://host:874/mod");
+        assert_eq!(encrypted("rsync://host:873/mod"), "rsync://host/mod");
     }
 }

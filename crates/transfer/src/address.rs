@@ -45,6 +45,16 @@ impl FromStr for DaemonAddress {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Self, BadAddress> {
+        Self::with_default_port(text, DEFAULT_PORT)
+    }
+}
+
+impl DaemonAddress {
+    /// Reads an address; a text that names no port means this one.
+    ///
+    /// # Errors
+    /// [`BadAddress`].
+    pub fn with_default_port(text: &str, default: u16) -> Result<Self, BadAddress> {
         let (authority, port, location) = match strip_scheme(text) {
             Some(rest) => {
                 let (authority, location) = rest.split_once('/').unwrap_or((rest, ""));
@@ -82,7 +92,7 @@ impl FromStr for DaemonAddress {
         Ok(Self {
             user,
             host: host.to_owned(),
-            port: port.unwrap_or(DEFAULT_PORT),
+            port: port.unwrap_or(default),
             module: module.to_owned(),
             path: components.join("/"),
         })

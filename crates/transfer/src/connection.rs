@@ -51,16 +51,21 @@ impl Connection {
         credentials: &Credentials,
         terms: &Terms,
     ) -> Result<Self, Error> {
-        let patience = terms
-            .patience
-            .unwrap_or(CONNECT_PATIENCE)
-            .min(CONNECT_PATIENCE);
-        let dial = Dial {
-            patience: Some(patience),
-            ..Dial::default()
-        };
-        let dialled = dial.connect(&address.host, address.port, terms.cancel.clone())?;
-        let visit = Visit::begin(dialled.link, terms, &Request::of(address))?;
+        let dialled = dial(terms).connect(&address.host, address.port, terms.cancel.clone())?;
+        Self::over(dialled.link, address, credentials, terms)
+    }
+
+    /// The same over a link to the daemon, whatever is between.
+    ///
+    /// # Errors
+    /// Those of [`Visit::begin`] and [`Visit::enter`].
+    pub fn over(
+        link: Link,
+        address: &DaemonAddress,
+        credentials: &Credentials,
+        terms: &Terms,
+    ) -> Result<Self, Error> {
+        let visit = Visit::begin(link, terms, &Request::of(address))?;
         let user = address.user.as_deref().unwrap_or(&credentials.user);
         let connection = visit.enter(user.as_bytes(), &Quietly(credentials.password.as_deref()))?;
         Ok(Self {
@@ -104,6 +109,16 @@ impl Connection {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.opened.elapsed()
+    }
+}
+
+/// How a daemon is reached on these terms.
+#[must_use]
+pub fn dial(terms: &Terms) -> Dial {
+    let patience = terms.patience.unwrap_or(CONNECT_PATIENCE);
+    Dial {
+        patience: Some(patience.min(CONNECT_PATIENCE)),
+        ..Dial::default()
     }
 }
 

@@ -74,7 +74,7 @@ pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};
 pub use batch::{Applied, Batch, Item, Progress, Renamed};
 pub use chmod::{BadChmod, Chmod};
 pub use client::Client;
-pub use connection::{Connection, Credentials};
+pub use connection::{Connection, Credentials, dial};
 pub use copier::local_copy;
 pub use delta::Tally;
 pub use dial::{BadProxy, BadSocketOption, Dial, Dialled, Family, Proxy, SocketOption};

@@ -10,7 +10,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use mirror::config::LogFormat;
 use mirror::control::socket_path;
 use mirror::{
-    BrakeLimits, FilterRule, PageSettings, Place, Protocol, ReplicaSettings, Settings, Verify,
+    BrakeLimits, FilterRule, PageSettings, Place, Protocol, ReplicaSettings, Settings, Tls, Verify,
 };
 use transfer::Credentials;
 
@@ -36,6 +36,9 @@ Options:
       --no-delete             keep in the replicas what the source no longer has
       --password-file FILE    the password for daemons (first line; - is standard input);
                               without it, RSYNC_PASSWORD
+      --tls                   talk to daemons over TLS (port 874), and only if their certificate is
+                              for the host named and vouched for
+      --tls-ca FILE           with --tls, believe the certificates in FILE (PEM), not the system's
       --state FILE            where to keep what each replica is known to hold (:memory: forgets it)
       --settle MS             wait so long after a change for what comes with it (10)
       --timeout S             give a daemon up that makes no progress for so long (60; 0 never)
@@ -97,6 +100,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let (mut status, mut status_token) = (None::<String>, None::<PathBuf>);
     let mut log = None;
     let (mut config, mut check) = (None::<PathBuf>, false);
+    let (mut encrypts, mut authorities) = (false, None::<PathBuf>);
     let mut parser = Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -108,6 +112,8 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
             }
             Arg::Long("no-delete") => deletes = false,
             Arg::Long("password-file") => password_file = Some(parser.value()?.into()),
+            Arg::Long("tls") => encrypts = true,
+            Arg::Long("tls-ca") => authorities = Some(parser.value()?.into()),
             Arg::Long("state") => state = Some(parser.value()?.into()),
             Arg::Long("settle") => settle = Duration::from_millis(number(&mut parser, "--settle")?),
             Arg::Long("timeout") => {
@@ -183,7 +189,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let mut places = places.into_iter();
     let source = PathBuf::from(places.next().context("the source is missing")?);
     let replicas = places
-        .map(|place| destination(&place, &shell, rsync.as_deref()))
+        .map(|place| destination(&place, &shell, rsync.as_deref(), encrypts))
         .collect::<anyhow::Result<Vec<_>>>()?;
     if replicas.is_empty() {
         bail!("the destination is missing");
@@ -206,7 +212,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
         user: configuration::user(),
         password,
     };
+    let tls = encryption(encrypts, authorities.as_deref(), &replicas)?;
     let replica = |place: Place| ReplicaSettings {
+        tls: tls.clone().filter(|_| matches!(place, Place::Daemon(_))),
         deletes,
         credentials: credentials.clone(),
         timeout,
@@ -276,9 +284,38 @@ fn protocol_version(number: u64) -> anyhow::Result<Protocol> {
         .with_context(|| format!("--protocol takes 30 to {}, not {number}", Protocol::LATEST))
 }
 
-fn destination(place: &OsStr, shell: &[String], rsync: Option<&str>) -> anyhow::Result<Place> {
+fn destination(
+    place: &OsStr,
+    shell: &[String],
+    rsync: Option<&str>,
+    is_encrypted: bool,
+) -> anyhow::Result<Place> {
     match place.to_str() {
         None => Ok(Place::Directory(place.into())),
-        Some(text) => Ok(Place::with_shell(text, shell, rsync)?),
+        Some(text) => Ok(Place::parse(text, shell, rsync, is_encrypted)?),
+    }
+}
+
+/// What `--tls` and `--tls-ca` mean for the daemons among the replicas.
+fn encryption(
+    encrypts: bool,
+    authorities: Option<&Path>,
+    replicas: &[Place],
+) -> anyhow::Result<Option<Tls>> {
+    if !encrypts {
+        return match authorities {
+            Some(_) => bail!("--tls-ca needs --tls"),
+            None => Ok(None),
+        };
+    }
+    if !replicas
+        .iter()
+        .any(|place| matches!(place, Place::Daemon(_)))
+    {
+        bail!("--tls is for daemons (HOST::MODULE), and no destination is one");
+    }
+    match authorities {
+        Some(path) => Ok(Some(Tls::believing(path)?)),
+        None => Ok(Some(Tls::default())),
     }
 }

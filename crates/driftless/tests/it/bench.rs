@@ -47,6 +47,19 @@ impl Bench {
         Self::new_in(directory, Some(Box::new(set_up)), Aspects::exact())
     }
 
+    /// The replica is the module of our own daemon, which is `localhost` over TLS.
+    pub(crate) fn with_encrypted_daemon() -> Self {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let directory = tempfile::tempdir().unwrap();
+        let rsync = own_rsync(directory.path());
+        let set_up = |daemon: DaemonBuilder| {
+            let daemon = daemon.program(&rsync).munge_symlinks(false);
+            daemon.tls(&certificate, &key)
+        };
+        Self::new_in(directory, Some(Box::new(set_up)), Aspects::exact())
+    }
+
     /// The replica is a directory that a stand-in for a remote shell leads to, with a stock rsync there.
     pub(crate) fn with_shell() -> Self {
         let mut bench = Self::with_directory();

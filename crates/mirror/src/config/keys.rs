@@ -120,6 +120,12 @@ pub struct ReplicaConfig {
     /// The file with a daemon's password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
+    /// Talk to the daemon over TLS.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tls: bool,
+    /// With `tls`, the file with the certificates that are believed, in PEM, in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
     /// How long a peer may make no progress, in seconds; 0 for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,

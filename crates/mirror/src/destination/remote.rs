@@ -15,7 +15,7 @@ use tree::Kind;
 use super::attributes::Attributes;
 use super::refusals::take_refusals;
 use super::shell::Shell;
-use super::{Broken, Destination, trash_of_today};
+use super::{Broken, Destination, encrypted, trash_of_today};
 use crate::planner::Abilities;
 use crate::settings::{ReplicaSettings, ShellAddress};
 use crate::source::Source;
@@ -33,10 +33,19 @@ const WORTH_A_SESSION: u64 = 256 << 10;
 
 /// Who takes our sessions.
 pub(crate) enum Peer {
-    /// A daemon, with what proves who we are.
-    Daemon(DaemonAddress, Credentials),
+    /// A daemon.
+    Daemon(Daemon),
     /// A server that a remote shell starts.
     Shell(ShellAddress),
+}
+
+/// A daemon, and what is needed to talk to it.
+pub(crate) struct Daemon {
+    pub(crate) address: DaemonAddress,
+    /// What proves who we are.
+    pub(crate) credentials: Credentials,
+    /// Who is believed to be the daemon, where it is asked to prove it.
+    pub(crate) tls: Option<tls::Client>,
 }
 
 /// A replica with a peer.
@@ -94,18 +103,23 @@ impl RemoteReplica {
     /// A connection to a daemon; a shell is started when the arguments are known.
     fn connect(&self) -> Result<Option<Connection>, Error> {
         match &self.peer {
-            Peer::Daemon(address, credentials) => self.open(address, credentials).map(Some),
+            Peer::Daemon(daemon) => self.open(daemon).map(Some),
             Peer::Shell(_) => Ok(None),
         }
     }
 
-    fn open(
-        &self,
-        address: &DaemonAddress,
-        credentials: &Credentials,
-    ) -> Result<Connection, Error> {
+    fn open(&self, daemon: &Daemon) -> Result<Connection, Error> {
+        let Daemon {
+            address,
+            credentials,
+            tls,
+        } = daemon;
         loop {
-            match Connection::open(address, credentials, &self.terms) {
+            let opened = match tls {
+                Some(client) => encrypted::open(client, address, credentials, &self.terms),
+                None => Connection::open(address, credentials, &self.terms),
+            };
+            match opened {
                 Err(Error::Refused(words))
                     if words.contains("max connections") && self.may_fill_a_slot() =>
                 {
@@ -171,7 +185,7 @@ impl RemoteReplica {
                 let (connection, shell) = Shell::start(address, &words, &self.terms)?;
                 (connection, Some(shell))
             }
-            (None, Peer::Daemon(address, credentials)) => (self.open(address, credentials)?, None),
+            (None, Peer::Daemon(daemon)) => (self.open(daemon)?, None),
         };
         let dialect = Dialect::of_protocol(connection.protocol().number().into());
         let rules = match options.deletes {
