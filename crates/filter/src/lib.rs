@@ -32,6 +32,6 @@ pub use load::{MergeFile, MergeFiles, NoMergeFiles};
 pub use pattern::Pattern;
 pub use requested::{Depth, Requested};
 pub use rule::{Action, Modifiers, Rule, Sides};
-pub use rules::{List, Match, Options, Rules, Side, Verdict};
+pub use rules::{Cvs, List, Match, Options, Rules, Side, Verdict};
 pub use scope::Scope;
 pub use send::Dialect;

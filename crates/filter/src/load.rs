@@ -325,9 +325,10 @@ impl Entry {
 
 impl DirMerge {
     /// The `:C` that is half of --cvs-exclude.
-    pub(crate) fn of_cvs() -> Self {
+    pub(crate) fn of_cvs(defaults: Modifiers) -> Self {
         let template = Template {
             words: true,
+            defaults,
             ..Template::new(Syntax::Cvs)
         };
         let name = b".cvsignore".to_vec();

@@ -32,6 +32,10 @@ impl Sides {
         sender: false,
         receiver: true,
     };
+    pub(crate) const BOTH: Sides = Sides {
+        sender: true,
+        receiver: true,
+    };
 
     /// Does the rule say which side it is for?
     pub fn is_named(self) -> bool {

@@ -94,6 +94,19 @@ pub struct Rules {
     pub(crate) options: Options,
     pub(crate) entries: Vec<Entry>,
     warnings: Vec<Error>,
+    /// --cvs-exclude was given, and stands after rules that are still to come.
+    awaits_cvs: bool,
+}
+
+/// Whose the rules of --cvs-exclude are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cvs {
+    /// This client's, like the rules before them.
+    AsOthers,
+    /// This client's, which pulls: the peer has rules of its own, and --delete-excluded does not concern them.
+    OfBothSides,
+    /// This server's, after those that its client sends.
+    AfterThePeers,
 }
 
 impl Rules {
@@ -210,15 +223,50 @@ impl Rules {
         })
     }
 
+    /// How lines end in the files that are read from now on.
+    pub fn set_from0(&mut self, from0: bool) {
+        self.options.from0 = from0;
+    }
+
     /// Adds what --cvs-exclude means: the `.cvsignore` of every directory, and the global list.
     ///
     /// # Errors
     /// As [`Rules::exclude`], from the user's own list.
-    pub fn cvs_exclude(&mut self) -> Result<(), Error> {
+    pub fn cvs_exclude(&mut self, cvs: Cvs) -> Result<(), Error> {
+        let modifiers = Modifiers {
+            sides: match cvs {
+                Cvs::AfterThePeers => {
+                    self.awaits_cvs = true;
+                    return Ok(());
+                }
+                Cvs::AsOthers => Sides::default(),
+                Cvs::OfBothSides => Sides::BOTH,
+            },
+            ..Modifiers::default()
+        };
         self.load(&mut NoMergeFiles, |loader| {
-            loader.dir_merge(DirMerge::of_cvs());
-            loader.cvs(Action::Exclude, Modifiers::default(), true)
+            loader.dir_merge(DirMerge::of_cvs(modifiers));
+            loader.cvs(Action::Exclude, modifiers, true)
         })
+    }
+
+    /// The last rule of the peer was received by this side: what a server adds to them by itself (wire-session 6.5).
+    ///
+    /// # Errors
+    /// As [`Rules::cvs_exclude`].
+    pub fn received_all(&mut self, side: Side, dialect: Dialect) -> Result<(), Error> {
+        if !std::mem::take(&mut self.awaits_cvs) {
+            return Ok(());
+        }
+        match (side, dialect) {
+            (Side::Sender, _) => self.cvs_exclude(Cvs::AsOthers),
+            // The client has sent the names.
+            (Side::Receiver, Dialect::Old) => self.load(&mut NoMergeFiles, |loader| {
+                loader.dir_merge(DirMerge::of_cvs(Modifiers::default()));
+                Ok(())
+            }),
+            (Side::Receiver, _) => Ok(()),
+        }
     }
 
     /// Keeps a relative --partial-dir out of the transfer, without keeping its directory from being removed.

@@ -1,9 +1,9 @@
 //! Batch files, and the script that applies one (behaviour.md 7.18, wire-session.md 10.4).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 
 use filter::Dialect;
@@ -13,6 +13,7 @@ use crate::engine;
 use crate::exit::Exit;
 use crate::host::Route;
 use crate::meant::Meant;
+use crate::named_file::NamedFiles;
 use crate::output::strerror;
 use crate::stop::Stop;
 
@@ -25,42 +26,43 @@ pub(crate) fn open(meant: &Meant, options: &Options) -> Result<Option<Recording>
     if said.server {
         return Ok(None);
     }
+    let files = NamedFiles::of(said);
     match (&said.write_batch, &said.read_batch) {
         // A dry run has nothing to record.
         (Some(_), _) if said.dry_run => Ok(None),
         (Some(name), _) => {
-            let script = [&name[..], b".sh"].concat();
-            write(&script, 0o700, Exit::FileSelect)?
+            let path = [&name[..], b".sh"].concat();
+            let mut script = write(&files, &path, 0o700, Exit::FileSelect)?;
+            let file = Arc::new(write(&files, name, 0o600, Exit::FileIo)?);
+            script
                 .write_all(&text_of_script(meant, options)?)
                 .map_err(|_| {
-                    let shown = String::from_utf8_lossy(&script).into_owned();
+                    let shown = String::from_utf8_lossy(&path).into_owned();
                     Stop::Refuse(format!("Batch file {shown} write error"), Exit::FileIo)
                 })?;
-            let file = Arc::new(write(name, 0o600, Exit::FileIo)?);
             Ok(Some(match said.only_write_batch {
                 true => Recording::OnlyWrite(file),
                 false => Recording::Write(file),
             }))
         }
-        (None, Some(name)) => Ok(Some(Recording::Read(Arc::new(read(name)?)))),
+        (None, Some(name)) => Ok(Some(Recording::Read(Arc::new(read(&files, name)?)))),
         (None, None) => Ok(None),
     }
 }
 
-fn write(name: &[u8], mode: u32, exit: Exit) -> Result<File, Stop> {
-    let mut how = OpenOptions::new();
-    let how = how.write(true).create(true).truncate(true).mode(mode);
-    how.open(engine::path(name))
+fn write(files: &NamedFiles, name: &[u8], mode: u32, exit: Exit) -> Result<File, Stop> {
+    files
+        .create(name, mode)
         .map_err(|cause| unopened(name, &cause, exit))
 }
 
-fn read(name: &[u8]) -> Result<File, Stop> {
+fn read(files: &NamedFiles, name: &[u8]) -> Result<File, Stop> {
     let failed = |cause: io::Error| unopened(name, &cause, Exit::FileIo);
     if name == b"-" {
         let stdin = rustix::io::dup(rustix::stdio::stdin());
         return stdin.map(File::from).map_err(|errno| failed(errno.into()));
     }
-    let file = File::open(engine::path(name)).map_err(failed)?;
+    let file = files.open(name).map_err(failed)?;
     let kind = file.metadata().map_err(failed)?.file_type();
     if kind.is_file() || kind.is_fifo() {
         return Ok(file);

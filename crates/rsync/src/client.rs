@@ -125,6 +125,7 @@ impl Run<'_> {
         options: Options,
         audience: &dyn Audience,
     ) -> Result<Outcome, Error> {
+        self.tell_algorithms(&client.algorithms(), audience);
         self.assume_user()?;
         match &self.meant.route {
             Route::Pull {

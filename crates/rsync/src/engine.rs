@@ -16,7 +16,6 @@ use crate::exit::Exit;
 use crate::given::{BasisKind, SourceRemoval, Super};
 use crate::meant::{Compression, Meant};
 use crate::output::Format;
-use crate::run::missing;
 use crate::stop::Stop;
 use crate::{name_list, rules};
 
@@ -32,7 +31,6 @@ pub(crate) fn options(
     cancel: &Cancel,
 ) -> Result<Options, Stop> {
     let said = &meant.said;
-    refuse_missing(meant)?;
     let side = if said.server {
         Side::Server
     } else {
@@ -65,6 +63,7 @@ pub(crate) fn options(
         keep_dirlinks: said.keep_dirlinks,
         munge_links: said.munge_links,
         insecure_links: said.insecure_links,
+        confine_root: said.confine_root.as_deref().map(path),
         hard_links: said.hard_links > 0,
         devices: said.devices,
         specials: said.specials,
@@ -182,26 +181,6 @@ pub(crate) fn check_local_protocol(number: i32) -> Result<(), Stop> {
     Err(Stop::Refuse(text, Exit::Protocol))
 }
 
-/// What has its place in the command line but no work behind it yet is refused rather than passed over.
-fn refuse_missing(meant: &Meant) -> Result<(), Stop> {
-    let said = &meant.said;
-    if said.temp_dir.as_deref() == Some(b"") {
-        return Err(Stop::syntax("The temp-dir does not exist: "));
-    }
-    let missing_options = [
-        (said.confine_root.is_some(), "--confine-root"),
-        // The engine tells a server's items to nobody but the client.
-        (
-            said.server && said.log_file.is_some(),
-            "--log-file on a server",
-        ),
-    ];
-    missing_options
-        .into_iter()
-        .find(|(is_asked, _)| *is_asked)
-        .map_or(Ok(()), |(_, option)| Err(missing(option)))
-}
-
 fn protocol(number: i32, is_server: bool) -> Result<Protocol, Stop> {
     let role = if is_server { "Server" } else { "Client" };
     let newest = Protocol::LATEST.number();
@@ -268,7 +247,7 @@ fn charsets(meant: &Meant, env: &Env) -> Result<Option<Charsets>, Stop> {
     let mut parts = names
         .splitn(2, |&byte| byte == b',')
         .map(|name| match name {
-            b"." => of_locale(env),
+            b"." | b"" => of_locale(env),
             name => String::from_utf8_lossy(name).into_owned(),
         });
     let charsets = Charsets {
@@ -308,7 +287,8 @@ fn report(meant: &Meant) -> Report {
     let says_unchanged =
         meant.said.server && level("NAME") > 1 && !meant.out_format.as_ref().is_some_and(has_items);
     Report {
-        items: false,
+        // The client hears of items by itself, a log does not.
+        items: meant.said.server && meant.said.log_file.is_some(),
         unchanged: meant.said.itemize > 1
             || level("NAME") > 1 && !says_unchanged
             || meant.out_format.as_ref().is_some_and(asks_for_all),

@@ -35,7 +35,6 @@ Options
 Use \"rsync --daemon --help\" to see the daemon-mode command-line options.
 Please see the rsync(1) and rsyncd.conf(5) manpages for full documentation.
 ";
-    text += &format!("See {URL} for updates, bug reports, and answers\n");
     text
 }
 
@@ -69,7 +68,6 @@ fn spelled(row: &Opt) -> String {
     }
 }
 
-const URL: &str = env!("CARGO_PKG_REPOSITORY");
 const COPYRIGHT: &str = "(C) 2026 by the driftless authors.";
 const LICENSE: &str = "MIT OR Apache-2.0";
 const CHECKSUMS: &[&str] = &["xxh128", "xxh3", "xxh64", "md5", "md4", "sha1", "none"];
@@ -149,7 +147,6 @@ pub(crate) fn version() -> String {
     format!(
         "rsync  version {RSYNC_VERSION}  protocol version 32
 driftless {ours}, compatible with it.  Copyright {COPYRIGHT}
-Web site: {URL}
 Capabilities:
 {}Optimizations:
 {}Checksum list:
@@ -202,7 +199,6 @@ pub(crate) fn version_json() -> String {
   \"implementation\": \"driftless {}\",
   \"protocol\": \"32.0\",
   \"copyright\": \"{COPYRIGHT}\",
-  \"url\": \"{URL}\",
   \"capabilities\": {{
 {}  }},
   \"optimizations\": {{

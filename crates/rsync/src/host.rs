@@ -213,10 +213,12 @@ pub(crate) fn route(
         return Err(Stop::Usage);
     };
     let last = rest.last();
-    let destination = match last.map(|last| Spec::parse(last)) {
+    let (destination, is_nobodys) = match last.map(|last| Spec::parse(last)) {
         // The same machine as nobody's: a local path after all.
-        Some(Spec::Remote { host, path }) if host.name.is_empty() => Some(Spec::Local(path)),
-        other => other,
+        Some(Spec::Remote { host, path }) if host.name.is_empty() => {
+            (Some(Spec::Local(path)), true)
+        }
+        other => (other, false),
     };
     match (Spec::parse(first), destination) {
         (Spec::Remote { .. }, Some(Spec::Remote { .. })) => Err(Stop::syntax(
@@ -224,7 +226,11 @@ pub(crate) fn route(
         )),
         _ if reads_batch => batch_route(operands),
         (Spec::Remote { host, path }, destination) => {
-            let more = &rest[..rest.len().saturating_sub(1)];
+            // Nobody's machine is that of the first source too, and so this is one more source.
+            let more = match is_nobodys {
+                true => rest,
+                false => &rest[..rest.len().saturating_sub(1)],
+            };
             let destination = match destination {
                 Some(Spec::Local(path)) => Some(local_destination(path, old_args)?),
                 _ => None,

@@ -28,6 +28,7 @@ mod host;
 mod interrupt;
 mod meant;
 mod name_list;
+mod named_file;
 mod options;
 mod output;
 mod parse;

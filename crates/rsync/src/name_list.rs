@@ -3,8 +3,8 @@
 use transfer::FilesFrom;
 
 use crate::meant::{Meant, NameList};
+use crate::named_file::NamedFiles;
 use crate::output::strerror;
-use crate::rules::read_file;
 use crate::stop::{Stop, shown};
 
 /// What the engine is to transfer, if there is such a list.
@@ -19,7 +19,12 @@ pub(crate) fn read(meant: &Meant) -> Result<Option<FilesFrom>, Stop> {
         }
         Some(NameList::Remote(_)) => Ok(Some(FilesFrom::Peer)),
         Some(NameList::Local(name)) => {
-            let text = read_file(name).map_err(|cause| {
+            let files = NamedFiles::of(&meant.said);
+            let read = match meant.said.server {
+                true => files.read_for_peer(name),
+                false => files.read(name),
+            };
+            let text = read.map_err(|cause| {
                 let cause = strerror(&cause);
                 let words = cause
                     .rsplit_once(" (")

@@ -54,7 +54,10 @@ pub(crate) struct Settings {
     pub(crate) facts: Facts,
     pub(crate) columns: Columns,
     pub(crate) human: Human,
+    /// Of lines for standard output.
     pub(crate) passes: Passes,
+    /// Of lines for standard error, by who has to say them.
+    pub(crate) error_passes: ErrorPasses,
     /// We are the receiving side; a server that is one tells more itself.
     pub(crate) is_receiving: bool,
     /// Directories are listed at all: without them there is no list to be announced.
@@ -65,6 +68,15 @@ pub(crate) struct Settings {
     /// The destination is left alone for the sake of a batch (`--only-write-batch`).
     pub(crate) is_batch_only: bool,
     pub(crate) protocol: i32,
+}
+
+/// What passes to standard error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorPasses {
+    /// From the sender, and of lines that are nobody's.
+    pub(crate) sender: Passes,
+    /// From the receiving side. That of a local copy is a server, which in rsync knows no characters but ASCII.
+    pub(crate) receiver: Passes,
 }
 
 /// When something happened: for durations, and for the calendar.
@@ -333,6 +345,11 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     /// A line for standard error, and the log.
     pub(crate) fn error(&mut self, line: &[u8], now: Now) {
+        self.error_of(Role::Sender, line, now);
+    }
+
+    /// The same, of something that went wrong in a role.
+    pub(crate) fn error_of(&mut self, role: Role, line: &[u8], now: Now) {
         self.log_as(line, true, now);
         self.flush();
         // What ends an open line goes where the next line goes.
@@ -341,7 +358,13 @@ impl<O: Write, E: Write> Printer<O, E> {
         } else {
             Vec::new()
         };
-        text.extend(self.settings.passes.escape(line));
+        let passes = match role {
+            Role::Sender => self.settings.error_passes.sender,
+            Role::Generator | Role::Receiver | Role::ReceivingSide => {
+                self.settings.error_passes.receiver
+            }
+        };
+        text.extend(passes.escape(line));
         text.push(b'\n');
         // There is nobody left to tell of an error on standard error.
         let _ = self.err.write_all(&text).and_then(|()| self.err.flush());
@@ -448,21 +471,23 @@ impl<O: Write, E: Write> Printer<O, E> {
         }
     }
 
-    /// An item in a daemon's log: transfers in its own format, if there is one; what else has changed in the same, if that
+    /// An item in a server's log: transfers in its own format, if there is one; what else has changed in the same, if that
     /// shows attributes, or by its name if the client wants to hear of names.
     pub(crate) fn log_item(&mut self, item: &Itemized<'_>, now: Now) {
         let markers =
             ItemFlags::LOCAL_CHANGE | ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS;
         let is_significant =
             !item.unchanged && (!(item.flags - markers).is_empty() || item.link.is_some());
-        if !is_significant {
+        if !is_significant || self.settings.is_dry_run {
             return;
         }
         let is_transfer = item.flags.contains(ItemFlags::TRANSFER);
         let format = self.settings.log_format.as_ref();
         let receives = self.settings.is_receiving;
-        let shows_all = receives && format.is_some_and(|format| format.has_any(b"i"));
         let facts = &self.settings.facts;
+        let is_daemon = facts.visitor.is_some();
+        let shows_all =
+            (receives || !is_daemon) && format.is_some_and(|format| format.has_any(b"i"));
         let is_told = item
             .flags
             .intersects(ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE)
@@ -557,7 +582,9 @@ impl<O: Write, E: Write> Printer<O, E> {
         let line = notice_line(notice);
         match notice.class {
             Class::Info => self.info(&line, now),
-            Class::Warning | Class::Error | Class::Transfer => self.error(&line, now),
+            Class::Warning | Class::Error | Class::Transfer => {
+                self.error_of(notice.role, &line, now);
+            }
         }
     }
 

@@ -1,29 +1,32 @@
 //! The password for a daemon: from a file, or from the user.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::engine::path;
+use crate::named_file::NamedFiles;
 use crate::output::strerror;
-use crate::rules::read_file;
 use crate::stop::{Stop, shown};
 
 /// The first line of a file that nobody else may read; `-` is standard input.
 ///
 /// # Errors
 /// rsync's words for a file that is not there, or not to be trusted.
-pub(crate) fn read(file: &[u8], role: &str) -> Result<Vec<u8>, Stop> {
+pub(crate) fn read(files: &NamedFiles, file: &[u8], role: &str) -> Result<Vec<u8>, Stop> {
     let unreadable = |cause: io::Error| {
         let (name, cause) = (shown(file), strerror(&cause));
         Stop::syntax(format!(
             "rsync: [{role}] could not open password file {name}: {cause}"
         ))
     };
-    if file != b"-" {
-        let meta = std::fs::metadata(path(file)).map_err(unreadable)?;
+    let mut text = Vec::new();
+    if file == b"-" {
+        io::stdin().read_to_end(&mut text).map_err(unreadable)?;
+    } else {
+        let mut opened = files.open(file).map_err(unreadable)?;
+        let meta = opened.metadata().map_err(unreadable)?;
         if meta.mode() & 0o006 != 0 {
             return Err(Stop::syntax(
                 "ERROR: password file must not be other-accessible",
@@ -34,8 +37,9 @@ pub(crate) fn read(file: &[u8], role: &str) -> Result<Vec<u8>, Stop> {
                 "ERROR: password file must be owned by root when running as root",
             ));
         }
+        opened.read_to_end(&mut text).map_err(unreadable)?;
     }
-    match first_line(&read_file(file).map_err(unreadable)?) {
+    match first_line(&text) {
         nothing if nothing.is_empty() => Err(Stop::syntax(format!(
             "ERROR: failed to read a password from {}",
             shown(file)
@@ -91,31 +95,33 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::given::Given;
 
     #[test]
     fn files() {
+        let files = NamedFiles::of(&Given::nothing());
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"secret\r\nmore\n").expect("written");
         let name = file.path().as_os_str().as_bytes();
-        assert_eq!(read(name, "sender"), Ok(b"secret".to_vec()));
+        assert_eq!(read(&files, name, "sender"), Ok(b"secret".to_vec()));
         let empty = tempfile::NamedTempFile::new().expect("a file");
         let shown = empty.path().display();
         assert_eq!(
-            read(empty.path().as_os_str().as_bytes(), "sender"),
+            read(&files, empty.path().as_os_str().as_bytes(), "sender"),
             Err(Stop::syntax(format!(
                 "ERROR: failed to read a password from {shown}"
             )))
         );
         set_permissions(file.path(), Permissions::from_mode(0o604)).expect("ours");
         assert_eq!(
-            read(name, "sender"),
+            read(&files, name, "sender"),
             Err(Stop::syntax(
                 "ERROR: password file must not be other-accessible"
             ))
         );
         let gone =
             "rsync: [sender] could not open password file /nonex/x: No such file or directory (2)";
-        assert_eq!(read(b"/nonex/x", "sender"), Err(Stop::syntax(gone)));
+        assert_eq!(read(&files, b"/nonex/x", "sender"), Err(Stop::syntax(gone)));
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The filter rules of a command line, in the order of its options and of what other options add (behaviour.md 5).
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use filter::{MergeFile, NoMergeFiles, Rules};
+use filter::{Cvs, MergeFile, NoMergeFiles, Rules};
 
 use crate::env::Env;
 use crate::exit::Exit;
-use crate::given::{Dirs, RuleOption, RuleSource};
+use crate::given::{Dirs, RuleSource};
+use crate::host::Route;
 use crate::meant::Meant;
+use crate::named_file::NamedFiles;
 use crate::output::strerror;
-use crate::run::missing;
 use crate::stop::{Stop, shown};
 
 /// Reads the rules, and the files they name.
@@ -20,9 +21,9 @@ use crate::stop::{Stop, shown};
 /// rsync's words for rules that are none (code 1), and for files that cannot be read (code 11).
 pub(crate) fn build(meant: &Meant, env: &Env) -> Result<Rules, Stop> {
     let said = &meant.said;
+    let files = NamedFiles::of(said);
     let mut rules = Rules::new(filter::Options {
         delete_excluded: said.delete_excluded,
-        from0: said.from0,
         cvs_file: if said.cvs_exclude {
             home_cvsignore(env)
         } else {
@@ -32,7 +33,11 @@ pub(crate) fn build(meant: &Meant, env: &Env) -> Result<Rules, Stop> {
         ..filter::Options::default()
     });
     for option in &said.rules {
-        let lines = Lines::new(option, said.from0)?;
+        rules.set_from0(option.from0);
+        let lines = Lines {
+            files: &files,
+            end_in_nul: option.from0,
+        };
         match &option.source {
             RuleSource::Filter(rule) => {
                 rules.filter(rule, &mut |file: MergeFile<'_>| lines.read_named(file))
@@ -48,6 +53,7 @@ pub(crate) fn build(meant: &Meant, env: &Env) -> Result<Rules, Stop> {
         }
         .map_err(|error| stop(&error))?;
     }
+    rules.set_from0(said.from0);
     let mut add = |rule: &[u8]| {
         rules
             .filter(rule, &mut NoMergeFiles)
@@ -65,7 +71,12 @@ pub(crate) fn build(meant: &Meant, env: &Env) -> Result<Rules, Stop> {
         add(&[b"P *", &meant.suffix[..]].concat())?;
     }
     if said.cvs_exclude {
-        rules.cvs_exclude().map_err(|error| stop(&error))?;
+        let whose = match (said.server, &meant.route) {
+            (true, _) => Cvs::AfterThePeers,
+            (false, Route::Pull { .. }) => Cvs::OfBothSides,
+            (false, _) => Cvs::AsOthers,
+        };
+        rules.cvs_exclude(whose).map_err(|error| stop(&error))?;
     }
     if let Some(dir) = meant
         .partial_dir
@@ -77,57 +88,24 @@ pub(crate) fn build(meant: &Meant, env: &Env) -> Result<Rules, Stop> {
     Ok(rules)
 }
 
-/// A file that an argument names; `-` is standard input.
-pub(crate) fn read_file(name: &[u8]) -> io::Result<Vec<u8>> {
-    if name == b"-" {
-        let mut text = Vec::new();
-        io::stdin().read_to_end(&mut text)?;
-        return Ok(text);
-    }
-    std::fs::read(OsStr::from_bytes(name))
-}
-
-/// How the lines of an argument's files end: as `--from0` said where the argument stood. The rules know only what it
-/// said last, which holds for the files of directories.
+/// The files of an option, whose lines end as `--from0` said where the option stood.
 #[derive(Clone, Copy)]
-struct Lines {
+struct Lines<'a> {
+    files: &'a NamedFiles,
     end_in_nul: bool,
-    rules_expect_nul: bool,
 }
 
-impl Lines {
-    fn new(option: &RuleOption, rules_expect_nul: bool) -> Result<Self, Stop> {
-        let names_file = match &option.source {
-            RuleSource::Filter(rule) => rule.starts_with(b".") || rule.starts_with(b"merge"),
-            RuleSource::Exclude(_) | RuleSource::Include(_) => false,
-            RuleSource::ExcludeFrom(_) | RuleSource::IncludeFrom(_) => true,
-        };
-        // A pattern with a line feed in it could not be told from two patterns.
-        if names_file && option.from0 && !rules_expect_nul {
-            return Err(missing("--no-from0 after a file of rules"));
-        }
-        Ok(Self {
-            end_in_nul: option.from0,
-            rules_expect_nul,
-        })
-    }
-
+impl Lines<'_> {
     fn read(self, name: &[u8]) -> io::Result<Vec<u8>> {
-        let mut text = read_file(name)?;
-        if self.end_in_nul {
-            return Ok(text);
-        }
-        let is_end = |byte| byte == b'\n' || byte == b'\r';
-        // What follows a NUL in a line is not read.
-        let mut is_cut = false;
-        text.retain(|&byte| {
-            is_cut = (is_cut || byte == 0) && !is_end(byte);
-            !is_cut
-        });
-        if self.rules_expect_nul {
-            for byte in text.iter_mut().filter(|byte| is_end(**byte)) {
-                *byte = 0;
-            }
+        let mut text = self.files.read(name)?;
+        if !self.end_in_nul {
+            let is_end = |byte| byte == b'\n' || byte == b'\r';
+            // What follows a NUL in a line is not read.
+            let mut is_cut = false;
+            text.retain(|&byte| {
+                is_cut = (is_cut || byte == 0) && !is_end(byte);
+                !is_cut
+            });
         }
         Ok(text)
     }
@@ -140,7 +118,11 @@ impl Lines {
         }
     }
 
+    /// The patterns of a file; no name is no file.
     fn patterns(self, file: &[u8], kind: &str) -> Result<Vec<u8>, Stop> {
+        if file.is_empty() {
+            return Ok(Vec::new());
+        }
         self.read(file)
             .map_err(|cause| unreadable(kind, &shown(file), &cause))
     }
@@ -265,11 +247,8 @@ mod tests {
         assert!(hides(&line, "a") && hides(&line, "b\nc") && !hides(&line, "c"));
         let line = format!("-r --exclude-from={nuls} -0 s d");
         assert!(hides(&line, "a") && !hides(&line, "b\nc") && hides(&line, "c"));
-        assert_eq!(
-            rules(&format!("-r -0 --exclude-from={nuls} --no-from0 s d")).err(),
-            Some(missing("--no-from0 after a file of rules"))
-        );
-        assert!(rules("-r -0 --exclude=a --no-from0 s d").is_ok());
+        let line = format!("-r -0 --exclude-from={nuls} --no-from0 --exclude-from={lines} s d");
+        assert!(hides(&line, "b\nc") && hides(&line, "b") && !hides(&line, "f"));
     }
 
     #[test]

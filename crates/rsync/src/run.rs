@@ -9,7 +9,7 @@ use std::time::Instant;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
-use transfer::{Cancel, Event, Events, Options, Outcome, Recording};
+use transfer::{Algorithms, Cancel, Event, Events, Options, Outcome, Recording, Role};
 
 use crate::alias::Aliases;
 use crate::env::Env;
@@ -17,12 +17,13 @@ use crate::exit::{Exit, Place};
 use crate::given::{Buffering, Given, Stderr as Messages};
 use crate::host::Route;
 use crate::meant::Meant;
+use crate::named_file::{NamedFiles, UNTRUSTED, is_loop};
 use crate::output::{
-    Columns, Facts, Format, Human, Log, LogFile, Now, Passes, Printer, Settings, role_name,
-    strerror,
+    Columns, ErrorPasses, Facts, Format, Human, Log, LogFile, Now, Passes, Printer, Settings,
+    role_name, strerror,
 };
 use crate::parse::{self, Invocation, parse};
-use crate::stop::Stop;
+use crate::stop::{Stop, shown};
 use crate::{batch, engine, help, hint, password, server};
 
 /// The place in a final line.
@@ -289,9 +290,7 @@ impl<'a> Run<'a> {
         destination: Option<&[u8]>,
         audience: &dyn Audience,
     ) -> Result<Outcome, transfer::Error> {
-        if self.meant.debug.level("NSTR") > 0 && self.meant.checksum_choice.is_none() {
-            audience.info(b"Client negotiated checksum: xxh128");
-        }
+        self.tell_algorithms(&Algorithms::alone(&options), audience);
         self.assume_user()?;
         let sources: Vec<OsString> = sources.iter().cloned().map(OsString::from_vec).collect();
         let destination = destination.map(engine::path);
@@ -304,6 +303,26 @@ impl<'a> Run<'a> {
         // rsync counts the millisecond that it has begun.
         outcome.stats.list_build_ms += 1;
         Ok(outcome)
+    }
+
+    /// The algorithms of the session (`--debug=NSTR`).
+    pub(crate) fn tell_algorithms(&self, algorithms: &Algorithms, audience: &dyn Audience) {
+        if self.meant.debug.level("NSTR") == 0 {
+            return;
+        }
+        let kind = |is_negotiated| if is_negotiated { "negotiated " } else { "" };
+        let name = match &self.meant.checksum_choice {
+            Some(choice) => shown(choice),
+            None => wire::Algorithm::name(algorithms.checksum).to_owned(),
+        };
+        let kind_of_sum = kind(algorithms.is_checksum_negotiated);
+        audience.info(format!("Client {kind_of_sum}checksum: {name}").as_bytes());
+        if let Some((compression, level)) = algorithms.compression {
+            let name = wire::Algorithm::name(compression);
+            let kind = kind(algorithms.is_compression_negotiated);
+            let line = format!("Client {kind}compress: {name} (level {level})");
+            audience.info(line.as_bytes());
+        }
     }
 
     /// The last lines of a run that came to an end, and its exit code, which the status of a remote shell may raise.
@@ -346,8 +365,12 @@ impl<'a> Run<'a> {
                 (Exit::Timeout, self.role())
             }
             Err(error) => {
+                let role = match &error {
+                    transfer::Error::Fatal { role, .. } => *role,
+                    _ => Role::Sender,
+                };
                 for line in told(&error, self.role()) {
-                    lines.error(line.as_bytes(), now);
+                    lines.error_of(role, line.as_bytes(), now);
                 }
                 (Exit::of(error.exit_code()), role_of(&error, self.role()))
             }
@@ -380,22 +403,28 @@ impl<'a> Run<'a> {
         let said = &self.meant.said;
         let settings = self.settings();
         let (pid, zone) = (settings.facts.pid, settings.facts.zone.clone());
-        let log = said
-            .log_file
-            .as_deref()
-            .map(|path| LogFile::open(path, pid, zone));
-        let (log, failed) = match log {
+        let name = said.log_file.as_deref().filter(|name| !name.is_empty());
+        let (log, failed) = match name.map(|name| NamedFiles::of(said).append(name, 0o644)) {
             None => (None, None),
-            Some(Ok(log)) => (Some(Box::new(log) as Box<dyn Log>), None),
+            Some(Ok(file)) => {
+                let log: Box<dyn Log> = Box::new(LogFile::new(file, pid, zone));
+                (Some(log), None)
+            }
             Some(Err(cause)) => (None, Some(cause)),
         };
         let mut lines = Printer::new(out, io::stderr(), settings, log);
         if let Some(cause) = failed {
             let path = String::from_utf8_lossy(said.log_file.as_deref().unwrap_or_default());
             let cause = strerror(&cause);
-            let line = format!("rsync: [client] failed to open log-file {path}: {cause}");
+            let role = if said.server { "server" } else { "client" };
+            let line = format!("rsync: [{role}] failed to open log-file {path}: {cause}");
             lines.error(line.as_bytes(), Now::read());
-            lines.info(b"Ignoring \"log file\" setting.", Now::read());
+            let ignored = b"Ignoring \"log file\" setting.";
+            match said.server {
+                // Its session has not begun.
+                true => lines.error(ignored, Now::read()),
+                false => lines.info(ignored, Now::read()),
+            }
         }
         lines
     }
@@ -427,6 +456,10 @@ impl<'a> Run<'a> {
         let is_local = meant.route.host().is_none();
         let log_format = said.log_file_format.as_deref().unwrap_or(b"%i %n%L");
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|variable| self.env.get(variable));
+        let (own, of_server) = match said.eight_bit {
+            true => (Passes::EightBit, Passes::EightBit),
+            false => (Passes::of_locale(locale), Passes::Ascii),
+        };
         Settings {
             quiet: said.quiet,
             is_server: said.server,
@@ -461,12 +494,10 @@ impl<'a> Run<'a> {
                 zone,
             },
             human,
-            passes: if said.server {
-                Passes::All
-            } else if said.eight_bit {
-                Passes::EightBit
-            } else {
-                Passes::of_locale(locale)
+            passes: if said.server { Passes::All } else { own },
+            error_passes: ErrorPasses {
+                sender: if said.server { of_server } else { own },
+                receiver: if is_local { of_server } else { own },
             },
             is_receiving: self.we_receive() || (is_local && !said.server),
             lists_dirs: meant.dirs,
@@ -495,13 +526,6 @@ fn receiver_refused(stop: Stop) -> Stop {
 
 /// What is gathered for a pipe before it is written.
 const OUTPUT_BLOCK: usize = 64 << 10;
-
-pub(crate) fn missing(what: &str) -> Stop {
-    Stop::Refuse(
-        format!("rsync: this driftless does not support {what}"),
-        Exit::Unsupported,
-    )
-}
 
 /// The mask of the process. Where the system does not tell it, it is set for a moment, in which another thread may
 /// create a file.
@@ -559,7 +583,11 @@ pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
             role,
             ..
         } => {
-            format!("rsync: [{}] {text}: {}", role_name(*role), strerror(cause))
+            let hint = if is_loop(cause) { UNTRUSTED } else { "" };
+            let (role, cause) = (role_name(*role), strerror(cause));
+            format!("{hint}\nrsync: [{role}] {text}: {cause}")
+                .trim_start()
+                .to_owned()
         }
         transfer::Error::Tree(error) => {
             let (verb, path, cause) = (

@@ -132,10 +132,11 @@ impl Events for Voice<'_> {
             }
             _ => {}
         }
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .event(&event, Now::read());
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event {
+            Event::Itemized(item) => lines.log_item(item, Now::read()),
+            event => lines.event(event, Now::read()),
+        }
     }
 }
 

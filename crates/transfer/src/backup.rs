@@ -12,7 +12,7 @@ use crate::Error;
 use crate::destination::Destination;
 use crate::event::{Class, Event, Role};
 use crate::flist::parent;
-use crate::module::Module;
+use crate::module::Reach;
 use crate::options::Options;
 use crate::report::{Reporter, absolute};
 use crate::scan::rel;
@@ -35,7 +35,7 @@ struct BackupDir {
     given: PathBuf,
     path: PathBuf,
     opened: OnceLock<Root>,
-    module: Option<Module>,
+    reach: Reach,
     policy: Policy,
 }
 
@@ -64,7 +64,7 @@ impl Backups {
                     path,
                     opened: OnceLock::new(),
                     policy: options.noting(Policy::default()),
-                    module: options.module.clone(),
+                    reach: options.reach(),
                 })
             }
             None => None,
@@ -196,17 +196,16 @@ impl Backups {
 
 impl BackupDir {
     fn make(&self) -> Result<Root, tree::Error> {
-        let module = self.module.as_ref();
         let missing: Vec<&Path> = self
             .path
             .ancestors()
-            .take_while(|dir| Module::is_dir(module, dir).is_err())
+            .take_while(|dir| self.reach.is_missing(dir))
             .collect();
         missing
             .iter()
             .rev()
-            .try_for_each(|dir| Module::create(module, dir).map(drop))?;
-        Module::open(module, &self.path, self.policy)
+            .try_for_each(|dir| self.reach.create(dir, self.policy).map(drop))?;
+        self.reach.open(&self.path, self.policy)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::recording::Record;
 use crate::report::Reporter;
 use crate::requested::Requested;
 use crate::sending::Sending;
-use crate::session::{Session, exchange_versions};
+use crate::session::{Algorithms, Session, exchange_versions};
 use crate::stream::Stream;
 use crate::{Connection, Error, Link};
 
@@ -75,6 +75,19 @@ impl Client {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.session.protocol
+    }
+
+    /// The algorithms of the session.
+    #[must_use]
+    pub fn algorithms(&self) -> Algorithms {
+        let session = &self.session;
+        let (is_checksum_negotiated, is_compression_negotiated) = session.negotiated;
+        Algorithms {
+            checksum: session.checksum,
+            is_checksum_negotiated,
+            compression: Algorithms::leveled(session.compression, session.level),
+            is_compression_negotiated,
+        }
     }
 
     /// Receives what the server sends into `destination`; without one only a listing is made. `asked` are the names as

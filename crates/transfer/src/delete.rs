@@ -466,7 +466,10 @@ impl<'a> Deleter<'a> {
     }
 
     fn enter(&self, root: &Root, scope: &Scope, dir: &[u8]) -> Result<Scope, Error> {
-        Ok(scope.enter(dir, &mut |file: MergeFile<'_>| read_merge_file(root, file))?)
+        let bound = self.options.confine_root.as_deref();
+        Ok(scope.enter(dir, &mut |file: MergeFile<'_>| {
+            read_merge_file(root, bound, file)
+        })?)
     }
 }
 

@@ -108,6 +108,7 @@ impl Destination {
         };
         let policy = Policy {
             links,
+            trusted_path: !options.insecure_links,
             hold_dirs: true,
             without_births: true,
             devices: options.write_devices,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tree::{Dir, Meta, Policy, Root, TempFile, Time, Which};
+use tree::{Dir, Meta, Root, TempFile, Time, Which};
 
 use crate::Error;
 use crate::attributes::{Applied, Attributes, Failure};
@@ -221,7 +221,7 @@ impl<'a> Finisher<'a> {
             let kept = match dir.is_absolute() {
                 true => self
                     .options
-                    .create_dir(dir)
+                    .create_named_dir(dir)
                     .and_then(|root| temp.keep_as(&root, rel(basename(place)), &wanted, which)),
                 false => self
                     .parking(root, place)
@@ -397,7 +397,12 @@ impl TempDir {
     fn open(dir: &Path, options: &Options, destination: &Destination) -> Result<Self, Error> {
         let path = options.below(&destination.shown, dir);
         let usage = |text: String| Error::fatal(1, Role::ReceivingSide, text, None);
-        match options.is_dir(&path) {
+        // No name is no directory, and not the destination.
+        let is_dir = match dir.as_os_str().is_empty() {
+            true => Err(std::io::ErrorKind::NotFound.into()),
+            false => options.is_dir(&path),
+        };
+        match is_dir {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 return Err(usage(format!(
                     "The temp-dir does not exist: {}",
@@ -416,12 +421,10 @@ impl TempDir {
             }
             Ok(_) => {}
         }
-        let root = options
-            .open_dir(&path, Policy::default())
-            .map_err(|error| {
-                let text = sentence(&[b"change_dir ", &options.quoted(&path), b" failed"]);
-                Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
-            })?;
+        let root = options.open_named_dir(&path).map_err(|error| {
+            let text = sentence(&[b"change_dir ", &options.quoted(&path), b" failed"]);
+            Error::fatal(11, Role::ReceivingSide, text, Some(error.into_cause()))
+        })?;
         Self::new(&root, destination)
     }
 

@@ -95,4 +95,5 @@ pub use push::{PushOptions, Pushed};
 pub use replay::read_batch;
 pub use rights::Rights;
 pub use server::Server;
+pub use session::Algorithms;
 pub use visit::{Request, Terms, Visit, Visitor};

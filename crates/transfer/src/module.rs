@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use filter::Side;
+use rustix::io::Errno;
 use tree::{Links, Policy, Root};
 
 use crate::flist::join;
@@ -76,7 +77,7 @@ impl Module {
         let whole = root.beneath(Path::new(""), policy);
         match whole.and_then(|whole| whole.stat(&rel)) {
             Ok(Some(meta)) if !meta.is_dir() && path.as_os_str().as_bytes().ends_with(b"/") => {
-                Err(rustix::io::Errno::NOTDIR.into())
+                Err(Errno::NOTDIR.into())
             }
             Ok(Some(meta)) => Ok(meta.is_dir()),
             // Why there is nothing, only opening it tells.
@@ -98,10 +99,74 @@ impl Module {
     }
 }
 
+/// Where the directories may be that options name beside the destination: in the module, or without one wherever nobody
+/// else's link leads, and within the bound that was set (behaviour.md 9.1, 9.3 and 9.4).
+#[derive(Debug)]
+pub(crate) struct Reach {
+    module: Option<Module>,
+    confine_root: Option<PathBuf>,
+    insecure_links: bool,
+}
+
+impl Reach {
+    pub(crate) fn open(&self, path: &Path, policy: Policy) -> tree::Result<Root> {
+        let policy = Policy {
+            trusted_path: !self.insecure_links,
+            ..policy
+        };
+        let root = Module::open(self.module.as_ref(), path, policy)?;
+        match &self.confine_root {
+            Some(bound) if self.module.is_none() && !root.is_within(bound) => {
+                let cause = io::Error::from(Errno::LOOP);
+                Err(tree::Error::new("open", path, cause))
+            }
+            _ => Ok(root),
+        }
+    }
+
+    /// Opens a directory, and makes it if only itself is missing.
+    pub(crate) fn create(&self, path: &Path, policy: Policy) -> tree::Result<Root> {
+        match self.open(path, policy) {
+            Err(error) if error.vanished() => {}
+            opened => return opened,
+        }
+        if self.module.is_none() {
+            let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            self.open(parent.unwrap_or(Path::new(".")), policy)?;
+        }
+        Module::create(self.module.as_ref(), path)?;
+        self.open(path, policy)
+    }
+
+    /// Whether there is nothing at a path.
+    pub(crate) fn is_missing(&self, path: &Path) -> bool {
+        Module::is_dir(self.module.as_ref(), path).is_err()
+    }
+}
+
 impl Options {
     /// Opens a directory that one of the ends has named.
     pub(crate) fn open_dir(&self, path: &Path, policy: Policy) -> tree::Result<Root> {
         Module::open(self.module.as_ref(), path, self.noting(policy))
+    }
+
+    /// Opens a directory that an option names beside the destination.
+    pub(crate) fn open_named_dir(&self, path: &Path) -> tree::Result<Root> {
+        self.reach().open(path, self.noting(Policy::default()))
+    }
+
+    /// The same; it is made if only itself is missing.
+    pub(crate) fn create_named_dir(&self, path: &Path) -> tree::Result<Root> {
+        self.reach().create(path, self.noting(Policy::default()))
+    }
+
+    /// Where the paths of options may lead.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach {
+            module: self.module.clone(),
+            confine_root: self.confine_root.clone(),
+            insecure_links: self.insecure_links,
+        }
     }
 
     /// A policy under which what only root may set is noted, if that was asked for.

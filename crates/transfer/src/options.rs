@@ -69,6 +69,9 @@ pub struct Options {
     pub munge_links: bool,
     /// Follow links that lead out of the destination (`--insecure-links`).
     pub insecure_links: bool,
+    /// Refuse directories that options name, lists of names and merge files that are not in this directory
+    /// (`--confine-root`). A daemon has its module for that.
+    pub confine_root: Option<PathBuf>,
     /// Keep hard links (`--hard-links`).
     pub hard_links: bool,
     /// Copy device nodes (`--devices`).
@@ -417,6 +420,7 @@ impl Options {
             keep_dirlinks: false,
             munge_links: false,
             insecure_links: false,
+            confine_root: None,
             hard_links: false,
             devices: false,
             specials: false,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use tree::{Meta, Policy, Root};
+use tree::{Meta, Root};
 
 use crate::flist::{basename, join, parent};
 use crate::options::Options;
@@ -48,5 +48,5 @@ pub(crate) fn remove_partial(options: &Options, root: &Root, place: &[u8]) -> bo
 
 /// The directory that all partial files share.
 fn elsewhere(options: &Options, dir: &Path) -> Option<Root> {
-    options.open_dir(dir, Policy::default()).ok()
+    options.open_named_dir(dir).ok()
 }

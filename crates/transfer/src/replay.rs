@@ -153,6 +153,7 @@ fn session(head: &BatchHead, options: &Options) -> Result<Session, Error> {
             compress.choice.unwrap_or(Compression::DEFAULT)
         }),
         level: None,
+        negotiated: (false, false),
         seed: head.seed,
         charset: Charset::of(options, Role::ReceivingSide)?,
         converts_targets: head.flags.contains(wire::CompatFlags::SYMLINK_ICONV),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use rustix::io::Errno;
 use tree::{Kind, Links, Meta, Policy, Root, Time};
 use wire::{HardLink, MAX_PATH, Rdev};
 
@@ -512,11 +513,14 @@ impl<'a> Scanner<'a> {
             || self.options.copy_unsafe_links
             || self.options.copy_dirlinks
             || self.options.relative;
+        let dereferences = self.options.copy_links || self.options.copy_unsafe_links;
+        let is_bound = self.options.confine_root.is_some() && self.options.files_from.is_some();
         let policy = Policy {
-            links: if follows {
-                Links::Anywhere
-            } else {
-                Links::Refuse
+            links: match follows {
+                false => Links::Refuse,
+                // A name of a list may not lead out by a link; an operand may.
+                true if is_bound && !dereferences => Links::Beneath,
+                true => Links::Anywhere,
             },
             hold_dirs: true,
             without_births: true,
@@ -539,6 +543,14 @@ impl<'a> Scanner<'a> {
             }
             false => self.options.open_dir(opened, policy),
         };
+        // The directory of a name of a list; without --relative the operand is not all of it.
+        let root = root.and_then(|root| match &self.options.confine_root {
+            Some(bound) if is_bound && !self.options.relative && !root.is_within(bound) => {
+                let cause = std::io::Error::from(Errno::LOOP);
+                Err(tree::Error::new("open", opened, cause))
+            }
+            _ => Ok(root),
+        });
         // A directory that may not be searched can be opened all the same, and is of no use.
         let root = match root.and_then(|root| root.lstat(rel(b".")).map(|_| root)) {
             Ok(root) => root,

@@ -172,7 +172,7 @@ impl Server {
         options.spare_destination();
         refuse_unsupported(options)?;
         if tells_receiver_rules(options, self.session.protocol) {
-            self.receive_rules(options)?;
+            self.receive_rules(options, filter::Side::Receiver)?;
         }
         let Some(FilesFrom::Names(names)) = &options.files_from else {
             return Ok(());
@@ -187,7 +187,7 @@ impl Server {
     fn prepare_sending(&mut self, options: &mut Options) -> Result<(), Error> {
         settle_defaults(options, self.session.protocol);
         refuse_unsupported(options)?;
-        self.receive_rules(options)?;
+        self.receive_rules(options, filter::Side::Sender)?;
         if options.files_from == Some(FilesFrom::Peer) {
             let was_demultiplexing = self.stream.demultiplexes();
             if !self.session.protocol.frames_files_from() {
@@ -243,7 +243,7 @@ impl Server {
     }
 
     /// Takes the client's filter rules.
-    fn receive_rules(&mut self, options: &mut Options) -> Result<(), Error> {
+    fn receive_rules(&mut self, options: &mut Options, side: filter::Side) -> Result<(), Error> {
         let dialect = Dialect::of_protocol(self.session.protocol.number().into());
         let mut reader = RuleReader::new();
         // A rule that merges a file of ours would tell the client what is in it.
@@ -254,6 +254,7 @@ impl Server {
         {
             options.rules.receive(&rule, dialect, &mut no_files)?;
         }
+        options.rules.received_all(side, dialect)?;
         Ok(())
     }
 }

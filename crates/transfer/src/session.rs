@@ -24,12 +24,78 @@ pub(crate) struct Session {
     pub(crate) file_checksum: Checksum,
     pub(crate) compression: Compression,
     pub(crate) level: Option<i32>,
+    /// Whether lists were compared for the checksum, and for the compression.
+    pub(crate) negotiated: (bool, bool),
     /// Of block sums.
     pub(crate) seed: i32,
     /// Of names here, where they are converted.
     pub(crate) charset: Option<Charset>,
     /// Targets of symbolic links are converted, too.
     pub(crate) converts_targets: bool,
+}
+
+/// The algorithms of a session, and which of them its ends have found by comparing their lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Algorithms {
+    /// Of blocks and files.
+    pub checksum: Checksum,
+    /// Nobody has chosen it.
+    pub is_checksum_negotiated: bool,
+    /// Of content, with its level.
+    pub compression: Option<(Compression, i32)>,
+    /// Nobody has chosen it.
+    pub is_compression_negotiated: bool,
+}
+
+impl Algorithms {
+    /// What a copy on one machine comes to, whose ends have the same lists.
+    #[must_use]
+    pub fn alone(options: &Options) -> Self {
+        let choice = options.checksum_choice;
+        let is_open = choice == ChecksumChoice::default();
+        let negotiates = options.newest.number() >= 30;
+        let sums = &options.checksum_offer;
+        let checksum = match is_open && negotiates {
+            true => sums.choose(Side::Client, sums.to_text().as_bytes()).ok(),
+            false => choice.transfer,
+        };
+        let compress = options.compress.as_ref();
+        let compressors = &options.compress_offer;
+        let compression = compress.map(|compress| match compress.choice {
+            Some(choice) => choice,
+            None if negotiates => compressors
+                .choose(Side::Client, compressors.to_text().as_bytes())
+                .unwrap_or(Compression::DEFAULT),
+            None => Compression::DEFAULT,
+        });
+        let level = compress.and_then(|compress| compress.level);
+        Self {
+            checksum: checksum.unwrap_or(Checksum::default_for(options.newest)),
+            is_checksum_negotiated: is_open && negotiates,
+            compression: compression.and_then(|chosen| Self::leveled(chosen, level)),
+            is_compression_negotiated: negotiates
+                && compress.is_some_and(|compress| compress.choice.is_none()),
+        }
+    }
+
+    pub(crate) fn leveled(
+        compression: Compression,
+        asked: Option<i32>,
+    ) -> Option<(Compression, i32)> {
+        let is_on = compression != Compression::None;
+        is_on.then(|| (compression, level(compression, asked)))
+    }
+}
+
+/// The level at which a compressor works that was asked for this one.
+fn level(compression: Compression, asked: Option<i32>) -> i32 {
+    match (compression, asked) {
+        (Compression::Zstd, None | Some(0)) => 3,
+        (Compression::Zstd, Some(level)) => level.min(22),
+        (Compression::Zlib | Compression::Zlibx, None | Some(..0)) => 6,
+        (Compression::Zlib | Compression::Zlibx, Some(level)) => level.min(9),
+        _ => 0,
+    }
 }
 
 /// What an end has to say about algorithms.
@@ -358,6 +424,7 @@ impl<'a> Wishes<'a> {
             file_checksum,
             compression,
             level,
+            negotiated: (negotiated.0.is_some(), negotiated.1.is_some()),
             seed: 0,
             charset: None,
             converts_targets: false,

@@ -46,7 +46,9 @@ pub use error::{Error, Result};
 pub use fake_super::FakeStat;
 pub use meta::{FileId, Identity, Kind, Meta, Time, Which};
 pub use remove::Removal;
-pub use resolve::{Links, append_trusted_file, open_trusted_file};
+pub use resolve::{
+    Links, append_trusted_file, create_trusted_file, open_confined_file, open_trusted_file,
+};
 pub use root::{Policy, Root};
 pub use set::set_meta_of;
 pub use sparse::{Holes, SparseWriter, preallocate};

@@ -10,13 +10,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::meta::Meta;
+use crate::meta::{Identity, Meta};
 
 /// Which symbolic links are followed on the way to a name, and by calls that follow the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,14 +59,32 @@ pub(crate) fn open_beneath(
 /// Opens a file that an operator names for reading, such as a configuration or a list of secrets: a symbolic link on the
 /// way, or in its place, is followed only if root or the effective user owns it; another's is `ELOOP` (behaviour.md 9.1).
 pub fn open_trusted_file(path: &Path) -> io::Result<File> {
-    Ok(File::from(open_trusted(path, OFlags::RDONLY)?))
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(File::from(Walk::of_file(path)?.open(flags)?))
+}
+
+/// Opens a file under the rule of [`open_trusted_file`] if it is in `bound` or beneath it, wherever the path leads through;
+/// another is `ELOOP` too (behaviour.md 9.4).
+pub fn open_confined_file(path: &Path, bound: &Path) -> io::Result<File> {
+    let mut walk = Walk::of_file(path)?;
+    walk.bound = Some(Bound::of(bound)?);
+    Ok(File::from(walk.open(OFlags::RDONLY | OFlags::CLOEXEC)?))
+}
+
+/// Makes or empties a file that an operator names to be written, under the rule of [`open_trusted_file`]. A new one has these
+/// permissions.
+pub fn create_trusted_file(path: &Path, permissions: u32) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CREATE | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut walk = Walk::of_file(path)?;
+    walk.mode = Mode::from_raw_mode(permissions);
+    Ok(File::from(walk.open(flags)?))
 }
 
 /// Opens a file that an operator names to be appended to, such as a log, under the rule of [`open_trusted_file`]. It is made
 /// if it is not there, with these permissions.
 pub fn append_trusted_file(path: &Path, permissions: u32) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut walk = Walk::new(CWD, path, Follow::TrustedOwner);
+    let mut walk = Walk::of_file(path)?;
     walk.mode = Mode::from_raw_mode(permissions);
     Ok(File::from(walk.open(flags)?))
 }
@@ -149,6 +167,8 @@ struct Walk<'a> {
     links_left: u32,
     /// Of a file that is made.
     mode: Mode,
+    /// Where the last component has to be.
+    bound: Option<Bound>,
 }
 
 impl<'a> Walk<'a> {
@@ -161,9 +181,18 @@ impl<'a> Walk<'a> {
             at: None,
             links_left: 40,
             mode: Mode::empty(),
+            bound: None,
         };
         walk.push(path.as_os_str());
         walk
+    }
+
+    /// The way to an operator's file, which is not the directory that we are in.
+    fn of_file(path: &Path) -> Result<Self, Errno> {
+        match path.as_os_str().is_empty() {
+            true => Err(Errno::INVAL),
+            false => Ok(Self::new(CWD, path, Follow::TrustedOwner)),
+        }
     }
 
     fn open(mut self, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -212,6 +241,9 @@ impl<'a> Walk<'a> {
         let follows = self.follow != Follow::Never && !flags.contains(OFlags::NOFOLLOW);
         if self.follow == Follow::TrustedOwner && is_proc(self.here()) {
             // The kernel's own links, such as `/dev/stderr` leads to: what they say is no path.
+            if let Some(bound) = self.bound {
+                bound.check_pin(self.here(), name)?;
+            }
             return open_at(self.here(), name, flags).map(Some);
         }
         if follows {
@@ -221,6 +253,9 @@ impl<'a> Walk<'a> {
                 Err(error) => return Err(error),
                 Ok(false) => {}
             }
+        }
+        if let Some(bound) = self.bound {
+            bound.check(self.here())?;
         }
         match make_at(self.here(), name, flags | OFlags::NOFOLLOW, self.mode) {
             // O_DIRECTORY hides that it was a link; the kernel's own resolution tells.
@@ -291,6 +326,56 @@ impl<'a> Walk<'a> {
     fn here(&self) -> BorrowedFd<'_> {
         self.at.as_ref().map_or(self.start, |fd| fd.as_fd())
     }
+}
+
+/// A directory that a file has to be in, at any depth.
+#[derive(Clone, Copy)]
+struct Bound(Identity);
+
+impl Bound {
+    fn of(path: &Path) -> Result<Self, Errno> {
+        // What does not exist holds nothing.
+        let dir = open_at(CWD, path.as_os_str(), OFlags::PATH | OFlags::DIRECTORY);
+        let dir = dir.map_err(|_| Errno::LOOP)?;
+        Ok(Self(Meta::of(&dir)?.identity()))
+    }
+
+    fn check(self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
+        if is_within(dir, self.0)? {
+            Ok(())
+        } else {
+            Err(Errno::LOOP)
+        }
+    }
+
+    /// The same for what is open already, which only `/proc` knows a path of.
+    fn check_pin(self, proc: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+        let target = retry_on_intr(|| rustix::fs::readlinkat(proc, name, Vec::new()));
+        let target = PathBuf::from(OsString::from_vec(target?.into_bytes()));
+        let parent = target.parent().filter(|_| target.is_absolute());
+        let parent = parent.ok_or(Errno::LOOP)?.as_os_str();
+        let dir =
+            open_at(CWD, parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|_| Errno::LOOP)?;
+        self.check(dir.as_fd())
+    }
+}
+
+/// Whether a directory is `bound` or beneath it, as the directories above it say.
+pub(crate) fn is_within(dir: BorrowedFd<'_>, bound: Identity) -> Result<bool, Errno> {
+    let up = |dir: BorrowedFd<'_>, name: &str| {
+        open_at(dir, OsStr::new(name), OFlags::PATH | OFlags::DIRECTORY)
+    };
+    let mut at = up(dir, ".")?;
+    let mut identity = Meta::of(&at)?.identity();
+    while identity != bound {
+        let above = up(at.as_fd(), "..")?;
+        let next = Meta::of(&above)?.identity();
+        if next == identity {
+            return Ok(false);
+        }
+        (at, identity) = (above, next);
+    }
+    Ok(true)
 }
 
 fn open_at(dir: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -366,7 +451,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let name = "n".repeat(200);
         let mut at = open_at(CWD, top.path().as_os_str(), DIR).unwrap();
-        let mut path = std::path::PathBuf::new();
+        let mut path = PathBuf::new();
         for _ in 0..40 {
             rustix::fs::mkdirat(&at, &*name, Mode::RWXU).unwrap();
             at = open_at(at.as_fd(), OsStr::new(&name), DIR).unwrap();
@@ -400,6 +485,53 @@ mod tests {
             open_trusted(&theirs.join("x"), DIR).unwrap_err(),
             Errno::LOOP
         );
+    }
+
+    #[test]
+    fn a_confined_file_is_where_it_has_to_be() {
+        let top = tempfile::tempdir().unwrap();
+        let (inside, outside) = (top.path().join("inside"), top.path().join("outside"));
+        fs::create_dir_all(inside.join("d")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for file in [inside.join("d/f"), outside.join("f")] {
+            fs::write(file, "x").unwrap();
+        }
+        symlink(outside.join("f"), inside.join("out")).unwrap();
+        symlink("d/f", inside.join("in")).unwrap();
+        symlink(&inside, outside.join("back")).unwrap();
+
+        let opened = |path: &Path| {
+            let refused = open_confined_file(path, &inside).err();
+            refused.map(|cause| cause.raw_os_error())
+        };
+        let refused = Some(Some(Errno::LOOP.raw_os_error()));
+        assert_eq!(opened(&inside.join("d/f")), None);
+        assert_eq!(opened(&inside.join("in")), None);
+        assert_eq!(opened(&outside.join("back/d/../in")), None);
+        assert_eq!(opened(&inside.join("out")), refused);
+        assert_eq!(opened(&inside.join("../outside/f")), refused);
+        assert_eq!(opened(&outside.join("f")), refused);
+
+        // What is open already is judged by its own place.
+        for (path, expected) in [(inside.join("d/f"), None), (outside.join("f"), refused)] {
+            use std::os::fd::AsRawFd as _;
+            let pin = File::open(path).unwrap();
+            let name = format!("/proc/self/fd/{}", pin.as_raw_fd());
+            assert_eq!(opened(Path::new(&name)), expected);
+        }
+        let nowhere = open_confined_file(&inside.join("in"), &inside.join("none"));
+        assert_eq!(nowhere.unwrap_err().raw_os_error(), refused.flatten());
+    }
+
+    #[test]
+    fn a_file_of_no_name_is_none() {
+        let none = Path::new("");
+        let is_refused = |opened: io::Result<File>| {
+            opened.unwrap_err().raw_os_error() == Some(Errno::INVAL.raw_os_error())
+        };
+        assert!(is_refused(open_trusted_file(none)));
+        assert!(is_refused(create_trusted_file(none, 0o600)));
+        assert!(is_refused(append_trusted_file(none, 0o600)));
     }
 
     #[test]

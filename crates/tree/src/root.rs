@@ -124,6 +124,13 @@ impl Root {
             .at("stat", &self.path)
     }
 
+    /// Whether the directory is the one that `bound` leads to, or beneath it.
+    pub fn is_within(&self, bound: &Path) -> bool {
+        let bound = open_path(bound).and_then(|fd| Meta::of(&fd));
+        bound
+            .is_ok_and(|bound| resolve::is_within(self.top.fd(), bound.identity()).unwrap_or(false))
+    }
+
     /// Device and inode of what the path leads to now; `None` if nothing, or no directory. A
     /// difference to [`identity`](Self::identity) means that the root was unmounted or replaced.
     pub fn current_identity(&self) -> Result<Option<Identity>> {

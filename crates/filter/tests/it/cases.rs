@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use driftless_filter::{MergeFile, Options, Rules, Scope, Side};
+use driftless_filter::{Cvs, MergeFile, Options, Rules, Scope, Side};
 
 #[test]
 fn this_crate_decides_as_the_table_says() {
@@ -297,7 +297,7 @@ impl Case {
             .expect(self.name);
         }
         if given("--cvs-exclude") {
-            rules.cvs_exclude().expect(self.name);
+            rules.cvs_exclude(Cvs::AsOthers).expect(self.name);
         }
         let side = match self.expected {
             Expected::Hides(_) => Side::Sender,

@@ -1,6 +1,6 @@
 //! The texts of rules that go to a server. Those of the table were recorded from rsync 3.5.0.
 
-use driftless_filter::{Dialect, Error, NoMergeFiles, Options, Rules, Side};
+use driftless_filter::{Cvs, Dialect, Error, NoMergeFiles, Options, Rules, Side};
 
 /// Options; what a client sends when it pushes with --delete, and when it pulls.
 type Case = (
@@ -114,7 +114,9 @@ fn the_rules_that_travel_are_those_that_count_at_the_other_end() {
 #[test]
 fn cvs_exclude_is_sent_to_receivers_only() {
     let mut rules = rules(&["--exclude=a"]);
-    rules.cvs_exclude().expect("no names of the user's own");
+    rules
+        .cvs_exclude(Cvs::AsOthers)
+        .expect("no names of the user's own");
     assert_sent(
         &rules,
         Side::Sender,
@@ -221,4 +223,36 @@ fn rules(options: &[&str]) -> Rules {
         }
     }
     rules
+}
+
+#[test]
+fn the_names_of_cvs_come_after_the_rules_of_the_client() {
+    let hides = |rules: &Rules, side| rules.check(b"x.o", false, side).is_excluded();
+    let server = |side, dialect| {
+        let mut rules = Rules::new(Options::default());
+        rules.cvs_exclude(Cvs::AfterThePeers).expect("nothing yet");
+        rules
+            .receive(b"+ y.o", dialect, &mut NoMergeFiles)
+            .expect("a rule");
+        assert!(!hides(&rules, side), "not before the last rule");
+        rules.received_all(side, dialect).expect("the names");
+        rules
+    };
+    let sender = server(Side::Sender, Dialect::Perishable);
+    assert!(hides(&sender, Side::Sender) && sender.has_dir_merges());
+    assert!(!sender.check(b"y.o", false, Side::Sender).is_excluded());
+    let receiver = server(Side::Receiver, Dialect::Perishable);
+    assert!(!hides(&receiver, Side::Receiver) && !receiver.has_dir_merges());
+    assert!(server(Side::Receiver, Dialect::Old).has_dir_merges());
+
+    // A client that pulls protects them from --delete-excluded, one that pushes does not.
+    for (cvs, protects) in [(Cvs::OfBothSides, true), (Cvs::AsOthers, false)] {
+        let mut rules = Rules::new(Options {
+            delete_excluded: true,
+            ..Options::default()
+        });
+        rules.cvs_exclude(cvs).expect("the names");
+        assert!(hides(&rules, Side::Sender));
+        assert_eq!(hides(&rules, Side::Receiver), protects, "{cvs:?}");
+    }
 }

@@ -1,7 +1,6 @@
 //! The user's end of a session with a daemon, or of a list of its modules.
 
 use std::cell::OnceCell;
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -19,12 +18,13 @@ use super::{connect_program, exit_status, told_words};
 use crate::exit::Exit;
 use crate::given;
 use crate::host::Host;
+use crate::named_file::NamedFiles;
 use crate::output::strerror;
+use crate::password;
 use crate::remote_shell::Shell;
 use crate::run::{Audience, Ended, Run};
 use crate::server_args::{self, ServerArgs};
 use crate::stop::{Stop, shown};
-use crate::{engine, password};
 
 /// What holds the other end of a link and ends after it.
 enum Behind {
@@ -301,7 +301,8 @@ impl Run<'_> {
             let (role, name, cause) = (self.role(), shown(file), strerror(&cause));
             refuse(format!("rsync: [{role}] failed to open {name}: {cause}"))
         };
-        File::open(engine::path(file))
+        NamedFiles::of(&self.meant.said)
+            .open(file)
             .and_then(|file| {
                 file.take(EARLY_INPUT_MAX as u64 + 1)
                     .read_to_end(&mut input)
@@ -345,7 +346,7 @@ impl Visitor for Caller<'_> {
             let given = run.env.get("RSYNC_PASSWORD").map(<[u8]>::to_vec);
             return given.or_else(|| self.audience.ask_password());
         };
-        match password::read(file, run.role()) {
+        match password::read(&NamedFiles::of(&run.meant.said), file, run.role()) {
             Ok(password) => Some(password),
             Err(stop) => {
                 let _ = self.no_password.set(stop);

@@ -29,7 +29,7 @@ impl Backup {
                 shown(&suffix)
             )));
         }
-        if suffix.is_empty() && dir.is_none() && (said.backup || said.backup_dir.is_some()) {
+        if suffix.is_empty() && dir.is_none() {
             return Err(Stop::option(match said.backup_dir {
                 None => "--suffix cannot be empty without a --backup-dir",
                 Some(_) => "--suffix cannot be empty when --backup-dir is the same as the dest dir",

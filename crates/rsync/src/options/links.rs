@@ -84,8 +84,10 @@ pub(super) const ROWS: &[Opt] = &[
         long: "confine-root",
         takes: Takes::Text("DIR"),
         brief: "refuse operator paths resolving outside DIR",
-        doc: "Refuses every path of an option or operand that does not lie below `DIR` when its links are resolved. \
-              `DIR` is absolute. For restricted accounts that force a command.",
+        doc: "Refuses directories that options name beside the destination, lists of names, names in them, and merge files of \
+              directories, if they do not lie below `DIR` when their links are resolved. Sources and destination may be \
+              elsewhere, and so may what only the operator names, such as a log file. `DIR` is absolute. For restricted \
+              accounts that force a command; a daemon has its module for that.",
         set: |given, said| {
             given.confine_root = said.text();
             Ok(())

@@ -1,9 +1,7 @@
-//! The log file of a client (behaviour.md 3.11).
+//! The log file of a client, or of a server that it has asked for one (behaviour.md 3.11).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -40,19 +38,9 @@ pub(crate) struct LogFile<W = File> {
     zone: TimeZone,
 }
 
-impl LogFile {
-    /// Opens or creates the file; group and others may only read it.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn open(path: &[u8], pid: u32, zone: TimeZone) -> io::Result<Self> {
-        let path = std::ffi::OsStr::from_bytes(path);
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o644)
-            .open(path)?;
-        Ok(Self { file, pid, zone })
+impl<W> LogFile<W> {
+    pub(crate) fn new(file: W, pid: u32, zone: TimeZone) -> Self {
+        Self { file, pid, zone }
     }
 }
 
@@ -71,11 +59,7 @@ mod tests {
 
     #[test]
     fn a_line() {
-        let mut log = LogFile {
-            file: Vec::new(),
-            pid: 7,
-            zone: TimeZone::UTC,
-        };
+        let mut log = LogFile::new(Vec::new(), 7, TimeZone::UTC);
         log.line(
             b">f+++++++++ a\nb",
             false,

@@ -46,6 +46,10 @@ fn printer(verbosity: u32, format: Option<&str>) -> Printer<Vec<u8>, Vec<u8>> {
         },
         human: Human(1),
         passes: Passes::Utf8,
+        error_passes: ErrorPasses {
+            sender: Passes::Utf8,
+            receiver: Passes::Ascii,
+        },
         is_receiving: true,
         lists_dirs: true,
         whole_files: true,

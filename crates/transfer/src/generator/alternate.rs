@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use tree::{Meta, Policy, Root};
+use tree::{Meta, Root};
 use wire::{BasisType, ItemFlags};
 
 use super::file::Basis;
@@ -73,7 +73,7 @@ impl Alternates {
             let failure = match options.is_dir(&path) {
                 Err(_) => "arg does not exist",
                 Ok(false) => "arg is not a dir",
-                Ok(true) => return options.open_dir(&path, Policy::default()).ok(),
+                Ok(true) => return options.open_named_dir(&path).ok(),
             };
             let shown = options.module.as_ref().map_or(&path, |_| dir);
             let text = format!("{name} {failure}: {}", shown.display());

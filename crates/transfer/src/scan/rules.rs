@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use filter::{MergeFile, Scope};
-use tree::Root;
+use tree::{Policy, Root};
 
 use super::{Scanner, rel};
 use crate::Error;
 use crate::event::{Class, Role};
+use crate::flist::parent;
 
 /// Rules in force for the content of a directory, and the device it is on if the scan stays there.
 #[derive(Debug, Clone)]
@@ -61,7 +62,10 @@ impl Scanner<'_> {
 
     pub(super) fn enter(&self, scope: &Scope, dir: &[u8], base: u16) -> Result<Scope, Error> {
         let root = &self.bases[usize::from(base)].root;
-        let entered = scope.enter(dir, &mut |file: MergeFile<'_>| read_merge_file(root, file))?;
+        let bound = self.options.confine_root.as_deref();
+        let entered = scope.enter(dir, &mut |file: MergeFile<'_>| {
+            read_merge_file(root, bound, file)
+        })?;
         for warning in entered.warnings() {
             self.report
                 .say(Class::Warning, Role::Sender, warning.to_string());
@@ -87,24 +91,34 @@ impl Scanner<'_> {
     }
 }
 
-/// Reads a merge file of the tree. One that cannot be read does not count, as in rsync.
+/// Reads a merge file of the tree. One that cannot be read does not count, as in rsync, and neither does one that is not
+/// within `bound`.
 pub(crate) fn read_merge_file(
     root: &Root,
+    bound: Option<&Path>,
     file: MergeFile<'_>,
 ) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::Read;
     let opened = match file {
-        MergeFile::InTree(path) => root.open_regular(rel(path)).map(|(file, _)| file).ok(),
+        MergeFile::InTree(path) => {
+            let is_within = |bound| {
+                let dir = root.beneath(rel(parent(path)), Policy::default());
+                dir.is_ok_and(|dir| dir.is_within(bound))
+            };
+            let file = root.open_regular(rel(path)).map(|(file, _)| file).ok();
+            file.filter(|_| bound.is_none_or(is_within))
+        }
         MergeFile::Named(path) | MergeFile::Above(path) => {
             let path = Path::new(OsStr::from_bytes(path));
             let dir = path
                 .parent()
                 .filter(|dir| !dir.as_os_str().is_empty())
                 .unwrap_or(Path::new("."));
-            let opened = Root::open(dir).and_then(|root| {
-                root.open_regular(Path::new(path.file_name().unwrap_or_default()))
-            });
-            opened.map(|(file, _)| file).ok()
+            let dir = Root::open(dir)
+                .ok()
+                .filter(|dir| bound.is_none_or(|bound| dir.is_within(bound)));
+            let name = Path::new(path.file_name().unwrap_or_default());
+            dir.and_then(|dir| dir.open_regular(name).map(|(file, _)| file).ok())
         }
     };
     let Some(opened) = opened else {
