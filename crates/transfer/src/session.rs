@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) level: Option<i32>,
     /// Whether lists were compared for the checksum, and for the compression.
     pub(crate) negotiated: (bool, bool),
+    /// That may compress; 0 is for the sender to say.
+    pub(crate) threads: u32,
     /// Of block sums.
     pub(crate) seed: i32,
     /// Of names here, where they are converted.
@@ -425,6 +427,7 @@ impl<'a> Wishes<'a> {
             compression,
             level,
             negotiated: (negotiated.0.is_some(), negotiated.1.is_some()),
+            threads: self.compress.map_or(0, |compress| compress.threads),
             seed: 0,
             charset: None,
             converts_targets: false,

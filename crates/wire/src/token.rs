@@ -78,6 +78,22 @@ impl TokenEncoder {
         }
     }
 
+    /// Lets up to so many threads compress long literal data, if the method can.
+    #[must_use]
+    pub fn with_threads(mut self, threads: u32) -> Self {
+        if let Self::Zstd(encoder) = &mut self {
+            encoder.set_threads(threads);
+        }
+        self
+    }
+
+    /// Tells that literal data of this length is about to come, all of it before the next block or the end of the file.
+    pub fn expect(&mut self, length: u64, out: &mut Vec<u8>) {
+        if let Self::Zstd(encoder) = self {
+            encoder.expect(length, out);
+        }
+    }
+
     /// Appends literal data of any length. A compressing encoder may hold some of it back until the next
     /// block or the end of the file.
     pub fn literal(&mut self, data: &[u8], out: &mut Vec<u8>) {
@@ -387,6 +403,34 @@ mod tests {
             let (file, _) = decode(&mut decoder, &encoded, 1 << 20, 1);
             assert!(file == zeros);
         }
+    }
+
+    /// Long files have frames of their own; whatever comes before and behind them goes on as ever.
+    #[test]
+    fn threads_make_the_same_stream() {
+        let long: Vec<u8> = (0..18_u32 << 20)
+            .map(|at| (at.wrapping_mul(at >> 7) >> 13) as u8 & 0x1f)
+            .collect();
+        let files = [&block(3, 5000), &long, &block(4, 5000), &long];
+        let mut encoder =
+            TokenEncoder::new(Compression::Zstd, None, Protocol::LATEST).with_threads(2);
+        let mut encoded = Vec::new();
+        for file in files {
+            encoder.expect(file.len() as u64, &mut encoded);
+            for piece in file.chunks(100_000) {
+                encoder.literal(piece, &mut encoded);
+            }
+            encoder.end_file(&mut encoded);
+        }
+        assert!(encoded.len() < long.len());
+        let mut decoder = TokenDecoder::new(Compression::Zstd, Protocol::LATEST);
+        let mut at = 0;
+        for file in files {
+            let (decoded, length) = decode(&mut decoder, &encoded[at..], 1 << 20, 1);
+            assert!(decoded == *file);
+            at += length;
+        }
+        assert_eq!(at, encoded.len());
     }
 
     #[test]

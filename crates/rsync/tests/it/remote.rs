@@ -147,6 +147,27 @@ fn errors_told_to_the_client_come_before_the_end() {
     .check();
 }
 
+/// Threads compress a file that is long enough, in a frame of its own between those of its neighbours.
+#[test]
+fn a_long_file_among_short_ones_is_compressed() {
+    let long: Vec<u8> = (0..17 << 20_u32)
+        .map(|at: u32| (at.wrapping_mul(at >> 7) >> 13) as u8 & 0x1f)
+        .collect();
+    let words = [
+        "-az",
+        "--zc=zstd",
+        "--compress-threads=2",
+        "from/",
+        "host:to/",
+    ];
+    Scenario {
+        tree: "f from/a 3000 mtime=1\nf from/z 3000 mtime=1\nf from/long mtime=1\nd from mtime=1\nd to",
+        files: &[("from/long", &long)],
+        words: &words,
+    }
+    .check();
+}
+
 /// Whole paths and lists of names, in which the lists of directories depend on what was named.
 #[test]
 fn named_paths() {

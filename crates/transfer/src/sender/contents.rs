@@ -103,6 +103,7 @@ struct Answer<'a> {
 impl Answer<'_> {
     /// Sends everything as literal data. A file that became shorter ends there: its sum is that of what was sent.
     fn whole_file(&mut self, mut file: &File, length: u64) -> Result<Option<io::Error>, Error> {
+        self.tokens.expect(length, self.stream.out());
         let mut left = length;
         while left > 0 {
             let most = self.piece.unwrap_or(READ_SIZE).min(READ_SIZE);

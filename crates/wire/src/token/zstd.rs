@@ -1,8 +1,10 @@
-//! Token streams compressed by Zstandard (wire-files.md 13.4): one frame for all files of the session.
+//! Token streams compressed by Zstandard (wire-files.md 13.4): one frame for all files of the session, but for very
+//! long files. These are worth several threads, which cost something with every flush, and so they have frames of
+//! their own: zstd can only change its threads between frames, and every receiver takes frames one after the other.
 
 use std::fmt;
 
-use zstd::stream::raw::{Decoder, Encoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{CParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
 use super::Token;
 use super::record::{Inflate, LITERAL_MAX, RecordWriter, StreamDecoder};
@@ -16,6 +18,12 @@ pub struct ZstdEncoder {
     held: Vec<u8>,
     /// Literal data has been compressed since the last flush.
     in_literals: bool,
+    /// The frame has begun.
+    in_frame: bool,
+    /// How many threads may compress long data.
+    threads: u32,
+    /// They do.
+    is_parallel: bool,
 }
 
 /// Decodes Zstandard.
@@ -31,11 +39,35 @@ impl ZstdEncoder {
             records: RecordWriter::default(),
             held: Vec::with_capacity(LITERAL_MAX),
             in_literals: false,
+            in_frame: false,
+            threads: 1,
+            is_parallel: false,
+        }
+    }
+
+    pub(super) fn set_threads(&mut self, threads: u32) {
+        self.threads = threads.min(THREADS_MAX);
+    }
+
+    /// Literal data of this length is about to come.
+    pub(super) fn expect(&mut self, length: u64, out: &mut Vec<u8>) {
+        if self.threads > 1 && length >= WORTH_THREADS && !self.is_parallel {
+            self.flush(out);
+            self.end_frame(out);
+            // A library without threads does the work alone.
+            let parameters = [
+                CParameter::NbWorkers(self.threads),
+                CParameter::JobSize(JOB),
+                CParameter::OverlapSizeLog(OVERLAP),
+            ];
+            self.is_parallel = parameters
+                .into_iter()
+                .all(|parameter| self.stream.set_parameter(parameter).is_ok());
         }
     }
 
     pub(super) fn literal(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        self.in_literals = true;
+        (self.in_literals, self.in_frame) = (true, true);
         let mut input = InBuffer::around(data);
         while input.pos() < data.len() {
             self.advance(out, |stream, held| stream.run(&mut input, held));
@@ -49,7 +81,21 @@ impl ZstdEncoder {
 
     pub(super) fn end_file(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
+        if std::mem::take(&mut self.is_parallel) {
+            self.end_frame(out);
+            let alone = self.stream.set_parameter(CParameter::NbWorkers(0));
+            alone.expect("no frame is under way");
+        }
         self.records.end_file(out);
+    }
+
+    fn end_frame(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.in_frame) {
+            return;
+        }
+        while self.advance(out, |stream, held| stream.finish(held, true)) > 0 {}
+        self.records.literal(&self.held, out);
+        self.held.clear();
     }
 
     /// Brings all literal data to the receiver.
@@ -86,6 +132,17 @@ impl ZstdEncoder {
         left
     }
 }
+
+/// The shortest literal data for which threads are started, in bytes: several jobs.
+const WORTH_THREADS: u64 = 4 * JOB as u64;
+
+/// What a thread compresses at a time, in bytes, and how much of what was before it may refer to: 9 is all of zstd's window,
+/// and one less is half of it.
+const JOB: u32 = 4 << 20;
+const OVERLAP: u32 = 9;
+
+/// Each thread has buffers of several megabytes.
+const THREADS_MAX: u32 = 8;
 
 impl fmt::Debug for ZstdEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
