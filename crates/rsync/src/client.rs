@@ -5,7 +5,6 @@ mod daemon;
 mod encrypted;
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitStatus;
 
@@ -47,12 +46,8 @@ impl Run<'_> {
             input,
             output,
         } = self.start_shell(host, &server.words, audience)?;
-        let result = Link::over_pipes(
-            OwnedFd::from(input),
-            OwnedFd::from(output),
-            self.cancel.clone(),
-        )
-        .and_then(|link| self.shell_session(link, &server, options, audience));
+        let result = Link::over_pipes(input, output, self.cancel.clone())
+            .and_then(|link| self.shell_session(link, &server, options, audience));
         let status = child.wait().ok().map_or(0, exit_status);
         Ok(Ended {
             result: result.map(Some),

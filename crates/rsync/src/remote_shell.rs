@@ -1,9 +1,12 @@
 //! Starting the other side through a remote shell (wire-session.md 1.5).
 
 use std::ffi::OsStr;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
+
+use transfer::one_way;
 
 use crate::env::Env;
 use crate::given::{Family, Given};
@@ -59,8 +62,8 @@ pub(crate) fn command(
 /// A remote shell at work, and our end of the connection.
 pub(crate) struct Shell {
     pub(crate) child: Child,
-    pub(crate) input: PipeReader,
-    pub(crate) output: PipeWriter,
+    pub(crate) input: OwnedFd,
+    pub(crate) output: OwnedFd,
 }
 
 /// Starts the command. Its standard input and output are the connection, its standard error is ours.
@@ -87,8 +90,8 @@ pub(crate) fn spawn(words: &[Vec<u8>], host: &Host, said: &Given, env: &Env) -> 
         };
         command.env("RSYNC_PORT", port.to_string());
     }
-    let (input, their_output) = io::pipe()?;
-    let (their_input, output) = io::pipe()?;
+    let (input, their_output) = one_way()?;
+    let (their_input, output) = one_way()?;
     if said.blocking_io == Some(false) {
         rustix::io::ioctl_fionbio(&their_output, true)?;
     }
@@ -212,7 +215,8 @@ mod tests {
         let mut shell = spawn(&command, host, &meant.said, &env).expect("sh");
         drop(shell.output);
         let mut told = String::new();
-        shell.input.read_to_string(&mut told).expect("its output");
+        let mut output = std::os::unix::net::UnixStream::from(shell.input);
+        output.read_to_string(&mut told).expect("its output");
         assert!(shell.child.wait().expect("its status").success());
         let flags = told
             .lines()

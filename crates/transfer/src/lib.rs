@@ -83,7 +83,7 @@ pub use event::{
     Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome,
     Progress as FileProgress, Role, Skip, Stats,
 };
-pub use link::{Cancel, Link};
+pub use link::{Cancel, Link, one_way};
 pub use local::{Interrupted, LocalReplica};
 pub use module::Module;
 pub use options::{

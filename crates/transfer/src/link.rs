@@ -28,6 +28,21 @@ const READ_SIZE: usize = 256 << 10;
 /// How long a wait may last before the cancellation is looked at.
 pub(crate) const CANCEL_LATENCY: Duration = Duration::from_millis(200);
 
+/// What a [`one_way`] holds, in bytes, if the system allows it; the kernel doubles it for its own bookkeeping.
+const ONE_WAY_BUFFER: usize = 256 << 10;
+
+/// A way from one process to another for the standard streams of a child: the end to read from, and the end to write
+/// to. It is a pair of sockets, as rsync's is, for these hold and move larger pieces than a pipe, so that both ends work at once.
+///
+/// # Errors
+/// The system's.
+pub fn one_way() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = UnixStream::pair()?;
+    // What the system's limit does not allow, it cuts.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&writer, ONE_WAY_BUFFER);
+    Ok((reader.into(), writer.into()))
+}
+
 /// A request to stop, shared by everything that takes part in a transfer.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);

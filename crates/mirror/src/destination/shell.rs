@@ -55,8 +55,8 @@ impl Shell {
                 format!("cannot start {program}: {cause}"),
             ))
         };
-        let (input, their_output) = std::io::pipe().map_err(failed)?;
-        let (their_input, output) = std::io::pipe().map_err(failed)?;
+        let (input, their_output) = transfer::one_way().map_err(failed)?;
+        let (their_input, output) = transfer::one_way().map_err(failed)?;
         let mut child = command
             .stdin(their_input)
             .stdout(their_output)
@@ -72,7 +72,7 @@ impl Shell {
             std::thread::spawn(move || listen(errors, &kept));
         }
         let shell = Self { child, said };
-        let link = Link::over_pipes(input.into(), output.into(), terms.cancel.clone())?;
+        let link = Link::over_pipes(input, output, terms.cancel.clone())?;
         match Connection::over_shell(link, terms) {
             Ok(connection) => Ok((connection, shell)),
             Err(error) => Err(shell.explain(error)),

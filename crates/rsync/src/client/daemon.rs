@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::Duration;
 
@@ -98,7 +97,6 @@ impl Run<'_> {
                 input,
                 output,
             } = self.start_shell(host, &[], audience)?;
-            let (input, output) = (OwnedFd::from(input), OwnedFd::from(output));
             let link = Link::over_pipes(input, output, self.cancel.clone());
             return Ok((link, Behind::Shell(child)));
         }
