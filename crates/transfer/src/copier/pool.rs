@@ -7,19 +7,24 @@
 //!
 //! At most [`WINDOW`] files are open. When there are as many, or nothing else is left to do, the generator's thread takes
 //! a file itself rather than wait.
+//!
+//! Names in one directory are made one after the other, and whoever waits for the kernel to do so spins: so each thread
+//! takes a file of a directory that no other thread is at, as long as there is one.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
+use rustix::process::{Resource, getrlimit};
 use tree::{CopyError, Meta};
 
 use crate::attributes::Failure;
 use crate::destination::Destination;
 use crate::finish::Finisher;
-use crate::flist::List;
+use crate::flist::{List, parent};
 use crate::options::Options;
 use crate::scan::rel;
 
@@ -71,13 +76,14 @@ pub(super) struct Released {
 /// Threads that copy, and the jobs that they have.
 pub(super) struct Pool<'a> {
     worker: Worker<'a>,
-    jobs: Sender<(u64, Job)>,
-    untaken: Receiver<(u64, Job)>,
+    queue: Arc<Queue>,
     results: Receiver<(u64, Done)>,
     /// In the order of the requests.
     slots: VecDeque<Slot>,
     /// The number of the first slot, counted from the first request.
     first: u64,
+    /// The most slots.
+    window: usize,
 }
 
 impl<'a> Pool<'a> {
@@ -85,13 +91,13 @@ impl<'a> Pool<'a> {
     where
         'a: 'scope,
     {
-        let (jobs, untaken) = bounded::<(u64, Job)>(WINDOW);
+        let queue = Arc::new(Queue::default());
         let (done, results) = unbounded();
         for _ in 0..threads() {
-            let (untaken, done) = (untaken.clone(), done.clone());
+            let (queue, done) = (Arc::clone(&queue), done.clone());
             scope.spawn(move || {
-                for (turn, job) in untaken {
-                    if done.send((turn, worker.copy(&job))).is_err() {
+                while let Some(task) = queue.take(true) {
+                    if done.send(queue.carry_out(&task, &worker)).is_err() {
                         break;
                     }
                 }
@@ -99,17 +105,17 @@ impl<'a> Pool<'a> {
         }
         Self {
             worker,
-            jobs,
-            untaken,
+            queue,
             results,
-            slots: VecDeque::with_capacity(WINDOW),
+            slots: VecDeque::new(),
             first: 0,
+            window: window(),
         }
     }
 
     /// Whether one more job would be too many.
     pub(super) fn is_full(&self) -> bool {
-        self.slots.len() >= WINDOW
+        self.slots.len() >= self.window
     }
 
     pub(super) fn add(&mut self, job: Job) {
@@ -119,11 +125,8 @@ impl<'a> Pool<'a> {
             existing: job.existing,
             done: None,
         });
-        let turn = self.first + self.slots.len() as u64 - 1;
-        if let Err(unsent) = self.jobs.send((turn, job)) {
-            let (turn, job) = unsent.into_inner();
-            self.note(turn, self.worker.copy(&job));
-        }
+        self.queue
+            .add(self.first + self.slots.len() as u64 - 1, job);
     }
 
     /// The next result, if it is there.
@@ -149,14 +152,13 @@ impl<'a> Pool<'a> {
 
     /// Lends a hand, or waits until another job is done.
     pub(super) fn help(&mut self) {
-        let (turn, done) = match self.untaken.try_recv() {
-            Ok((turn, job)) => (turn, self.worker.copy(&job)),
-            Err(_) => match self.results.recv() {
-                Ok(result) => result,
-                Err(_) => return,
-            },
+        let result = match self.queue.take(false) {
+            Some(task) => Ok(self.queue.carry_out(&task, &self.worker)),
+            None => self.results.recv(),
         };
-        self.note(turn, done);
+        if let Ok((turn, done)) = result {
+            self.note(turn, done);
+        }
     }
 
     fn note(&mut self, turn: u64, done: Done) {
@@ -170,7 +172,81 @@ impl<'a> Pool<'a> {
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
         // After the end of a run nothing more is to be copied.
-        while self.untaken.try_recv().is_ok() {}
+        self.queue.close();
+    }
+}
+
+/// Jobs that nobody has taken.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    added: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    tasks: VecDeque<Task>,
+    /// The directories of those that were taken and are not done.
+    occupied: Vec<u64>,
+    is_closed: bool,
+}
+
+/// A job in the queue.
+struct Task {
+    turn: u64,
+    job: Job,
+    /// The directory of its place; that two may have the same number does no harm.
+    dir: u64,
+}
+
+impl Queue {
+    fn add(&self, turn: u64, job: Job) {
+        let mut dir = DefaultHasher::new();
+        let path = job.list.get(job.number).map(|entry| parent(entry.path()));
+        path.hash(&mut dir);
+        let dir = dir.finish();
+        self.waiting().tasks.push_back(Task { turn, job, dir });
+        self.added.notify_one();
+    }
+
+    /// The first task in a directory that nobody is at, or else the first one; none is left if the queue is closed, or
+    /// nobody `waits` for one.
+    fn take(&self, waits: bool) -> Option<Task> {
+        let mut waiting = self.waiting();
+        while waiting.tasks.is_empty() && waits && !waiting.is_closed {
+            waiting = self
+                .added
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let Waiting {
+            tasks, occupied, ..
+        } = &mut *waiting;
+        let free = tasks.iter().position(|task| !occupied.contains(&task.dir));
+        let task = tasks.remove(free.unwrap_or(0))?;
+        occupied.push(task.dir);
+        Some(task)
+    }
+
+    fn carry_out(&self, task: &Task, worker: &Worker<'_>) -> (u64, Done) {
+        let done = worker.copy(&task.job);
+        let occupied = &mut self.waiting().occupied;
+        if let Some(at) = occupied.iter().position(|&dir| dir == task.dir) {
+            occupied.swap_remove(at);
+        }
+        (task.turn, done)
+    }
+
+    fn close(&self) {
+        let mut waiting = self.waiting();
+        waiting.tasks.clear();
+        waiting.is_closed = true;
+        drop(waiting);
+        self.added.notify_all();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,10 +298,20 @@ pub(super) fn is_of_use(options: &Options) -> bool {
     !(shows || in_place || elsewhere || keeps)
 }
 
-/// Creating files is the file system's work, of which few threads already get all there is.
+/// The generator's thread is one of those that copy. Creating files is the file system's work, of which few threads already
+/// get all there is.
 fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors - 1).clamp(1, 4)
 }
 
-/// Files that are open at once, at most.
-const WINDOW: usize = 64;
+/// How many files may be open at once: a share of what the process may have.
+fn window() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(WINDOW, |limit| {
+        usize::try_from(limit / 4).map_or(WINDOW, |share| share.clamp(1, WINDOW))
+    })
+}
+
+/// How many files are open at once, at most: those of a few directories.
+const WINDOW: usize = 192;
