@@ -20,8 +20,9 @@ pub struct ZstdEncoder {
     in_literals: bool,
     /// The frame has begun.
     in_frame: bool,
-    /// How many threads may compress long data.
+    /// How many threads may compress long data, and how much each of them does at a time, in bytes.
     threads: u32,
+    job: u32,
     /// They do.
     is_parallel: bool,
 }
@@ -41,6 +42,7 @@ impl ZstdEncoder {
             in_literals: false,
             in_frame: false,
             threads: 1,
+            job: if level < WIDE { JOB } else { 4 * JOB },
             is_parallel: false,
         }
     }
@@ -51,13 +53,13 @@ impl ZstdEncoder {
 
     /// Literal data of this length is about to come.
     pub(super) fn expect(&mut self, length: u64, out: &mut Vec<u8>) {
-        if self.threads > 1 && length >= WORTH_THREADS && !self.is_parallel {
+        if self.threads > 1 && length >= JOBS * u64::from(self.job) && !self.is_parallel {
             self.flush(out);
             self.end_frame(out);
             // A library without threads does the work alone.
             let parameters = [
                 CParameter::NbWorkers(self.threads),
-                CParameter::JobSize(JOB),
+                CParameter::JobSize(self.job),
                 CParameter::OverlapSizeLog(OVERLAP),
             ];
             self.is_parallel = parameters
@@ -133,12 +135,15 @@ impl ZstdEncoder {
     }
 }
 
-/// The shortest literal data for which threads are started, in bytes: several jobs.
-const WORTH_THREADS: u64 = 4 * JOB as u64;
+/// So many jobs are worth threads of their own.
+const JOBS: u64 = 4;
 
-/// What a thread compresses at a time, in bytes, and how much of what was before it may refer to: 9 is all of zstd's window,
-/// and one less is half of it.
+/// What a thread compresses at a time, in bytes: twice what it may refer to and has to look through before it begins. That
+/// is more from the level `WIDE` on.
 const JOB: u32 = 4 << 20;
+const WIDE: i32 = 9;
+
+/// How much of what was before a job it may refer to: all of zstd's window, in the words of the library.
 const OVERLAP: u32 = 9;
 
 /// Each thread has buffers of several megabytes.
