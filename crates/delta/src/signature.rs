@@ -81,12 +81,14 @@ impl Signature {
     {
         let mut signature = Signature::new(blocks);
         let block_len = (blocks.block_len() as usize).max(1);
-        let mut buffer = vec![0; READ.div_ceil(block_len) * block_len];
         let (mut offset, last_len) = match part.is_empty() {
             true => return Ok(signature),
             false => (blocks.range(part.start).0, blocks.range(part.end - 1).1),
         };
         let end = blocks.range(part.end - 1).0 + u64::from(last_len);
+        let whole = READ.div_ceil(block_len) * block_len;
+        // Most files are small, and need no large buffer.
+        let mut buffer = vec![0; usize::try_from(end - offset).map_or(whole, |len| len.min(whole))];
         while offset < end {
             let left = end - offset;
             let len = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));

@@ -20,6 +20,7 @@ use crate::outgoing::Outgoing;
 use crate::receiver::Note;
 use crate::replay::Want;
 use crate::session::Session;
+use crate::sums;
 
 /// A list, and the directory that it is the content of.
 pub(crate) type Arrived = (Arc<List>, Option<Entry>);
@@ -291,7 +292,7 @@ impl Peer for Requester<'_> {
 
     fn has_content(&self, entry: &Entry, mut file: File) -> bool {
         let mut sum = self.session.content_sum();
-        let mut buffer = vec![0; READ];
+        let mut buffer = sums::buffer_for(entry.size);
         loop {
             match file.read(&mut buffer) {
                 Ok(0) => return *sum.finish() == *entry.checksum(),
@@ -319,6 +320,3 @@ fn gone() -> Error {
 /// Requests are sent when they are so many bytes, or so old.
 const FLUSH_AT: usize = 4 << 10;
 const FLUSH_AFTER: Duration = Duration::from_millis(2);
-
-/// What is read at a time, in bytes.
-const READ: usize = 256 << 10;

@@ -83,25 +83,26 @@ pub(crate) fn remove_source(
 /// by half.
 pub(crate) fn same_content(left: &File, right: &File, size: u64) -> io::Result<bool> {
     if size < PARALLEL {
-        return same_range(left, right, 0..u64::MAX);
+        return same_range(left, right, size, 0..u64::MAX);
     }
     let middle = size / 2;
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| same_range(left, right, middle..u64::MAX));
-        let first = same_range(left, right, 0..middle);
+        let second = scope.spawn(|| same_range(left, right, size, middle..u64::MAX));
+        let first = same_range(left, right, size, 0..middle);
         let lost = |_| Err(io::Error::other("a comparing thread failed"));
         let second = second.join().unwrap_or_else(lost);
         Ok(first? && second?)
     })
 }
 
-/// Whether two files have the same bytes in a range, as far as there are any.
-fn same_range(left: &File, right: &File, range: Range<u64>) -> io::Result<bool> {
-    let (mut ours, mut theirs) = (vec![0; BUFFER], vec![0; BUFFER]);
+/// Whether two files, which should have `size` bytes, have the same bytes in a range, as far as there are any.
+fn same_range(left: &File, right: &File, size: u64, range: Range<u64>) -> io::Result<bool> {
+    let room = usize::try_from(size).map_or(BUFFER, |size| size.clamp(1, BUFFER));
+    let (mut ours, mut theirs) = (vec![0; room], vec![0; room]);
     let mut offset = range.start;
     while offset < range.end {
         let left_over = range.end - offset;
-        let want = usize::try_from(left_over).unwrap_or(BUFFER).min(BUFFER);
+        let want = usize::try_from(left_over).map_or(room, |left| left.min(room));
         let count = read_at(left, &mut ours[..want], offset)?;
         if count == 0 {
             return Ok(read_at(right, &mut theirs[..1], offset)? == 0);

@@ -77,7 +77,7 @@ pub(crate) fn of_file(
     let Ok(mut file) = source.open_file(path) else {
         return Ok(unreadable());
     };
-    let mut buffer = vec![0; READ_SIZE];
+    let mut buffer = buffer_for(file.metadata().map_or(u64::MAX, |meta| meta.len()));
     loop {
         if stream.link().cancel().is_cancelled() {
             return Err(Error::Cancelled);
@@ -90,6 +90,11 @@ pub(crate) fn of_file(
             Err(_) => return Ok(unreadable()),
         }
     }
+}
+
+/// What a file of this size is read into: no more than it takes, for most files are small.
+pub(crate) fn buffer_for(size: u64) -> Vec<u8> {
+    vec![0; usize::try_from(size).map_or(READ_SIZE, |size| size.clamp(1, READ_SIZE))]
 }
 
 fn algorithm(checksum: Checksum) -> Algorithm {
