@@ -311,8 +311,8 @@ pub struct Compress {
     pub level: Option<i32>,
     /// Suffixes that are not worth compressing, in the form of `--skip-compress`.
     pub skip: Option<Vec<u8>>,
-    /// Threads that compress long files, if the compressor can use several (`--compress-threads`); 0 is as many as there
-    /// are processors, and at most four.
+    /// Threads that compress long files, if the compressor can use several (`--compress-threads`); 0 is one within a
+    /// daemon, and else as many as there are processors, at most four.
     pub threads: u32,
 }
 

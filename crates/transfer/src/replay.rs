@@ -154,7 +154,7 @@ fn session(head: &BatchHead, options: &Options) -> Result<Session, Error> {
         }),
         level: None,
         negotiated: (false, false),
-        threads: 0,
+        threads: 1,
         seed: head.seed,
         charset: Charset::of(options, Role::ReceivingSide)?,
         converts_targets: head.flags.contains(wire::CompatFlags::SYMLINK_ICONV),

@@ -140,7 +140,7 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             reader: NdxReader::new(session.protocol),
             writer: NdxWriter::new(session.protocol),
             tokens: TokenEncoder::new(session.compression, session.level, session.protocol)
-                .with_threads(threads(session.threads)),
+                .with_threads(session.threads),
             io_errors: IoErrors::empty(),
             is_server: false,
             said_before: 0,
@@ -367,14 +367,6 @@ impl<'a, C: Catalogue> Sender<'a, C> {
             }
             wire::encode_xattr_answer_end(self.stream.out());
         }
-    }
-}
-
-/// How many threads compress, if so many were `asked` for.
-fn threads(asked: u32) -> u32 {
-    match asked {
-        0 => std::thread::available_parallelism().map_or(1, |count| count.get().min(4)) as u32,
-        asked => asked,
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Session {
     pub(crate) level: Option<i32>,
     /// Whether lists were compared for the checksum, and for the compression.
     pub(crate) negotiated: (bool, bool),
-    /// That may compress; 0 is for the sender to say.
+    /// That may compress.
     pub(crate) threads: u32,
     /// Of block sums.
     pub(crate) seed: i32,
@@ -106,6 +106,8 @@ struct Wishes<'a> {
     checksums: &'a Offer<Checksum>,
     compress: Option<&'a Compress>,
     compressors: &'a Offer<Compression>,
+    /// We are one of many sessions of a daemon.
+    shares: bool,
     /// What is negotiated is not on file: nothing may differ from what a reader takes for granted.
     is_recorded: bool,
 }
@@ -358,6 +360,7 @@ impl<'a> Wishes<'a> {
             checksums: &options.checksum_offer,
             compress: options.compress.as_ref(),
             compressors: &options.compress_offer,
+            shares: options.module.is_some(),
             is_recorded: matches!(
                 options.batch,
                 Some(Recording::Write(_) | Recording::OnlyWrite(_))
@@ -427,11 +430,21 @@ impl<'a> Wishes<'a> {
             compression,
             level,
             negotiated: (negotiated.0.is_some(), negotiated.1.is_some()),
-            threads: self.compress.map_or(0, |compress| compress.threads),
+            threads: self.threads(compression),
             seed: 0,
             charset: None,
             converts_targets: false,
         })
+    }
+
+    /// How many threads compress.
+    fn threads(&self, compression: Compression) -> u32 {
+        let asked = self.compress.map_or(0, |compress| compress.threads);
+        match asked {
+            0 if self.shares || compression != Compression::Zstd => 1,
+            0 => std::thread::available_parallelism().map_or(1, |count| count.get().min(4)) as u32,
+            asked => asked,
+        }
     }
 }
 

@@ -238,7 +238,7 @@ pub(super) const ROWS: &[Opt] = &[
         aliases: &["zt"],
         takes: Takes::Number("NUM"),
         brief: "explicitly set compression threads (aka --zt)",
-        doc: "How many threads compress a long file with `zstd`. By default as many as there are processors, at most four.",
+        doc: "How many threads compress a long file with `zstd`. By default one in a daemon, else as many as there are processors, at most four.",
         set: |given, said| {
             given.compress_threads = said.number();
             Ok(())
