@@ -127,10 +127,6 @@ impl Check {
             ),
             (false, false) => {}
         }
-        if globals.proxy_protocol {
-            let text = "\"proxy protocol\" cannot be used with \"tls cert\"".to_owned();
-            self.find_at(&globals.tls_cert, text);
-        }
         self.readable(&globals.tls_cert, "the certificate");
         let key = self.readable(&globals.tls_key, "the key");
         if key.is_some_and(|meta| meta.mode() & 0o007 != 0) {

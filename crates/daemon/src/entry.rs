@@ -108,12 +108,10 @@ impl<'a> Entry<'a> {
         worker
             .env
             .put("RSYNC_MODULE_PATH", way.path.as_os_str().as_bytes());
-        let rules = rules(settings, &worker).map_err(|text| {
+        let rules = rules(settings, &worker).map_err(|BadRules { text, exit }| {
             worker.journal.warn(&text);
-            worker
-                .journal
-                .warn(&rsync::last_line(Exit::FileIo, "Receiver"));
-            Leave(Exit::FileIo.code())
+            worker.journal.warn(&rsync::last_line(exit, "Receiver"));
+            Leave(exit.code())
         })?;
         let log = worker.setup.log(settings, &worker.env);
         if let Err(cause) = worker.journal.switch(log) {
@@ -295,8 +293,30 @@ fn uses_chroot(settings: &Settings, path: &[u8], worker: &Worker<'_>) -> bool {
     }
 }
 
-/// The module's rules, in the order that counts, or why there are none.
-fn rules(settings: &Settings, worker: &Worker<'_>) -> Result<Rules, String> {
+/// Why there are no rules, without which a module is not served: a line for the log, and the end.
+struct BadRules {
+    text: String,
+    exit: Exit,
+}
+
+impl From<filter::Error> for BadRules {
+    fn from(error: filter::Error) -> Self {
+        match &error {
+            filter::Error::Unreadable { .. } => Self {
+                // The system's number, as rsync writes it.
+                text: format!("rsync: [Receiver] {error}").replace("(os error ", "("),
+                exit: Exit::FileIo,
+            },
+            _ => Self {
+                text: error.to_string(),
+                exit: Exit::Syntax,
+            },
+        }
+    }
+}
+
+/// The module's rules, in the order that counts.
+fn rules(settings: &Settings, worker: &Worker<'_>) -> Result<Rules, BadRules> {
     let env = &worker.env;
     let mut rules = Rules::new(filter::Options {
         of_module: true,
@@ -306,35 +326,27 @@ fn rules(settings: &Settings, worker: &Worker<'_>) -> Result<Rules, String> {
         MergeFile::Named(name) => read_file(Path::new(OsStr::from_bytes(name))).map(Some),
         MergeFile::InTree(_) | MergeFile::Above(_) => Ok(None),
     };
-    let told = |error: filter::Error| error.to_string();
-    rules
-        .filter_words(&settings.filter.expand(env), &mut merge)
-        .map_err(told)?;
+    rules.filter_words(&settings.filter.expand(env), &mut merge)?;
     if let Some(file) = settings.include_from.path(env) {
         let text = from_file("include", &file)?;
-        rules
-            .include_from(&text, &file.to_string_lossy())
-            .map_err(told)?;
+        rules.include_from(&text, &file.to_string_lossy())?;
     }
-    rules
-        .include_words(&settings.include.expand(env))
-        .map_err(told)?;
+    rules.include_words(&settings.include.expand(env))?;
     if let Some(file) = settings.exclude_from.path(env) {
         let text = from_file("exclude", &file)?;
-        rules
-            .exclude_from(&text, &file.to_string_lossy())
-            .map_err(told)?;
+        rules.exclude_from(&text, &file.to_string_lossy())?;
     }
-    rules
-        .exclude_words(&settings.exclude.expand(env))
-        .map_err(told)?;
+    rules.exclude_words(&settings.exclude.expand(env))?;
     Ok(rules)
 }
 
-fn from_file(kind: &str, file: &Path) -> Result<Vec<u8>, String> {
+fn from_file(kind: &str, file: &Path) -> Result<Vec<u8>, BadRules> {
     read_file(file).map_err(|cause| {
         let (file, cause) = (file.display(), strerror(&cause));
-        format!("rsync: [Receiver] failed to open {kind} file {file}: {cause}")
+        BadRules {
+            text: format!("rsync: [Receiver] failed to open {kind} file {file}: {cause}"),
+            exit: Exit::FileIo,
+        }
     })
 }
 

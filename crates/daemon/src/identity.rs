@@ -62,7 +62,6 @@ impl Identity {
         for (at, name) in list(gid).enumerate() {
             match name.as_str() {
                 "*" if at == 0 => gids = groups_of(uid)?,
-                "*" => return Err(Trouble::both("invalid gid setting.")),
                 name => {
                     let gid = group(name).ok_or_else(|| Trouble::of("gid", name))?;
                     if !gids.contains(&gid) {
@@ -211,7 +210,7 @@ mod tests {
                 "invalid gid nogrouphere",
                 "Invalid gid nogrouphere",
             ),
-            ("0", "0 *", "invalid gid setting.", "invalid gid setting."),
+            ("0", "0 *", "invalid gid *", "Invalid gid *"),
             (
                 "4294967295",
                 "",

@@ -99,8 +99,9 @@ impl Session<'_> {
                     journal.warn(&String::from_utf8_lossy(line));
                 }
                 let tells_code = !sends || refusal.tells_code;
-                let last = refusal.last_line(sends).filter(|_| tells_code);
-                refusal.lines.extend(last.clone().map(String::into_bytes));
+                let last = refusal.last_line(sends);
+                let told = last.clone().filter(|_| tells_code);
+                refusal.lines.extend(told.map(String::into_bytes));
                 let code = tells_code.then_some(refusal.code);
                 // Whoever has gone already need not know.
                 let (sent, received) = server

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rsync::{DaemonGiven, Env};
+use rsync::{DaemonGiven, Env, Exit};
 use rustix::fs::FileType;
 use wire::Protocol;
 
@@ -96,7 +96,8 @@ impl Setup {
             .map(|text| Override::parse(text))
             .collect();
         let overrides = overrides.map_err(|error| {
-            format!("{error}\n(Type \"rsync --daemon --help\" for assistance with daemon mode.)")
+            let last = rsync::last_line(Exit::Syntax, "client");
+            format!("{error}\n{last}")
         })?;
         Ok(Self {
             given,
@@ -125,11 +126,13 @@ impl Setup {
                 Ok((config, journal))
             }
             Err(failure) => {
-                let journal = self.early_journal();
+                // What the file said before it went wrong still tells where the log is.
+                let journal = self.open_journal(self.log(&failure.defaults, &self.env));
                 for line in failure.log_lines(role) {
                     journal.warn(&line);
                 }
-                Err(1)
+                journal.warn(&rsync::last_line(Exit::Syntax, role));
+                Err(Exit::Syntax.code())
             }
         }
     }
@@ -160,11 +163,6 @@ impl Setup {
             file: given.or(wanted.file),
             ..wanted
         }
-    }
-
-    /// The log while there is no configuration.
-    fn early_journal(&self) -> Journal {
-        self.open_journal(self.log(&Settings::default(), &self.env))
     }
 
     fn open_journal(&self, destination: Destination) -> Journal {

@@ -171,10 +171,7 @@ impl Request {
                 let cause = strerror(&cause);
                 let words = cause.rsplit_once(" (").map_or(&*cause, |(words, _)| words);
                 let text = format!("failed to open files-from file {name}: {words}");
-                fault.get_or_insert(match Stop::option(text) {
-                    Stop::Refuse(text, _) => Stop::Refuse(text, Exit::Unsupported),
-                    stop => stop,
-                });
+                fault.get_or_insert(Stop::option(text));
                 None
             }
         };
@@ -282,9 +279,10 @@ impl Refusal {
 
     fn of(stop: Stop) -> Self {
         match stop {
-            Stop::Refuse(text, exit) => Self {
+            // Whatever is wrong with the words of a client: a daemon does not do it.
+            Stop::Refuse(text, _) => Self {
                 lines: text.lines().map(|line| line.as_bytes().to_vec()).collect(),
-                code: exit.code(),
+                code: Exit::Unsupported.code(),
                 tells_code: false,
             },
             // Neither help nor usage is for a daemon to show.

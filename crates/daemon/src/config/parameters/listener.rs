@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Parameter] = &[
         "The addresses that may send a header of the PROXY protocol, in the language of `hosts allow`. Names are matched only against what the address resolves to. If it is not given, nobody may, and no connection gets through."),
     global("tls cert", Field::Text(|g| &mut g.tls_cert), "",
         "the certificate for connections over TLS",
-        "A file with the daemon's certificate and those it needs to be trusted, in PEM. With it and `tls key` the daemon also listens on `tls port`, where clients such as rsync-ssl connect over TLS. Both files are read anew for each connection, as the user who runs the daemon. `--tls-cert` on the command line wins. It cannot be used with `proxy protocol`.").ours(),
+        "A file with the daemon's certificate and those it needs to be trusted, in PEM. With it and `tls key` the daemon also listens on `tls port`, where clients such as rsync-ssl connect over TLS. Both files are read anew for each connection, as the user who runs the daemon. `--tls-cert` on the command line wins. With `proxy protocol` the header comes before the first byte of TLS.").ours(),
     global("tls key", Field::Text(|g| &mut g.tls_key), "",
         "the private key of the certificate",
         "A file with the private key that belongs to `tls cert`, in PEM. Others than its owner and group must not have access to it. `--tls-key` on the command line wins.").ours(),
