@@ -12,6 +12,8 @@ mod old_rsync;
 mod packages;
 mod papers;
 mod test;
+#[cfg(test)]
+mod units;
 
 use std::env;
 use std::ffi::OsString;

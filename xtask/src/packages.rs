@@ -18,6 +18,30 @@ const NEEDED: &[(&str, &str)] = &[
     ("setfattr", "attr"),
 ];
 
+/// Programs that a few tests want, which say that they were skipped where one is missing.
+const WANTED: &[(&str, &str)] = &[
+    ("openssl", "openssl"),
+    ("stunnel", "stunnel4"),
+    ("gnutls-cli", "gnutls-bin"),
+    ("setpriv", "util-linux"),
+];
+
+/// Installs what some tests want, as far as that is possible.
+pub(crate) fn install_wanted() {
+    let missing = missing(WANTED, is_installed);
+    if missing.is_empty() || find("apt-get").is_none() {
+        return;
+    }
+    let packages = missing.join(" ");
+    println!("installing {packages}, which some tests want");
+    let install = || apt_get(&["install", "-y", "--no-install-recommends"], &missing);
+    let is_installed = install().unwrap_or(false)
+        || apt_get(&["update"], &[]).unwrap_or(false) && install().unwrap_or(false);
+    if !is_installed {
+        println!("{packages} could not be installed: the tests that want them are skipped");
+    }
+}
+
 /// Installs what is missing. Nothing is asked of the system where nothing is.
 pub(crate) fn install_missing() -> Result<()> {
     let missing = missing(NEEDED, is_installed);

@@ -20,6 +20,7 @@ use crate::{cargo, closing, old_rsync, packages};
 /// Whatever the runners printed, their closing lines and what was skipped come last.
 pub(crate) fn run(arguments: &[OsString]) -> Result<u8> {
     packages::install_missing()?;
+    packages::install_wanted();
     let skipped = SkipNote::new();
     let mut runner = cargo();
     if has_nextest() {
