@@ -130,6 +130,12 @@ impl RsyncDaemon {
         )
     }
 
+    /// What it and its workers have said on standard error since it was started last.
+    pub fn said(&self) -> String {
+        let said = fs::read(self.work.path().join("stderr")).unwrap_or_default();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
     /// Ends it in order: SIGTERM to listener and workers. It can be restarted.
     pub fn stop(&mut self) {
         if let Some(group) = self.group {
