@@ -406,3 +406,45 @@ fn entered(daemon: &RsyncDaemon) -> (Raw, String) {
     let line = raw.line();
     (raw, line)
 }
+
+/// Two hundred clients wait at the same time. Each costs little, one more is turned away, and the places of killed workers are
+/// free again.
+#[test]
+fn two_hundred_wait_and_none_is_heavy() {
+    const PLACES: usize = 200;
+    const PRIVATE_MAX: u64 = 2048;
+    let (module, _) = trees();
+    let lock = tempfile::tempdir().expect("a directory");
+    let daemon = daemon(module.path())
+        .max_connections(200)
+        .set("lock file", text(&lock.path().join("lock")))
+        .start();
+    let enter = || {
+        let mut raw = Raw::greeted(&daemon);
+        raw.say(b"m\n");
+        let line = raw.line();
+        (raw, line)
+    };
+    let waiting: Vec<_> = (0..PLACES).map(|_| enter()).collect();
+    assert!(waiting.iter().all(|(_, line)| line == "@RSYNCD: OK\n"));
+    let full = "@ERROR: max connections (200) reached -- try again later\n";
+    assert_eq!(enter().1, full);
+    let private = |pid: rustix::process::Pid| -> Option<u64> {
+        let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let of = memory.lines().filter(|line| line.starts_with("Private_"));
+        of.map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum()
+    };
+    let workers = daemon.workers();
+    assert!(workers.len() >= PLACES, "{}", workers.len());
+    let heaviest = workers.iter().filter_map(|&worker| private(worker)).max();
+    assert!(
+        heaviest.is_some_and(|kib| kib < PRIVATE_MAX),
+        "{heaviest:?}"
+    );
+    assert!(daemon.kill_workers() >= PLACES);
+    eventually(SOON, || match enter().1.as_str() {
+        "@RSYNCD: OK\n" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+}
