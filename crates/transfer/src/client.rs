@@ -269,4 +269,4 @@ pub(crate) fn settle_defaults(options: &mut Options, protocol: Protocol) {
     clippy::disallowed_methods,
     reason = "tests make and inspect trees of their own"
 )]
-mod tests;
+pub(crate) mod tests;

@@ -107,6 +107,8 @@ impl Receiver<'_> {
                 Ndx::Dir(number) if self.session.is_incremental() && !self.all_listed => {
                     let (list, dir) = self.lists.content_of(&mut self.incoming, number)?;
                     self.add_list(list, Some(dir));
+                    let open = self.open.iter().map(|list| list.entries.len()).sum();
+                    self.lists.check_length(open)?;
                 }
                 Ndx::FlistEof if self.session.is_incremental() && !self.all_listed => {
                     self.all_listed = true;

@@ -258,3 +258,10 @@ impl Server {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests make and inspect trees of their own"
+)]
+mod tests;

@@ -6,22 +6,31 @@ use std::thread;
 use std::time::Duration;
 
 use wire::{
-    Code, Entry, EntryEncoder, EntryFormat, IoErrors, Ndx, NdxWriter, Protocol, Side, put_int,
-    put_shortint,
+    Code, CompatFlags, Entry, EntryEncoder, EntryFormat, IoErrors, Ndx, NdxWriter, Protocol, Side,
+    put_int, put_shortint,
 };
 
 use super::*;
 use crate::Cancel;
 
 /// A sender that says nothing more is given up after so long.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a sender does after the handshake.
-type Script = Box<dyn FnOnce(&mut UnixStream) -> io::Result<()> + Send>;
+pub(crate) type Script = Box<dyn FnOnce(&mut UnixStream) -> io::Result<()> + Send>;
 
 /// Receives from a sender of protocol 31 that runs the script, in a directory beside one that must stay as it is.
 /// Returns what ended the run.
 fn received_from(script: Script, options: Options) -> Error {
+    received(script, options, 0)
+}
+
+/// The same from a sender that sends lists by directory.
+fn received_by_directory(script: Script, options: Options) -> Error {
+    received(script, options, CompatFlags::INC_RECURSE.bits() as u8)
+}
+
+fn received(script: Script, options: Options, flags: u8) -> Error {
     let work = tempfile::tempdir().unwrap();
     let (inside, outside) = (work.path().join("inside"), work.path().join("outside"));
     std::fs::create_dir(&inside).unwrap();
@@ -29,12 +38,15 @@ fn received_from(script: Script, options: Options) -> Error {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let peer = thread::spawn(move || {
         // We may hang up at any time: that is what is tested.
-        let _ = greet(&mut theirs).and_then(|()| script(&mut theirs));
+        let _ = greet(&mut theirs, flags).and_then(|()| script(&mut theirs));
         let _ = theirs.shutdown(std::net::Shutdown::Write);
         let _ = theirs.read_to_end(&mut Vec::new());
     });
     let link = Link::over_socket(ours.into(), Cancel::default()).unwrap();
-    let info = ClientInfo::default();
+    let info = match flags {
+        0 => ClientInfo::default(),
+        _ => options.client_info(false),
+    };
     let result = Client::over_shell(link, &options, &info, false).and_then(|client| {
         let asked = [b"from/wanted".to_vec(), b"from/link".to_vec()];
         client.receive(options, &asked, Some(&inside), &|_: Event<'_>| {})
@@ -67,24 +79,29 @@ fn options() -> Options {
     options
 }
 
-/// A server's half of the handshake, without negotiation and incremental recursion.
-fn greet(stream: &mut UnixStream) -> io::Result<()> {
+/// A server's half of the handshake, without negotiation.
+fn greet(stream: &mut UnixStream, flags: u8) -> io::Result<()> {
     let mut hello = Vec::new();
     put_int(&mut hello, 31);
-    hello.push(0);
+    hello.push(flags);
     put_int(&mut hello, 1);
     stream.write_all(&hello)
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     [&Code::Data.header(payload.len())[..], payload].concat()
 }
 
 fn encoder() -> EntryEncoder {
+    encoder_of(false)
+}
+
+fn encoder_of(incremental: bool) -> EntryEncoder {
     let minimal = EntryFormat::minimal(Protocol::new(31).unwrap());
     EntryEncoder::new(EntryFormat {
         links: true,
         recursive: true,
+        incremental,
         ..minimal
     })
 }
@@ -96,6 +113,13 @@ fn file(name: &str) -> Entry {
         size: 10,
         mtime: 1_600_000_000,
         ..Entry::default()
+    }
+}
+
+fn dir(name: &str) -> Entry {
+    Entry {
+        mode: 0o040_755,
+        ..file(name)
     }
 }
 
@@ -117,13 +141,29 @@ fn list(entries: &[Entry]) -> Vec<u8> {
     frame(&out)
 }
 
+/// Lists by directory: each with what comes before it.
+fn lists(said: &[(Option<Ndx>, &[Entry])]) -> Vec<u8> {
+    let (mut encoder, mut out) = (encoder_of(true), Vec::new());
+    let mut writer = NdxWriter::new(Protocol::new(31).unwrap());
+    for (before, entries) in said {
+        if let Some(ndx) = before {
+            writer.write(&mut out, *ndx);
+        }
+        for entry in *entries {
+            encoder.encode(entry, &mut out);
+        }
+        encoder.end(IoErrors::empty(), &mut out);
+    }
+    frame(&out)
+}
+
 /// A sender that says this, and leaves.
-fn saying(bytes: Vec<u8>) -> Script {
+pub(crate) fn saying(bytes: Vec<u8>) -> Script {
     Box::new(move |stream| stream.write_all(&bytes))
 }
 
 /// An answer for an entry: its number, that there is content, the head of the sums, and what follows.
-fn answer(index: u32, head: [i32; 4], rest: &[i32]) -> Vec<u8> {
+pub(crate) fn answer(index: u32, head: [i32; 4], rest: &[i32]) -> Vec<u8> {
     let mut out = Vec::new();
     NdxWriter::new(Protocol::new(31).unwrap()).write(&mut out, Ndx::File(index));
     put_shortint(&mut out, 0x8000);
@@ -133,7 +173,7 @@ fn answer(index: u32, head: [i32; 4], rest: &[i32]) -> Vec<u8> {
     frame(&out)
 }
 
-fn check(name: &str, error: &Error, code: u8, text: &str) {
+pub(crate) fn check(name: &str, error: &Error, code: u8, text: &str) {
     let told = error.to_string();
     assert_eq!(error.exit_code(), code, "{name}: {told}");
     assert!(told.contains(text), "{name}: {told}");
@@ -218,6 +258,79 @@ fn an_endless_list() {
     // So long it is listened to on the way out.
     options.timeout = Some(PATIENCE);
     let error = received_from(endless, options);
+    check(
+        "endless",
+        &error,
+        22,
+        "exceeded --max-alloc=1048576 setting",
+    );
+}
+
+#[test]
+fn lists_of_directories_that_cannot_be() {
+    let tree = [dir("wanted"), file("link")];
+    let of = |number| Some(Ndx::Dir(number));
+    let cases: &[(&str, Option<Ndx>, &[Entry], &str)] = &[
+        (
+            "no such directory",
+            of(7),
+            &[],
+            "refusing invalid dir_ndx 7",
+        ),
+        ("far", of(1 << 30), &[], "refusing invalid dir_ndx"),
+        (
+            "elsewhere",
+            of(0),
+            &[file("evil")],
+            "invalid path from sender: evil",
+        ),
+        ("up", of(0), &[file("wanted/../evil")], "unsafe pathname"),
+        ("deeper", of(0), &[file("wanted/a/b")], "invalid path"),
+        ("beside", of(0), &[file("wantedness/b")], "invalid path"),
+        ("the root again", of(0), &[dir(".")], "invalid path"),
+    ];
+    for (name, ndx, entries, text) in cases {
+        let said = lists(&[(None, &tree), (*ndx, entries)]);
+        let error = received_by_directory(saying(said), options());
+        assert!(matches!(error.exit_code(), 2 | 4), "{name}: {error}");
+        check(name, &error, error.exit_code(), text);
+    }
+    let inside = [file("wanted/a")];
+    let twice = lists(&[(None, &tree), (of(0), &inside), (of(0), &inside)]);
+    let error = received_by_directory(saying(twice), options());
+    check("twice", &error, 2, "duplicate flist for dir 0");
+    let negative = [lists(&[(None, &tree)]), frame(&[0xff, 50])].concat();
+    let error = received_by_directory(saying(negative), options());
+    check("no number of a directory", &error, 2, "-51");
+}
+
+#[test]
+fn endless_lists_of_directories() {
+    let endless: Script = Box::new(|stream| {
+        let mut encoder = encoder_of(true);
+        let mut writer = NdxWriter::new(Protocol::new(31).unwrap());
+        let (mut out, mut name) = (Vec::new(), String::from("wanted"));
+        encoder.encode(&dir(&name), &mut out);
+        encoder.end(IoErrors::empty(), &mut out);
+        // As deep as a path may be.
+        for number in 0..2000 {
+            stream.write_all(&frame(&out))?;
+            out.clear();
+            writer.write(&mut out, Ndx::Dir(number));
+            for at in 1..100 {
+                encoder.encode(&file(&format!("{name}/{at}")), &mut out);
+            }
+            name.push_str("/d");
+            encoder.encode(&dir(&name), &mut out);
+            encoder.end(IoErrors::empty(), &mut out);
+        }
+        Ok(())
+    });
+    let mut options = options();
+    options.max_alloc = Some(1 << 20);
+    options.dry_run = true;
+    options.timeout = Some(PATIENCE);
+    let error = received_by_directory(endless, options);
     check(
         "endless",
         &error,

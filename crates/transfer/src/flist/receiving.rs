@@ -133,7 +133,7 @@ impl<'a> ListReader<'a> {
             let decoder = &mut self.decoder;
             match incoming.read(|cursor| decoder.decode(cursor))? {
                 Decoded::Entry(entry) => {
-                    self.check_length(&list)?;
+                    self.check_length(list.entries.len())?;
                     list.entries.push(self.accept(entry, dir)?);
                 }
                 Decoded::End { io_errors } => {
@@ -147,10 +147,10 @@ impl<'a> ListReader<'a> {
         }
     }
 
-    /// A list that never ends must not take all memory.
-    fn check_length(&self, list: &List) -> Result<(), Error> {
+    /// A list that never ends must not take all memory, nor must lists that nobody finishes, with so many entries.
+    pub(crate) fn check_length(&self, entries: usize) -> Result<(), Error> {
         let limit = self.options.allocation_limit();
-        if list.entries.len() < limit / size_of::<Entry>() {
+        if entries.max(self.dirs.len()) < limit / size_of::<Entry>() {
             return Ok(());
         }
         let text = format!("[receiver] exceeded --max-alloc={limit} setting");
