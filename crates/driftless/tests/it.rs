@@ -25,6 +25,8 @@ mod embedding;
 mod encrypted;
 #[path = "it/failing_daemons.rs"]
 mod failing_daemons;
+#[path = "it/fire.rs"]
+mod fire;
 #[path = "it/kinds.rs"]
 mod kinds;
 #[path = "it/ledger.rs"]
