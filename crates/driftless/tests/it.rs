@@ -17,6 +17,8 @@ mod brakes;
 mod bursts;
 #[path = "it/changes.rs"]
 mod changes;
+#[path = "it/checklist.rs"]
+mod checklist;
 #[path = "it/configuration.rs"]
 mod configuration;
 #[path = "it/embedding.rs"]
