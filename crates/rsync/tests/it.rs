@@ -7,6 +7,10 @@
 
 #[path = "it/interrupted.rs"]
 mod interrupted;
+#[path = "it/random.rs"]
+mod random;
+#[path = "it/random_case.rs"]
+mod random_case;
 #[path = "it/remote.rs"]
 mod remote;
 #[path = "it/said.rs"]
@@ -17,8 +21,6 @@ mod scenarios;
 mod server_words;
 #[path = "it/serving.rs"]
 mod serving;
-#[path = "it/snapshots.rs"]
-mod snapshots;
 #[path = "it/terminal.rs"]
 mod terminal;
 #[path = "it/versions.rs"]

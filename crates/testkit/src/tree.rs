@@ -5,11 +5,14 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, mkfifoat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, lsetxattr, mkfifoat,
+    utimensat,
+};
 
 use crate::content;
 
@@ -38,7 +41,8 @@ impl Tree {
     /// - `h PATH EXISTING`: another name (hard link) of a file made earlier;
     /// - `p PATH`: a named pipe.
     ///
-    /// `f`, `d` and `p` may end in `mode=0640` and `mtime=SECONDS[.NANOSECONDS]` (since 1970).
+    /// A line may end in `mode=0640` (but for links), `mtime=SECONDS[.NANOSECONDS]` (since 1970, negative before it),
+    /// `owner=UID:GID`, `xattr=NAME:VALUE`, and `edit=OFFSET`, which makes some bytes of a file others than they would be.
     /// In a path `\s` is a space, `\n` a line end, `\t` a tab, `\\` a backslash, and `\xHH` any byte.
     /// Empty lines are skipped, as is the space that indents a line.
     ///
@@ -182,17 +186,15 @@ impl Tree {
     #[track_caller]
     pub fn touch(&self, path: impl AsRef<Path>, mtime: SystemTime) {
         let path = self.path(path);
-        let since = mtime
-            .duration_since(UNIX_EPOCH)
-            .expect("tests stay after 1970");
+        let (seconds, nanoseconds) = since_1970(mtime);
         let times = Timestamps {
             last_access: Timespec {
                 tv_sec: 0,
                 tv_nsec: UTIME_OMIT,
             },
             last_modification: Timespec {
-                tv_sec: since.as_secs().try_into().expect("tests stay in this era"),
-                tv_nsec: since.subsec_nanos().into(),
+                tv_sec: seconds,
+                tv_nsec: nanoseconds.into(),
             },
         };
         done(
@@ -242,6 +244,23 @@ impl Tree {
             Kind::HardLink(existing) => self.hard_link(path, existing),
             Kind::Fifo => self.fifo(path),
         }
+        if let Some(offset) = entry.edit {
+            let mut bytes = self.read(path);
+            bytes
+                .iter_mut()
+                .skip(offset)
+                .take(5)
+                .for_each(|byte| *byte ^= 0x55);
+            self.write(path, bytes);
+        }
+        let path = self.path(path);
+        if let Some((user, group)) = entry.owner {
+            done("chown", &path, lchown(&path, Some(user), Some(group)));
+        }
+        if let Some((name, value)) = &entry.xattr {
+            let set = lsetxattr(&path, name, value.as_bytes(), XattrFlags::empty());
+            done("set an attribute of", &path, set);
+        }
         if let Some(mode) = entry.mode {
             self.chmod(path, mode);
         }
@@ -263,6 +282,9 @@ struct Entry {
     path: PathBuf,
     mode: Option<u32>,
     mtime: Option<SystemTime>,
+    owner: Option<(u32, u32)>,
+    xattr: Option<(String, String)>,
+    edit: Option<usize>,
 }
 
 enum Kind {
@@ -276,13 +298,20 @@ enum Kind {
 impl Entry {
     fn parse(line: &str) -> Option<Self> {
         let mut words: Vec<&str> = line.split_whitespace().collect();
-        let mut mode = None;
-        let mut mtime = None;
+        let (mut mode, mut mtime, mut owner, mut xattr, mut edit) = (None, None, None, None, None);
         while let Some(last) = words.last() {
             if let Some(octal) = last.strip_prefix("mode=") {
                 mode = Some(u32::from_str_radix(octal, 8).ok()?);
             } else if let Some(time) = last.strip_prefix("mtime=") {
                 mtime = Some(parse_time(time)?);
+            } else if let Some(ids) = last.strip_prefix("owner=") {
+                let (user, group) = ids.split_once(':')?;
+                owner = Some((user.parse().ok()?, group.parse().ok()?));
+            } else if let Some(pair) = last.strip_prefix("xattr=") {
+                let (name, value) = pair.split_once(':')?;
+                xattr = Some((name.to_owned(), value.to_owned()));
+            } else if let Some(offset) = last.strip_prefix("edit=") {
+                edit = Some(offset.parse().ok()?);
             } else {
                 break;
             }
@@ -302,13 +331,37 @@ impl Entry {
             path: unescape(path)?,
             mode,
             mtime,
+            owner,
+            xattr,
+            edit,
         })
     }
 }
 
 fn parse_time(text: &str) -> Option<SystemTime> {
     let (seconds, nanoseconds) = text.split_once('.').unwrap_or((text, "0"));
-    Some(UNIX_EPOCH + Duration::new(seconds.parse().ok()?, nanoseconds.parse().ok()?))
+    let (seconds, nanoseconds): (i64, u32) = (seconds.parse().ok()?, nanoseconds.parse().ok()?);
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let start = match seconds {
+        ..0 => UNIX_EPOCH.checked_sub(whole),
+        _ => UNIX_EPOCH.checked_add(whole),
+    };
+    start?.checked_add(Duration::from_nanos(nanoseconds.into()))
+}
+
+/// Whole seconds, rounded down, and the nanoseconds that are left.
+fn since_1970(time: SystemTime) -> (i64, u32) {
+    let whole = |seconds: u64| i64::try_from(seconds).expect("tests stay in this era");
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => (whole(since.as_secs()), since.subsec_nanos()),
+        Err(before) => {
+            let before = before.duration();
+            match before.subsec_nanos() {
+                0 => (-whole(before.as_secs()), 0),
+                nanoseconds => (-whole(before.as_secs()) - 1, 1_000_000_000 - nanoseconds),
+            }
+        }
+    }
 }
 
 fn unescape(text: &str) -> Option<PathBuf> {

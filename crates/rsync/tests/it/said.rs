@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Output;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The runs of one scenario.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -154,8 +154,11 @@ fn without_times(log: &[u8]) -> Vec<u8> {
     lines.collect::<String>().into_bytes()
 }
 
-/// All names below `root`, a line each: kind, mode, owner, links, size or target, time, content. Times since `started` are
-/// now.
+/// What no run takes; later times are not of now.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// All names below `root`, a line each: kind, mode, owner, links, size or target, time, content, extended attributes and
+/// with them access control lists. Times since `started` are now.
 pub(crate) fn tree_lines(root: &Path, started: SystemTime) -> Vec<String> {
     let mut lines = Vec::new();
     let mut paths = vec![root.to_owned()];
@@ -166,7 +169,7 @@ pub(crate) fn tree_lines(root: &Path, started: SystemTime) -> Vec<String> {
             paths.extend(entries.map(|entry| entry.expect("an entry").path()));
         }
         let mtime = meta.modified().expect("a time");
-        let time = if mtime >= started {
+        let time = if (started..started + HOUR).contains(&mtime) {
             "now".to_owned()
         } else {
             format!("{}.{}", meta.mtime(), meta.mtime_nsec())
@@ -187,8 +190,9 @@ pub(crate) fn tree_lines(root: &Path, started: SystemTime) -> Vec<String> {
         };
         let links = if meta.is_dir() { 1 } else { meta.nlink() };
         let name = path.strip_prefix(root).expect("beneath").display();
+        let xattrs = xattrs(&path);
         lines.push(format!(
-            "{name} {:o} {}:{} x{links} {time} {content}",
+            "{name} {:o} {}:{} x{links} {time} {content}{xattrs}",
             meta.mode(),
             meta.uid(),
             meta.gid()
@@ -196,4 +200,25 @@ pub(crate) fn tree_lines(root: &Path, started: SystemTime) -> Vec<String> {
     }
     lines.sort();
     lines
+}
+
+fn xattrs(path: &Path) -> String {
+    // The kernel's limit for a list of names and for a value (xattr(7)).
+    let mut buffer = vec![0; 64 << 10];
+    let length = rustix::fs::llistxattr(path, &mut buffer[..]).unwrap_or(0);
+    let list = buffer[..length].to_vec();
+    let mut names: Vec<&[u8]> = list
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty() && *name != b"security.selinux")
+        .collect();
+    names.sort_unstable();
+    let shown = names.into_iter().map(|name| {
+        let length = rustix::fs::lgetxattr(path, name, &mut buffer[..]).unwrap_or(0);
+        format!(
+            " {}={}",
+            name.escape_ascii(),
+            buffer[..length].escape_ascii()
+        )
+    });
+    shown.collect()
 }

@@ -39,7 +39,7 @@ const DAEMON: &str = include_str!("../scenarios/rsyncd.conf");
 const SHELL: &str = "#!/bin/sh\n[ \"$1\" = -l ] && shift 2\nshift\nexec sh -c \"$*\"\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Local,
     Push,
     Pull,
@@ -60,7 +60,7 @@ impl Way {
     }
 
     /// Who is ours, besides nobody: the client, and at the other end of a remote shell the server.
-    fn roles(self) -> &'static [(&'static str, bool, bool)] {
+    pub(crate) fn roles(self) -> &'static [(&'static str, bool, bool)] {
         match self {
             Self::Push | Self::Pull => &[
                 ("ours is the client", true, false),
@@ -73,12 +73,12 @@ impl Way {
 
 /// What a group's scenarios start from.
 #[derive(Clone, Default)]
-struct Group {
-    title: String,
-    trees: Vec<(String, String)>,
-    files: Vec<(String, String)>,
-    env: Vec<(String, String)>,
-    ways: Vec<Way>,
+pub(crate) struct Group {
+    pub(crate) title: String,
+    pub(crate) trees: Vec<(String, String)>,
+    pub(crate) files: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) ways: Vec<Way>,
 }
 
 impl Group {
@@ -109,15 +109,15 @@ impl Group {
 }
 
 /// A place with the daemon and the shell that all scenarios of a table share.
-struct Bench {
+pub(crate) struct Bench {
     base: tempfile::TempDir,
     daemon: RsyncDaemon,
-    theirs: PathBuf,
-    ours: PathBuf,
+    pub(crate) theirs: PathBuf,
+    pub(crate) ours: PathBuf,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let base = tempfile::tempdir().expect("a directory");
         let shell = Tree::at(base.path());
         shell.write("shell", SHELL);
@@ -136,7 +136,14 @@ impl Bench {
     }
 
     /// Runs a scenario in a place of its own, by two programs.
-    fn run(&self, group: &Group, way: Way, line: &str, client: &Path, server: &Path) -> Said {
+    pub(crate) fn run(
+        &self,
+        group: &Group,
+        way: Way,
+        line: &str,
+        client: &Path,
+        server: &Path,
+    ) -> Said {
         let work = self.base.path().join("work");
         for (name, spec) in &group.trees {
             Tree::build(work.join(name), spec);
@@ -213,7 +220,7 @@ impl Bench {
 }
 
 /// What a table needs of trees beside what every test does.
-pub(crate) trait Aged {
+trait Aged {
     fn age(&self);
     fn build_share(&self);
 }
@@ -231,10 +238,11 @@ impl Aged for Tree {
             }
         }
         let year = std::time::Duration::from_secs(365 * 86_400);
-        let recently = std::time::SystemTime::now() - year;
+        let now = std::time::SystemTime::now();
+        let recently = now - year..now + year / 365;
         for path in paths.iter().rev() {
             let path = path.strip_prefix(self.root()).expect("beneath");
-            if self.mtime(path) > recently {
+            if recently.contains(&self.mtime(path)) {
                 self.touch(
                     path,
                     std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000),
