@@ -75,6 +75,10 @@ pub(crate) fn clean(path: &[u8], ground: Ground, keeps_dots: bool) -> Vec<u8> {
         }
         last = component;
     }
+    // A `.` at the end is no mark.
+    if keeps_dots && last == b"." {
+        components.pop();
+    }
     // What cannot be a file's name stands for what a directory holds.
     let ends_in_slash = matches!(last, b"" | b"." | b"..");
     let mut whole = components.join(&b'/');

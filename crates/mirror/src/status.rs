@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use transfer::Progress;
 
 use crate::brake::Brake;
@@ -83,7 +83,7 @@ pub enum ReplicaState {
 }
 
 /// Something that went wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Failure {
     /// In the words of the peer or the kernel.
     pub reason: String,
@@ -133,8 +133,6 @@ pub(crate) struct Board(Mutex<Known>);
 struct Known {
     status: ReplicaStatus,
     history: History,
-    /// Something is in the history that [`Board::unkept_history`] has not told.
-    is_history_new: bool,
     meter: Meter,
 }
 
@@ -158,7 +156,6 @@ impl Board {
                 verification: None,
             },
             history: History::default(),
-            is_history_new: false,
             meter: Meter::new(Instant::now()),
         }))
     }
@@ -193,7 +190,6 @@ impl Board {
     pub(crate) fn failed(&self, failure: Failure) {
         let mut known = self.lock();
         known.history.failed(&failure);
-        known.is_history_new = true;
         known.status.totals.failures += 1;
         known.status.state = ReplicaState::Behind;
         known.status.failure = Some(failure);
@@ -201,27 +197,12 @@ impl Board {
 
     /// Notes changes that the replica has confirmed.
     pub(crate) fn changed(&self, changes: &[Change]) {
-        let mut known = self.lock();
-        known.history.changed(unix_time(), changes);
-        known.is_history_new = true;
+        self.lock().history.changed(unix_time(), changes);
     }
 
     /// Adds `status`, which is this replica's now, to the history.
     pub(crate) fn sample(&self, status: &ReplicaStatus) {
-        let mut known = self.lock();
-        known.history.sample(unix_time(), status);
-        known.is_history_new = true;
-    }
-
-    /// Begins with what an earlier run remembered.
-    pub(crate) fn recall(&self, history: History) {
-        self.lock().history = history;
-    }
-
-    /// The history, if there is something new in it since the last time.
-    pub(crate) fn unkept_history(&self) -> Option<History> {
-        let mut known = self.lock();
-        std::mem::take(&mut known.is_history_new).then(|| known.history.clone())
+        self.lock().history.sample(unix_time(), status);
     }
 
     /// What is shown now.

@@ -164,12 +164,11 @@ impl Said {
 
 impl Write for Said {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        for piece in text.split_inclusive(|&byte| byte == b'\n') {
-            self.line.extend_from_slice(piece);
-            if self.line.ends_with(b"\n") {
-                self.speaker.say(Severity::Info, &self.line);
-                self.line.clear();
-            }
+        // A line comes in one piece, and a name in it may have line ends of its own.
+        self.line.extend_from_slice(text);
+        if self.line.ends_with(b"\n") {
+            self.speaker.say(Severity::Info, &self.line);
+            self.line.clear();
         }
         Ok(text.len())
     }

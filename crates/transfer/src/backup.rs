@@ -37,6 +37,8 @@ struct BackupDir {
     opened: OnceLock<Root>,
     reach: Reach,
     policy: Policy,
+    /// What its directories have of those that they stand for.
+    kept: Which,
 }
 
 impl Backups {
@@ -52,6 +54,9 @@ impl Backups {
         let Some(backup) = &options.backup else {
             return Ok(None);
         };
+        let mut kept = Which::MODE | Which::MTIME;
+        kept.set(Which::OWNER, options.owner);
+        kept.set(Which::GROUP, options.group);
         let dir = match &backup.dir {
             Some(dir) => {
                 let path = absolute(&options.below(&destination.shown, dir));
@@ -65,6 +70,7 @@ impl Backups {
                     opened: OnceLock::new(),
                     policy: options.noting(Policy::default()),
                     reach: options.reach(),
+                    kept,
                 })
             }
             None => None,
@@ -189,7 +195,7 @@ impl Backups {
                 dir.opened.get_or_init(|| opened)
             }
         };
-        make_parents(root, to, parent(place))?;
+        make_parents(root, to, parent(place), dir.kept)?;
         Ok((to, dir.given.join(rel(name))))
     }
 }
@@ -210,7 +216,7 @@ impl BackupDir {
 }
 
 /// The directories of a backup, with the attributes of those that they stand for.
-fn make_parents(from: &Root, to: &Root, dir: &[u8]) -> Result<(), tree::Error> {
+fn make_parents(from: &Root, to: &Root, dir: &[u8], kept: Which) -> Result<(), tree::Error> {
     if dir == b"." {
         return Ok(());
     }
@@ -229,12 +235,7 @@ fn make_parents(from: &Root, to: &Root, dir: &[u8]) -> Result<(), tree::Error> {
         to.mkdir(dir, 0o700)?;
         if let (Some(wanted), Some(now)) = (from.lstat(dir)?, to.lstat(dir)?) {
             // An owner that cannot be given does not keep the backup from being made.
-            let _ = to.set_meta(
-                dir,
-                &wanted,
-                Which::OWNER | Which::GROUP | Which::MODE | Which::MTIME,
-                &now,
-            );
+            let _ = to.set_meta(dir, &wanted, kept, &now);
         }
     }
     Ok(())

@@ -123,11 +123,11 @@ impl Change {
             b'+' => mode | bits | special,
             b'-' => mode & !(bits | special),
             _ => {
-                let specials_of_classes = set_ids(classes);
-                let cleared = if special != 0 || copied_from.is_some() {
-                    specials_of_classes | special
-                } else {
-                    0
+                let cleared = match copied_from {
+                    Some(_) => set_ids(classes) | ((classes & 1) * 0o1000),
+                    None if special == 0 => 0,
+                    None if masked => special,
+                    None => set_ids(classes) | special,
                 };
                 mode & !((classes * 7) | cleared) | bits | special
             }
@@ -227,6 +227,13 @@ mod tests {
             ("u=rw", 0o4755, false, 0o4655),
             ("u=rws", 0o755, false, 0o4655),
             ("+t", 0o755, true, 0o1755),
+            // As rsync 3.5.0 does it.
+            ("g=u", 0o7644, false, 0o5664),
+            ("o=g", 0o7644, false, 0o6644),
+            ("=u", 0o7644, false, 0o644),
+            ("a=t", 0o7644, false, 0o1000),
+            ("a=s", 0o7644, false, 0o7000),
+            ("=s", 0o7644, false, 0o7000),
         ] {
             assert_eq!(changed(text, mode, is_dir), expected, "{text} {mode:o}");
         }

@@ -86,8 +86,7 @@ pub fn local_copy(
             entries: lists.known,
         });
         match destination.filter(|_| !options.list_only) {
-            Some(path) if lists.known > 0 => run.copy(lists, path),
-            Some(_) => Ok(report.outcome(lists.stats, 0)),
+            Some(path) => run.copy(lists, path),
             None => run.show(lists),
         }
     })
@@ -121,7 +120,9 @@ impl Run<'_> {
         } = self;
         let arriving = Arriving {
             entries: usize::try_from(lists.known).unwrap_or(usize::MAX),
-            first_is_dir: lists.first().is_some_and(|list| list.entries[0].is_dir()),
+            first_is_dir: lists
+                .first()
+                .is_some_and(|list| list.entries.first().is_some_and(Entry::is_dir)),
         };
         let destination = Destination::resolve(path, arriving, options, report)?;
         let long_values = match XattrRules::new(options, &self.rules, filter::Side::Sender) {

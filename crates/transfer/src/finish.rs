@@ -96,14 +96,15 @@ impl<'a> Finisher<'a> {
         }
     }
 
-    /// Gives a whole file its attributes and its name. False, with its message, if that fails.
+    /// Gives a whole file its attributes and its name. False, with its message, if that fails. Permissions that are not
+    /// kept are those of the `existing` file, or else of the one that was the basis.
     pub(crate) fn commit(
         &self,
         mut temp: TempFile,
         number: u32,
         entry: &Entry,
         place: &[u8],
-        existing: Option<&Meta>,
+        (existing, model): (Option<&Meta>, Option<&Meta>),
     ) -> Result<bool, Error> {
         let Some(root) = self.destination.root() else {
             return Ok(false);
@@ -118,7 +119,7 @@ impl<'a> Finisher<'a> {
         if self.options.delay_updates {
             let parked = partial_place(self.park(), place);
             let temp = self.bring_near(root, temp, &parked, entry.size)?;
-            return Ok(match self.place(temp, entry, &parked, existing) {
+            return Ok(match self.place(temp, entry, &parked, (existing, model)) {
                 Ok(()) => {
                     self.delayed().push(Delayed {
                         number,
@@ -136,7 +137,7 @@ impl<'a> Finisher<'a> {
             self.back_up(backups, place, existing)?;
         }
         let temp = self.bring_near(root, temp, place, entry.size)?;
-        Ok(match self.place(temp, entry, place, existing) {
+        Ok(match self.place(temp, entry, place, (existing, model)) {
             Ok(()) => true,
             Err(failures) => self.is_placed(place, failures),
         })
@@ -149,9 +150,9 @@ impl<'a> Finisher<'a> {
         mut temp: TempFile,
         entry: &Entry,
         place: &[u8],
-        existing: Option<&Meta>,
+        (existing, model): (Option<&Meta>, Option<&Meta>),
     ) -> Result<(), Vec<Failure>> {
-        let existing = existing.filter(|existing| existing.is_file());
+        let existing = existing.filter(|existing| existing.is_file()).or(model);
         let before = self
             .attributes
             .before(self.destination.root(), place, existing);
@@ -170,7 +171,12 @@ impl<'a> Finisher<'a> {
     }
 
     /// Gives a file that was written in place its attributes.
-    pub(crate) fn finish_in_place(&self, entry: &Entry, place: &[u8], existing: Option<&Meta>) {
+    pub(crate) fn finish_in_place(
+        &self,
+        entry: &Entry,
+        place: &[u8],
+        (existing, model): (Option<&Meta>, Option<&Meta>),
+    ) {
         let Some(root) = self.destination.root() else {
             return;
         };
@@ -180,7 +186,7 @@ impl<'a> Finisher<'a> {
         let is_kept = |existing: &&Meta| existing.is_file() || existing.kind.is_device();
         let before = self
             .attributes
-            .before(Some(root), place, existing.filter(is_kept));
+            .before(Some(root), place, existing.filter(is_kept).or(model));
         let (mut wanted, which) = self.attributes.of_new(entry, before);
         wanted.kind = now.kind;
         let path = rel(place);

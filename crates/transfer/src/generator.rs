@@ -3,7 +3,7 @@
 //!
 //! Who brings the data is a [`Peer`]: a sender on the other end of a connection, or the kernel of this machine.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tree::{Kind, Meta, Root};
@@ -60,8 +60,8 @@ pub(crate) struct Generator<'a, P> {
     /// Directories whose times the run has changed.
     touched: HashSet<Vec<u8>>,
     last_touched: Vec<u8>,
-    /// Directories made writable until the end.
-    loosened: HashSet<Vec<u8>>,
+    /// Directories made usable until the end, and the modes that they are to have then.
+    loosened: HashMap<Vec<u8>, u32>,
     /// Files that were written in this run, if similar ones are looked for.
     written: HashSet<Vec<u8>>,
     /// Requests whose fate is not known.
@@ -104,7 +104,7 @@ impl<'a, P: Peer> Generator<'a, P> {
             dirs: Vec::new(),
             touched: HashSet::new(),
             last_touched: Vec::new(),
-            loosened: HashSet::new(),
+            loosened: HashMap::new(),
             written: HashSet::new(),
             open: 0,
         }

@@ -202,13 +202,11 @@ impl Options {
         whole
     }
 
-    /// Whether targets of links are stored so that they stay in the transfer, which then leaves none out (`--safe-links`).
+    /// Whether targets of links are stored so that they stay in the transfer (behaviour.md 7.16).
     pub(crate) fn confines_targets(&self) -> bool {
-        let is_confined = self
-            .module
+        self.module
             .as_ref()
-            .is_some_and(|module| module.root.is_some());
-        self.safe_links && is_confined
+            .is_some_and(|module| module.root.is_some())
     }
 
     /// Whether a path that one of the ends has named leads to a directory.

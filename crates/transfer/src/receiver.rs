@@ -223,7 +223,7 @@ impl Receiver<'_> {
             true => {
                 self.itemize(entry, &item, 0, None);
                 let basis = self.basis(&answer)?;
-                self.discard(&answer, basis.as_ref())?;
+                self.discard(&answer, basis.as_ref().map(|(file, _)| file))?;
                 Fate::Done
             }
             false => self.receive_file(&answer)?,
@@ -362,7 +362,7 @@ impl Receiver<'_> {
             size: entry.size,
             finished,
             transferred: self.stats.transferred,
-            left: known.saturating_sub(list.through(number)),
+            left: known.saturating_sub(u64::from(number - list.start) + 1),
             known,
             all_known: self.all_listed,
             total_done: if finished {

@@ -87,10 +87,7 @@ impl Receiving<'_> {
                 + second.as_ref().map_or(0, |(list, _)| list.entries.len()),
             first_is_dir: first.entries.first().is_some_and(Entry::is_dir),
         };
-        let destination = match self
-            .destination
-            .filter(|_| !options.list_only && arriving.entries > 0)
-        {
+        let destination = match self.destination.filter(|_| !options.list_only) {
             Some(path) => Destination::resolve(path, arriving, options, report)?,
             None => Destination::none(),
         };

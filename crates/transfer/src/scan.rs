@@ -154,8 +154,13 @@ impl<'a> Scanner<'a> {
         if self.options.hides_way(shown, path, meta.is_dir(), side) {
             return self.missing_argument(base, path, start, found);
         }
-        if start.relative {
-            self.implied_parents(start, base, found)?;
+        let inside = self.inside_root(base)?;
+        let above = match start.relative && path != b"." {
+            true => self.inside_parents(base, path, inside)?,
+            false => inside,
+        };
+        if path != b"." && self.is_hidden(base, &above, path, meta.is_dir()) {
+            return Ok(());
         }
         if meta.is_dir() && !self.options.lists_dirs() {
             self.report.event(Event::Skipped {
@@ -165,13 +170,8 @@ impl<'a> Scanner<'a> {
             });
             return Ok(());
         }
-        let inside = self.inside_root(base)?;
-        let above = match start.relative && path != b"." {
-            true => self.inside_parents(base, path, inside)?,
-            false => inside,
-        };
-        if path != b"." && self.is_hidden(base, &above, path, meta.is_dir()) {
-            return Ok(());
+        if start.relative {
+            self.implied_parents(start, base, found)?;
         }
         let Some((mut entry, meta)) = self.entry(base, path, meta, true) else {
             return Ok(());

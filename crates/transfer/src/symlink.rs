@@ -35,7 +35,7 @@ pub(crate) fn is_unsafe(target: &[u8], path: &[u8]) -> bool {
     false
 }
 
-/// The target that a daemon stores for a link at `path` under `--safe-links`: one that cannot lead out of the transfer.
+/// The target that a daemon without chroot stores for a link at `path`: one that cannot lead out of the transfer.
 pub(crate) fn confined(target: &[u8], path: &[u8]) -> Vec<u8> {
     let depth = path.iter().filter(|&&byte| byte == b'/').count();
     let mut ups = 0;
@@ -48,11 +48,14 @@ pub(crate) fn confined(target: &[u8], path: &[u8]) -> Vec<u8> {
             name => names.push(name),
         }
     }
-    let whole: Vec<&[u8]> = std::iter::repeat_n(&b".."[..], ups).chain(names).collect();
-    match whole.is_empty() {
-        true => b".".to_vec(),
-        false => whole.join(&b'/'),
+    let mut whole: Vec<&[u8]> = std::iter::repeat_n(&b".."[..], ups).chain(names).collect();
+    if whole.is_empty() {
+        return b".".to_vec();
     }
+    if target.ends_with(b"/") {
+        whole.push(b"");
+    }
+    whole.join(&b'/')
 }
 
 #[cfg(test)]
@@ -70,6 +73,9 @@ mod tests {
             ("../a", "up", "a"),
             ("../../x", "up2", "x"),
             ("..", "up3", "."),
+            ("a//./", "slash", "a/"),
+            ("../../", "dir/slash", "../"),
+            ("./", "dot", "."),
         ] {
             let found = confined(target.as_bytes(), path.as_bytes());
             assert_eq!(

@@ -41,9 +41,10 @@ impl Root {
         let of = match now {
             Kind::File | Kind::Dir => open_or_name(dir, name),
             // Whatever else it stands for, it is most likely a regular file.
-            _ if self.fakes() => match open_or_name(Arc::clone(&dir), name) {
-                Err(Errno::LOOP) => Ok(Of::Name(dir, name.to_owned())),
-                opened => opened,
+            _ if self.fakes() => match Meta::read(dir.fd(), name) {
+                Ok(meta) if matches!(meta.kind, Kind::File | Kind::Dir) => open_or_name(dir, name),
+                Ok(_) => Ok(Of::Name(dir, name.to_owned())),
+                Err(cause) => Err(cause),
             },
             // Opening these would wait, or do something.
             _ => Ok(Of::Name(dir, name.to_owned())),

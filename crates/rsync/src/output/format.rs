@@ -216,7 +216,10 @@ fn value(
     }
     let item = match subject {
         Subject::Item(item) => item,
-        Subject::Deleted { path, is_dir } => return deleted(letter, path, is_dir),
+        Subject::Deleted { path, is_dir } => {
+            let epoch = || time(Timestamp::UNIX_EPOCH, MTIME);
+            return deleted(letter, path, is_dir, facts, epoch);
+        }
     };
     let entry = &item.entry;
     let text = match letter {
@@ -234,7 +237,7 @@ fn value(
         b'l' => human.bytes(entry.size),
         b'L' => return Some(leads_to(item)),
         b'M' => match Timestamp::from_second(entry.mtime) {
-            Ok(at) => return Some(time(at, "%Y/%m/%d-%H:%M:%S")),
+            Ok(at) => return Some(time(at, MTIME)),
             Err(_) => super::listing::OUT_OF_RANGE.to_owned(),
         },
         b'n' => return Some(with_slash(entry.path, is_dir(entry.mode))),
@@ -247,8 +250,22 @@ fn value(
 
 const DATE_TIME: &str = "%Y/%m/%d %H:%M:%S";
 
-fn deleted(letter: u8, path: &[u8], is_dir: bool) -> Option<Vec<u8>> {
+const MTIME: &str = "%Y/%m/%d-%H:%M:%S";
+
+/// Of what is gone only the name is known: the rest reads like an entry of zeros.
+fn deleted(
+    letter: u8,
+    path: &[u8],
+    is_dir: bool,
+    facts: &Facts,
+    epoch: impl FnOnce() -> Vec<u8>,
+) -> Option<Vec<u8>> {
     match letter {
+        b'B' => Some(permissions(0).into_bytes()),
+        b'C' => Some(vec![b' '; facts.checksum_width]),
+        b'G' if !facts.keeps_groups => Some(b"DEFAULT".to_vec()),
+        b'G' | b'U' => Some(b"0".to_vec()),
+        b'M' => Some(epoch()),
         b'i' => Some(DELETED.as_bytes().to_vec()),
         b'o' => Some(b"del.".to_vec()),
         b'n' => Some(with_slash(path, is_dir)),

@@ -46,9 +46,16 @@ impl Copier<'_> {
                 source,
                 size: opened.size,
                 existing: wanted.existing,
+                model: wanted.model,
             });
         }
-        let fate = self.bring(at, &source, &opened, wanted.existing.as_ref())?;
+        let fate = self.bring(
+            at,
+            &source,
+            &opened,
+            wanted.existing.as_ref(),
+            wanted.model.as_ref(),
+        )?;
         self.fates.push((at.number, fate));
         Ok(())
     }
@@ -71,6 +78,7 @@ impl Copier<'_> {
                 list,
                 number,
                 existing,
+                model,
                 done,
             } = released;
             let Some(entry) = list.get(number) else {
@@ -99,7 +107,7 @@ impl Copier<'_> {
                 }
                 Done::Failed => match self.open_or_tell(entry) {
                     Some((source, opened)) => {
-                        self.bring(at, &source, &opened, existing.as_ref())?
+                        self.bring(at, &source, &opened, existing.as_ref(), model.as_ref())?
                     }
                     None => Fate::Failed,
                 },
@@ -139,11 +147,12 @@ impl Copier<'_> {
         source: &File,
         opened: &Meta,
         existing: Option<&Meta>,
+        model: Option<&Meta>,
     ) -> Result<Fate, Error> {
         let place = self.destination.place(at.entry.path());
         let done = match self.options.inplace {
-            true => self.in_place(source, opened, at, place, existing)?,
-            false => self.anew(source, opened, at, place, existing)?,
+            true => self.in_place(source, opened, at, place, (existing, model))?,
+            false => self.anew(source, opened, at, place, (existing, model))?,
         };
         if !done {
             return Ok(Fate::Failed);
@@ -165,7 +174,7 @@ impl Copier<'_> {
         opened: &Meta,
         at: At<'_>,
         place: &[u8],
-        existing: Option<&Meta>,
+        (existing, model): (Option<&Meta>, Option<&Meta>),
     ) -> Result<bool, Error> {
         let Some(mut temp) = self.finisher.temp_file(place) else {
             return Ok(false);
@@ -186,7 +195,7 @@ impl Copier<'_> {
             Err(error) => return self.broken(error, temp, at.entry, place),
         }
         self.finisher
-            .commit(temp, at.number, at.entry, place, existing)
+            .commit(temp, at.number, at.entry, place, (existing, model))
     }
 
     /// Writes into the file that is there.
@@ -196,7 +205,7 @@ impl Copier<'_> {
         opened: &Meta,
         at: At<'_>,
         place: &[u8],
-        existing: Option<&Meta>,
+        models: (Option<&Meta>, Option<&Meta>),
     ) -> Result<bool, Error> {
         let Some(root) = self.destination.root() else {
             return Ok(false);
@@ -223,7 +232,7 @@ impl Copier<'_> {
             }
             Err(CopyError::Write(cause)) => return Err(self.unwritable(place, cause)),
         }
-        self.finisher.finish_in_place(at.entry, place, existing);
+        self.finisher.finish_in_place(at.entry, place, models);
         Ok(true)
     }
 

@@ -45,6 +45,7 @@ pub(super) struct Job {
     pub(super) size: u64,
     /// What the destination has under the name.
     pub(super) existing: Option<Meta>,
+    pub(super) model: Option<Meta>,
 }
 
 /// What came of a job.
@@ -62,6 +63,7 @@ struct Slot {
     list: Arc<List>,
     number: u32,
     existing: Option<Meta>,
+    model: Option<Meta>,
     done: Option<Done>,
 }
 
@@ -70,6 +72,7 @@ pub(super) struct Released {
     pub(super) list: Arc<List>,
     pub(super) number: u32,
     pub(super) existing: Option<Meta>,
+    pub(super) model: Option<Meta>,
     pub(super) done: Done,
 }
 
@@ -123,6 +126,7 @@ impl<'a> Pool<'a> {
             list: Arc::clone(&job.list),
             number: job.number,
             existing: job.existing,
+            model: job.model,
             done: None,
         });
         self.queue
@@ -140,12 +144,14 @@ impl<'a> Pool<'a> {
             list,
             number,
             existing,
+            model,
             done,
         } = self.slots.pop_front()?;
         done.map(|done| Released {
             list,
             number,
             existing,
+            model,
             done,
         })
     }
@@ -276,10 +282,12 @@ impl Worker<'_> {
             }
             Err(_) => return Done::Failed,
         };
-        match self
-            .finisher
-            .place(temp, entry, place, job.existing.as_ref())
-        {
+        match self.finisher.place(
+            temp,
+            entry,
+            place,
+            (job.existing.as_ref(), job.model.as_ref()),
+        ) {
             Ok(()) => Done::Placed(count),
             Err(failures) => Done::Unplaced(count, failures),
         }

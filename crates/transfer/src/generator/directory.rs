@@ -132,6 +132,19 @@ impl<P: Peer> Generator<'_, P> {
         let Ok(Some(mut now)) = stat_dir(root, place) else {
             return Ok(());
         };
+        // A destination that was made for this run is as new as what comes into it.
+        if self.destination.is_new && place == b"." {
+            let before = self.attributes.before(Some(root), place, None);
+            let mode = self.attributes.permissions(entry, before);
+            let newborn = Meta { mode, ..now };
+            if root
+                .set_meta(rel(place), &newborn, Which::MODE, &now)
+                .is_ok()
+            {
+                now = newborn;
+            }
+        }
+        let wanted = self.attributes.permissions(entry, Before::Same(&now));
         if !self.attributes.is_privileged && now.mode & 0o700 != 0o700 {
             let usable = Meta {
                 mode: now.mode | 0o700,
@@ -142,11 +155,10 @@ impl<P: Peer> Generator<'_, P> {
                 .is_ok()
             {
                 now.mode |= 0o700;
-                self.loosened.insert(place.to_vec());
+                self.loosened.insert(place.to_vec(), wanted);
             }
         }
         self.set_attributes(place, entry, &now, false);
-        let wanted = self.attributes.permissions(entry, Before::Same(&now));
         if !self.attributes.is_privileged && wanted & 0o700 != 0o700 {
             let now = Meta {
                 mode: wanted,
@@ -157,7 +169,7 @@ impl<P: Peer> Generator<'_, P> {
                 ..now
             };
             match root.set_meta(rel(place), &usable, Which::MODE, &now) {
-                Ok(_) => _ = self.loosened.insert(place.to_vec()),
+                Ok(_) => _ = self.loosened.insert(place.to_vec(), wanted),
                 Err(error) => {
                     let shown = self.destination.quoted(place);
                     let text = sentence(&[b"failed to modify permissions on ", &shown]);
@@ -174,8 +186,8 @@ impl<P: Peer> Generator<'_, P> {
         if self.attributes.has_late(entry) {
             self.set_late(entry);
         }
-        let is_loosened = self.loosened.contains(place);
-        if !is_loosened && !self.touched.contains(place)
+        let meant = self.loosened.get(place).copied();
+        if meant.is_none() && !self.touched.contains(place)
             || entry.is_implied() && !self.options.implied_dirs
         {
             return;
@@ -184,8 +196,13 @@ impl<P: Peer> Generator<'_, P> {
         let Some(now) = root.lstat(rel(place)).ok().flatten() else {
             return;
         };
-        if is_loosened && now.is_dir() {
+        if let (Some(mode), true) = (meant, now.is_dir()) {
             self.set_attributes(place, entry, &now, true);
+            if self.attributes.permissions(entry, Before::Same(&now)) != mode {
+                let before = Meta { mode, ..now };
+                // As with the rest, what fails now has failed before.
+                let _ = root.set_meta(rel(place), &before, Which::MODE, &now);
+            }
         } else if now.is_dir() {
             // The rest is as it was set before: what failed then is not tried again.
             let applied = self.attributes.set_time(root, rel(place), entry, &now);

@@ -189,6 +189,7 @@ impl<P: Peer> Generator<'_, P> {
                 ..Item::default()
             },
             existing,
+            model: basis.as_ref().map(|basis| basis.meta),
             basis: None,
             is_redo,
             values: self.wanted_values(at.entry, flags),

@@ -65,7 +65,8 @@ impl<P: Peer> Generator<'_, P> {
 
     /// Learns what became of requests.
     pub(crate) fn settle(&mut self, wait: bool) -> Result<(), Error> {
-        if self.open == 0 {
+        // Parked files are no longer under way, and come once more when they are in place.
+        if self.open == 0 && (wait || !self.options.delay_updates) {
             return Ok(());
         }
         for (number, fate) in self.peer.fates(wait)? {

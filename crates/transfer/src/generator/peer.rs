@@ -44,6 +44,8 @@ pub(crate) struct Wanted {
     pub(crate) item: Item,
     /// What the destination has under the name.
     pub(crate) existing: Option<Meta>,
+    /// What else it is made after: permissions that are not kept are taken from there.
+    pub(crate) model: Option<Meta>,
     /// What the new content may be put together from; absent if the whole file is to be sent.
     pub(crate) basis: Option<(File, Meta)>,
     /// A repetition: the first try did not verify.

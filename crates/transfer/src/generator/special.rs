@@ -112,18 +112,25 @@ impl<P: Peer> Generator<'_, P> {
                 return self.pass_over(at);
             }
         }
-        if !self.make_special(entry, place) {
+        let replaced = now.as_ref().filter(|now| !now.is_dir());
+        if !self.make_special(entry, place, replaced) {
             return self.pass_over(at);
         }
         self.tell(at, flags, xname)?;
-        if self.options.remove_source != RemoveSource::No {
+        let is_moved = match self.options.remove_source {
+            RemoveSource::No => false,
+            // Files and links only (behaviour.md 2.4).
+            RemoveSource::Sent => entry.is_symlink(),
+            RemoveSource::All => true,
+        };
+        if is_moved {
             self.peer.confirm(at)?;
         }
         self.lead(at)
     }
 
     /// Makes a link or node in place of what is there. False, with its message, if that fails.
-    fn make_special(&mut self, entry: &Entry, place: &[u8]) -> bool {
+    fn make_special(&mut self, entry: &Entry, place: &[u8], replaced: Option<&Meta>) -> bool {
         let Some(root) = self.root() else { return true };
         let make = || match Kind::from_mode(entry.mode) {
             Some(Kind::Symlink) | None => root.symlink(rel(place), entry.target()),
@@ -153,7 +160,7 @@ impl<P: Peer> Generator<'_, P> {
                 mode: self.initial_mode(entry, &made),
                 ..made
             };
-            self.set_new_attributes(place, entry, &made);
+            self.set_new_attributes(place, entry, &made, replaced);
         }
         true
     }
@@ -168,9 +175,16 @@ impl<P: Peer> Generator<'_, P> {
     }
 
     /// Sets the attributes of something that was just made.
-    fn set_new_attributes(&mut self, place: &[u8], entry: &Entry, made: &Meta) {
+    fn set_new_attributes(
+        &mut self,
+        place: &[u8],
+        entry: &Entry,
+        made: &Meta,
+        replaced: Option<&Meta>,
+    ) {
         let Some(root) = self.root() else { return };
-        let before = self.attributes.before(Some(root), place, None);
+        // rsync takes permissions that are not kept from whatever was there, be it of another type.
+        let before = self.attributes.before(Some(root), place, replaced);
         let (wanted, which) = self.attributes.of_new(entry, before);
         let wanted = Meta {
             kind: made.kind,

@@ -50,14 +50,20 @@ impl Receiver<'_> {
         if !self.options.report.after_transfer {
             self.itemize(entry, item, 0, None);
         }
-        let basis = self.basis(answer)?;
+        let (basis, model) = self.basis(answer)?.unzip();
+        let model = model.flatten();
         let append = self
             .options
             .append
             .filter(|_| !self.redone.contains(&number));
         let received = match self.options.inplace || append.is_some() {
-            true => self.in_place(answer, existing.as_ref(), basis.as_ref(), append)?,
-            false => self.anew(answer, existing.as_ref(), basis.as_ref())?,
+            true => self.in_place(
+                answer,
+                (existing.as_ref(), model.as_ref()),
+                basis.as_ref(),
+                append,
+            )?,
+            false => self.anew(answer, (existing.as_ref(), model.as_ref()), basis.as_ref())?,
         };
         if self.options.report.after_transfer {
             self.itemize(entry, item, received.literal, Some(&received.digest));
@@ -87,8 +93,8 @@ impl Receiver<'_> {
         self.lose(answer, basis).map(drop)
     }
 
-    /// The file that blocks refer to.
-    pub(super) fn basis(&self, answer: &Answer<'_>) -> Result<Option<File>, Error> {
+    /// The file that blocks refer to, and what is known of it.
+    pub(super) fn basis(&self, answer: &Answer<'_>) -> Result<Option<(File, Option<Meta>)>, Error> {
         let Some(root) = self.destination.root() else {
             return Ok(None);
         };
@@ -119,7 +125,8 @@ impl Receiver<'_> {
             BasisType::Backup => {
                 return Ok(self
                     .backups
-                    .and_then(|backups| backups.reopen(self.destination, place)));
+                    .and_then(|backups| backups.reopen(self.destination, place))
+                    .map(|file| (file, None)));
             }
             BasisType::AlternateDir(index) => {
                 alternate(index)?.and_then(|root| root.open_regular(rel(entry.path())).ok())
@@ -133,14 +140,14 @@ impl Receiver<'_> {
                     .and_then(|root| root.open_regular(rel(&join(parent(place), name))).ok())
             }
         };
-        Ok(opened.map(|(file, _)| file))
+        Ok(opened.map(|(file, meta)| (file, Some(meta))))
     }
 
     /// Makes the file under a temporary name, which it gives up when it is whole.
     fn anew(
         &mut self,
         answer: &Answer<'_>,
-        existing: Option<&Meta>,
+        (existing, model): (Option<&Meta>, Option<&Meta>),
         basis: Option<&File>,
     ) -> Result<Received, Error> {
         let Answer {
@@ -185,7 +192,9 @@ impl Receiver<'_> {
                 Ok(received)
             }
             None => {
-                let done = self.finisher.commit(temp, number, entry, place, existing)?;
+                let done = self
+                    .finisher
+                    .commit(temp, number, entry, place, (existing, model))?;
                 Ok(Received {
                     verdict: if done { Verdict::Done } else { Verdict::Lost },
                     ..received
@@ -209,7 +218,7 @@ impl Receiver<'_> {
     fn in_place(
         &mut self,
         answer: &Answer<'_>,
-        existing: Option<&Meta>,
+        (existing, model): (Option<&Meta>, Option<&Meta>),
         basis: Option<&File>,
         append: Option<Append>,
     ) -> Result<Received, Error> {
@@ -246,7 +255,8 @@ impl Receiver<'_> {
             return Err(self.unwritable(place, cause));
         }
         if received.verdict != Verdict::Wrong {
-            self.finisher.finish_in_place(answer.entry, place, existing);
+            self.finisher
+                .finish_in_place(answer.entry, place, (existing, model));
         }
         Ok(received)
     }
