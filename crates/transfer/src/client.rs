@@ -122,6 +122,7 @@ impl Client {
             destination,
             requested,
             is_client: true,
+            is_local: false,
         };
         let received = receiving.run(hearing, &outgoing);
         received.or_else(|error| outgoing.with(|stream| Err(part(stream, &session, error, events))))

@@ -155,6 +155,7 @@ fn receive(
         destination: Some(destination),
         requested: Requested::default(),
         is_client: false,
+        is_local: true,
     };
     let outcome = receiving.run(hearing, &outgoing)?;
     outgoing.flush()?;

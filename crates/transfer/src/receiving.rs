@@ -38,6 +38,8 @@ pub(crate) struct Receiving<'a> {
     pub(crate) destination: Option<&'a Path>,
     pub(crate) requested: Requested,
     pub(crate) is_client: bool,
+    /// The sender is this same process: the options are its own, too.
+    pub(crate) is_local: bool,
 }
 
 impl Receiving<'_> {
@@ -65,6 +67,8 @@ impl Receiving<'_> {
             });
         let ids = IdMap::new(options, report)?;
         let mut lists = ListReader::new(session, options, report, ids, self.requested);
+        // In a local copy that is asked of the sending half (behaviour.md 7.16).
+        lists.munges &= !self.is_local;
         report.event(Event::ListStarted {
             incremental: session.is_incremental(),
             sending: false,

@@ -62,6 +62,7 @@ pub fn read_batch(
         destination: Some(destination),
         requested: Requested::default(),
         is_client: true,
+        is_local: false,
     };
     receiving.run(hearing, &outgoing)
 }

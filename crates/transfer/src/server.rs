@@ -124,6 +124,7 @@ impl Server {
             destination: Some(destination),
             requested: Requested::default(),
             is_client: false,
+            is_local: false,
         };
         let received = receiving.run(hearing, &outgoing);
         outgoing.with(|stream| {

@@ -19,6 +19,8 @@ use crate::symlink::{MUNGED, confined};
 
 /// Receives lists, and knows the directories of all of them.
 pub(crate) struct ListReader<'a> {
+    /// Links are made harmless (`--munge-links`).
+    pub(crate) munges: bool,
     session: &'a Session,
     options: &'a Options,
     report: &'a Reporter<'a>,
@@ -59,6 +61,7 @@ impl<'a> ListReader<'a> {
             format,
             ids,
             requested,
+            munges: options.munge_links,
             dirs: Vec::new(),
             counts: Counts::default(),
             total_size: 0,
@@ -200,7 +203,7 @@ impl<'a> ListReader<'a> {
                 .apply(entry.mode, entry.is_dir(), self.options.umask);
             entry.mode = entry.file_type() | mode;
         }
-        if self.options.munge_links && entry.is_symlink() {
+        if self.munges && entry.is_symlink() {
             let target = [MUNGED, entry.target()].concat();
             entry.extra_mut().target = target.into();
         } else if self.options.confines_targets() && entry.is_symlink() {

@@ -5,7 +5,7 @@
 use driftless_transfer::{
     AlternateUse, Alternates, Append, Backup, DeleteWhen, Event, Options, local_copy,
 };
-use wire::Side;
+use wire::{Protocol, Side};
 
 use super::bench::Scenario;
 use super::cases::{DESTINATION, OF_A_RECEIVER, OF_BOTH_ENDS, SOURCE};
@@ -37,6 +37,23 @@ fn what_is_kept() {
     });
     let links = "f a 10 mtime=5\nh b a\nh d/c a\np q\nh r q";
     check("no links", links, "", "-a", &|_| {});
+}
+
+/// The sending half takes a prefix away; the receiving half adds none, whichever way the copy goes.
+#[test]
+fn munged_links() {
+    let source = "l munged -> /rsyncd-munged/x\nl plain -> ../y";
+    for (words, protocol) in [
+        ("--protocol=32", 32),
+        ("--protocol=31", 31),
+        ("--protocol=29", 29),
+    ] {
+        let words = format!("-a --munge-links {words}");
+        check("munged", source, "", &words, &|options| {
+            options.munge_links = true;
+            options.newest = Protocol::new(protocol).unwrap();
+        });
+    }
 }
 
 #[test]
