@@ -306,7 +306,7 @@ impl<'a> Draft<'a> {
                 let is_misjudged = is_update
                     && held
                         .as_ref()
-                        .is_some_and(|held| self.abilities.would_misjudge(&held.version, &meta));
+                        .is_some_and(|held| self.must_compare(held, &meta));
                 self.add_leaf(&path, meta, is_update, by_content || is_misjudged)?;
                 if held.is_none() && self.verifies.is_none() {
                     self.note_rename(&path, &meta)?;
@@ -381,6 +381,13 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Whether size and time do not tell if the replica holds `meta`. They never do where the row is in doubt: a version
+    /// that had gone by the time it was asked for has left the replica with an earlier one, which may look like this one.
+    fn must_compare(&self, held: &Held, meta: &Meta) -> bool {
+        (held.doubtful && meta.kind == Kind::File)
+            || self.abilities.would_misjudge(&held.version, meta)
+    }
+
     /// Anything but a directory.
     fn leaf(
         &mut self,
@@ -391,7 +398,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), PlanError> {
         let exact = match held {
             Some(held) if is_held(held, &meta) && !unsure => return Ok(()),
-            Some(held) => unsure || self.abilities.would_misjudge(&held.version, &meta),
+            Some(held) => unsure || self.must_compare(held, &meta),
             None => unsure,
         };
         self.add_leaf(path, meta, true, exact)?;

@@ -206,6 +206,22 @@ fn nor_is_it_missed_in_a_directory_that_is_listed_whole() {
 }
 
 #[test]
+fn a_row_in_doubt_says_nothing_of_what_the_replica_holds() {
+    let mut bench = Bench::new(&["f"]);
+    let mut held = bench.ledger.held(Path::new("f")).unwrap().unwrap();
+    held.version.mtime.sec -= 5;
+    held.doubtful = true;
+    let confirmed = Confirmed {
+        held: vec![("f".into(), held)],
+        ..Confirmed::default()
+    };
+    bench.ledger.confirm(&confirmed).unwrap();
+    assert_eq!(updates(&bench.plan(&[("f", Look::AT)]).exact), ["f"]);
+    bench.ledger.doubt_directories([Path::new("")]).unwrap();
+    assert_eq!(updates(&bench.plan(&[("", Look::AT)]).exact), ["f"]);
+}
+
+#[test]
 fn a_replica_that_compares_seconds_misses_more() {
     let bench = Bench::new(&["f"]);
     let mtime = fs::metadata(bench.at("f")).unwrap().modified().unwrap();

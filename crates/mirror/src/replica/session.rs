@@ -296,6 +296,13 @@ impl Replica {
             landed,
             ..Confirmed::default()
         })?;
+        // What led to these updates may be settled: the session before this one has listed their directory whole.
+        let now = Instant::now();
+        self.queue.add(|dirty| {
+            for path in errand.updates() {
+                dirty.add(path.to_owned(), Look::AT, Pace::Now, now);
+            }
+        });
         if began {
             self.doubt(touched)?;
             let mut uncertain: HashSet<PathBuf> = errand.batch.gone.iter().cloned().collect();
