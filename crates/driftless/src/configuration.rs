@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mirror::config::{Config, Converted, LogFormat, Surroundings};
+use mirror::config::{Config, Converted, LogFormat, Surroundings, foreign_text};
 use mirror::{PageSettings, Settings};
 
 use crate::state;
@@ -47,14 +47,24 @@ pub(crate) struct Said {
 impl ConfigFile {
     /// Reads the file as it is now.
     pub(crate) fn read(&self) -> anyhow::Result<Said> {
-        let text = std::fs::read_to_string(&self.path)
+        let bytes = std::fs::read(&self.path)
             .with_context(|| format!("cannot read {}", self.path.display()))?;
-        let converted = match &self.form {
-            Form::Toml => Converted {
-                config: Config::from_toml(&text, &self.path)?,
-                ..Converted::default()
-            },
-            Form::Sersync { plugin } => Config::from_sersync(&text, &self.path, plugin.as_deref())?,
+        let (text, converted) = match &self.form {
+            Form::Toml => {
+                let text = Config::text(bytes, &self.path)?;
+                let config = Config::from_toml(&text, &self.path)?;
+                let converted = Converted {
+                    config,
+                    ..Converted::default()
+                };
+                (text, converted)
+            }
+            Form::Sersync { plugin } => {
+                let (text, note) = foreign_text(&bytes);
+                let mut converted = Config::from_sersync(&text, &self.path, plugin.as_deref())?;
+                converted.notes.extend(note);
+                (text, converted)
+            }
         };
         let settings = converted.config.settings(&Surroundings {
             file: &self.path,

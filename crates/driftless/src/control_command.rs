@@ -150,13 +150,20 @@ fn answers(asked: &Asked) -> anyhow::Result<String> {
             // What a killed mirror left there.
             Err(error) if is_usual && is_nobody(&error) => {}
             Err(error) if is_nobody(&error) => {
-                refused.push(format!("no mirror is running at {}", socket.display()));
+                refused.push(format!(
+                    "no mirror is running at {}: start it with driftless mirror, or name another by --state FILE",
+                    socket.display()
+                ));
             }
             Err(error) => refused.push(format!("{}: {error}", socket.display())),
         }
     }
     if answered.is_empty() && refused.is_empty() {
-        bail!("no mirror is running here; one with its state elsewhere is named by --state FILE");
+        let directory = state::directory().unwrap_or_default();
+        bail!(
+            "no mirror is running here (there is no socket that answers in {}); one with its state elsewhere is named by --state FILE",
+            directory.display()
+        );
     }
     // A name is that of one mirror; the others do not know it.
     if answered.is_empty() || (asked.name.is_none() && !refused.is_empty()) {
@@ -164,11 +171,28 @@ fn answers(asked: &Asked) -> anyhow::Result<String> {
     }
     let show = |answer: &Value| match &answer["status"] {
         Value::Null if asked.json => format!("{answer}\n"),
-        Value::Null => String::new(),
+        Value::Null => format!("{}\n", done(&asked.request)),
         status if asked.json => format!("{status}\n"),
         status => status_text::lines(status, asked.name.as_deref()),
     };
     Ok(answered.iter().map(show).collect())
+}
+
+/// What has been done, in words.
+fn done(request: &Request) -> &'static str {
+    match request {
+        Request::Status {} => "",
+        Request::Approve { .. } => "approved: what was held back is brought over now",
+        Request::Pause { .. } => "paused: nothing is brought over until driftless resume",
+        Request::Resume { .. } => "resumed",
+        Request::Rescan { .. } => {
+            "the whole tree is compared; driftless status shows how far that is"
+        }
+        Request::Verify { .. } => {
+            "the replica itself is compared; driftless status shows what is found"
+        }
+        Request::Flush { .. } => "everything seen so far has been brought over",
+    }
 }
 
 /// Whether nobody listens at a socket.

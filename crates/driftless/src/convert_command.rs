@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt};
-use mirror::config::Config;
+use mirror::config::{Config, foreign_text};
 
 use crate::mirror_command::failure;
 
@@ -53,14 +53,14 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
         }
     }
     let file = file.context("the file is missing")?;
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let (text, note) = foreign_text(&bytes);
     let converted = match is_xml(&file, &text) {
         true => Config::from_sersync(&text, &file, plugin.as_deref())?,
         false if plugin.is_some() => bail!("-m is for sersync's files"),
         false => Config::from_lsyncd(&text, &file)?,
     };
-    for note in &converted.notes {
+    for note in note.iter().chain(&converted.notes) {
         eprintln!("driftless: {note}");
     }
     print!(

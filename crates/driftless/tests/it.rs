@@ -17,6 +17,8 @@ mod brakes;
 mod bursts;
 #[path = "it/changes.rs"]
 mod changes;
+#[path = "it/checklist.rs"]
+mod checklist;
 #[path = "it/configuration.rs"]
 mod configuration;
 #[path = "it/embedding.rs"]
@@ -25,6 +27,8 @@ mod embedding;
 mod encrypted;
 #[path = "it/failing_daemons.rs"]
 mod failing_daemons;
+#[path = "it/fire.rs"]
+mod fire;
 #[path = "it/kinds.rs"]
 mod kinds;
 #[path = "it/ledger.rs"]

@@ -3,6 +3,7 @@
 //! [`Config`] is what is written in a file. [`Config::settings`] makes of it what a mirror needs, with every mistake
 //! named by its place.
 
+mod foreign_text;
 mod keys;
 mod lsyncd;
 mod sersync;
@@ -12,6 +13,7 @@ mod xml;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::foreign_text::foreign_text;
 pub use self::keys::{
     Config, HookConfig, LogFormat, PurgeConfig, ReplicaConfig, TreeConfig, VerifyBy,
 };
@@ -48,7 +50,11 @@ pub struct Converted {
 
 impl Converted {
     fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(text.into());
+        let text = text.into();
+        // What holds for every tree of a file is said once.
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
     }
 }
 
@@ -74,6 +80,21 @@ pub struct Surroundings<'a> {
 }
 
 impl Config {
+    /// The text of a file in our own format, which is UTF-8.
+    ///
+    /// # Errors
+    /// The line that is not.
+    pub fn text(bytes: Vec<u8>, file: &Path) -> Result<String, BadConfig> {
+        String::from_utf8(bytes).map_err(|error| {
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            BadConfig {
+                file: file.to_owned(),
+                line: Some(1 + good.iter().filter(|byte| **byte == b'\n').count()),
+                message: "the file is not UTF-8 from here on".to_owned(),
+            }
+        })
+    }
+
     /// Reads our own format.
     ///
     /// # Errors

@@ -30,6 +30,9 @@ const CLIENTS_MAX: usize = 32;
 /// How long [`Request::Flush`] waits unless it says.
 const FLUSH_SECONDS: f64 = 60.0;
 
+/// How long a mirror may take to answer when there is nothing to wait for.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// A command to a mirror. Where a replica may be named, the tree's name or nothing means all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
@@ -76,6 +79,19 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// How long an answer may take.
+    fn patience(&self) -> Duration {
+        let work = match self {
+            Self::Flush { timeout, .. } => timeout.unwrap_or(FLUSH_SECONDS),
+            _ => 0.0,
+        };
+        // More than anybody waits, and less than what a socket takes.
+        let work = Duration::try_from_secs_f64(work).unwrap_or_default();
+        ANSWER + work.min(Duration::from_secs(365 * 24 * 3600))
+    }
+}
+
 /// The answer to a [`Request`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Response {
@@ -118,9 +134,12 @@ pub fn socket_path(state: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Nobody listens there ([`io::ErrorKind::NotFound`], [`io::ErrorKind::ConnectionRefused`]), the mirror does not obey this user
-/// ([`io::ErrorKind::PermissionDenied`]), or the answer is none.
+/// ([`io::ErrorKind::PermissionDenied`]), it does not answer in time ([`io::ErrorKind::TimedOut`]), or the answer is none.
 pub fn ask(socket: &Path, request: &Request) -> io::Result<serde_json::Value> {
     let mut stream = connect(socket)?;
+    let patience = request.patience();
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     let mut answer = String::new();
@@ -128,6 +147,11 @@ pub fn ask(socket: &Path, request: &Request) -> io::Result<serde_json::Value> {
     let asked = stream.write_all(&line);
     let answered = asked.and_then(|()| BufReader::new(stream).read_line(&mut answer));
     match answered {
+        // What the kernel says when a time limit is over.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {} s", patience.as_secs()),
+        )),
         Err(error) if !is_hang_up(&error) => Err(error),
         _ if answer.is_empty() => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hooks::Change;
 use crate::status::{Failure, ReplicaStatus};
 
 /// How many changes and failures are kept.
-pub(crate) const CHANGES_MAX: usize = 1000;
+pub(crate) const CHANGES_MAX: usize = 5000;
 const FAILURES_MAX: usize = 200;
 
 /// How many samples of a kind are kept, and how many fine ones make a coarse one.
@@ -16,7 +16,7 @@ const SAMPLES_MAX: usize = 720;
 const FINE_IN_COARSE: u32 = 24;
 
 /// What is remembered of a replica, the oldest first.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct History {
     /// Paths brought up to date or removed, but not those of a first copy.
     pub changes: VecDeque<Told>,
@@ -35,7 +35,7 @@ pub struct History {
 }
 
 /// A change, and when the replica confirmed it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Told {
     /// In seconds since 1970.
     pub at: f64,
@@ -45,7 +45,7 @@ pub struct Told {
 }
 
 /// A failure, and how often it came one after the other.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repeated {
     /// The last time.
     #[serde(flatten)]
@@ -57,7 +57,7 @@ pub struct Repeated {
 }
 
 /// How a replica was over a short time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The end of that time, in seconds since 1970.
     pub at: f64,
@@ -76,7 +76,7 @@ impl History {
     pub(crate) fn changed(&mut self, at: f64, changes: &[Change]) {
         let newest = &changes[changes.len().saturating_sub(CHANGES_MAX)..];
         for change in newest {
-            let change = change.clone();
+            let change = change.shown();
             push(&mut self.changes, Told { at, change }, CHANGES_MAX);
         }
     }
@@ -166,7 +166,7 @@ mod tests {
             history.sample(number as f64, &status);
         }
         assert_eq!(history.changes.len(), CHANGES_MAX);
-        assert_eq!(history.changes[0].change.path, "f1000");
+        assert_eq!(history.changes[0].change.path, format!("f{CHANGES_MAX}"));
         assert_eq!(history.failures.len(), FAILURES_MAX);
         assert_eq!(history.fine.len(), SAMPLES_MAX);
         assert_eq!(history.coarse.len(), 2 * CHANGES_MAX / 24);

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::runner::Runner;
 use crate::Error;
@@ -104,12 +104,12 @@ pub struct Purge {
 }
 
 /// One change, as hooks hear of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The path below the source; bytes that are no UTF-8 are replaced.
     pub path: String,
     /// The same path exactly, as hexadecimal digits, where `path` had to be changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
     /// What happened to it.
     pub kind: ChangeKind,
@@ -120,7 +120,7 @@ pub struct Change {
 }
 
 /// What happened to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
     /// It was made or brought up to date.
@@ -141,6 +141,17 @@ impl Change {
             kind,
             is_dir,
             exact: path.to_owned(),
+        }
+    }
+
+    /// The same for those who only look at it.
+    pub(crate) fn shown(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            path_hex: self.path_hex.clone(),
+            kind: self.kind,
+            is_dir: self.is_dir,
+            exact: PathBuf::new(),
         }
     }
 }

@@ -65,6 +65,33 @@ impl Ledger {
             .map(drop)
     }
 
+    /// What an earlier run remembered of this replica, in the words of [`Ledger::keep_history`].
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn history(&self) -> rusqlite::Result<Option<String>> {
+        self.connection
+            .query_row(
+                "SELECT told FROM history WHERE replica = ?1",
+                [self.replica],
+                |row| row.get(0),
+            )
+            .optional()
+    }
+
+    /// Keeps what a later run is to remember.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn keep_history(&self, told: &str) -> rusqlite::Result<()> {
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO history (replica, told) VALUES (?1, ?2)",
+                params![self.replica, told],
+            )
+            .map(drop)
+    }
+
     /// Whether any path but the root is known to be held.
     ///
     /// # Errors

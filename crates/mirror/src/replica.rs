@@ -38,6 +38,9 @@ const PREPARE_AHEAD: Duration = Duration::from_millis(200);
 /// How long a plan that removes too much is put off for the hints of single removals.
 const MORE_HINTS: Duration = Duration::from_millis(30);
 
+/// How often the history is written down while changes flow. What a crash takes of it nobody depends on.
+const HISTORY_KEPT_EVERY: Duration = Duration::from_secs(60);
+
 /// The pauses between tries: the first one, the longest one when the other end cannot be reached (asking costs one
 /// packet), and the longest one otherwise.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -85,7 +88,9 @@ impl Replica {
     /// # Errors
     /// What cannot pass, before the first success; any failure with [`Mode::once`].
     pub(crate) fn run(mut self) -> Result<(), Error> {
+        self.recall_history();
         let result = self.live();
+        self.keep_history();
         self.board.note(|status| status.state = ReplicaState::Ended);
         result
     }
@@ -137,6 +142,23 @@ impl Replica {
         self.queue
             .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
         Ok(())
+    }
+
+    fn recall_history(&self) {
+        // One that cannot be read is begun anew.
+        let told = self.ledger.history().ok().flatten();
+        if let Some(history) = told.and_then(|told| serde_json::from_str(&told).ok()) {
+            self.board.recall(history);
+        }
+    }
+
+    /// Writes the history down, if there is something new in it.
+    fn keep_history(&self) {
+        let told = self.board.unkept_history();
+        if let Some(told) = told.and_then(|history| serde_json::to_string(&history).ok()) {
+            // What it could not write the next time may.
+            let _ = self.ledger.keep_history(&told);
+        }
     }
 
     /// Waits for something to do. The connection is made while changes settle.
@@ -268,6 +290,11 @@ impl Replica {
         state.not_before = None;
         if waiting == 0 && !self.aftermath.is_fresh() {
             state.path_failures = 0;
+            let is_due = |kept: Instant| kept.elapsed() >= HISTORY_KEPT_EVERY;
+            if state.history_kept.is_none_or(is_due) {
+                self.keep_history();
+                state.history_kept = Some(Instant::now());
+            }
             self.list_failures(Vec::new());
             self.prune_standing();
             if state.verification.is_none() {
@@ -440,6 +467,8 @@ struct State {
     failures: u32,
     path_failures: u32,
     not_before: Option<Instant>,
+    /// When the history was written down.
+    history_kept: Option<Instant>,
 }
 
 impl State {

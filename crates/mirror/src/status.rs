@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transfer::Progress;
 
 use crate::brake::Brake;
@@ -83,7 +83,7 @@ pub enum ReplicaState {
 }
 
 /// Something that went wrong.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// In the words of the peer or the kernel.
     pub reason: String,
@@ -133,6 +133,8 @@ pub(crate) struct Board(Mutex<Known>);
 struct Known {
     status: ReplicaStatus,
     history: History,
+    /// Something is in the history that [`Board::unkept_history`] has not told.
+    is_history_new: bool,
     meter: Meter,
 }
 
@@ -156,6 +158,7 @@ impl Board {
                 verification: None,
             },
             history: History::default(),
+            is_history_new: false,
             meter: Meter::new(Instant::now()),
         }))
     }
@@ -190,6 +193,7 @@ impl Board {
     pub(crate) fn failed(&self, failure: Failure) {
         let mut known = self.lock();
         known.history.failed(&failure);
+        known.is_history_new = true;
         known.status.totals.failures += 1;
         known.status.state = ReplicaState::Behind;
         known.status.failure = Some(failure);
@@ -197,12 +201,27 @@ impl Board {
 
     /// Notes changes that the replica has confirmed.
     pub(crate) fn changed(&self, changes: &[Change]) {
-        self.lock().history.changed(unix_time(), changes);
+        let mut known = self.lock();
+        known.history.changed(unix_time(), changes);
+        known.is_history_new = true;
     }
 
     /// Adds `status`, which is this replica's now, to the history.
     pub(crate) fn sample(&self, status: &ReplicaStatus) {
-        self.lock().history.sample(unix_time(), status);
+        let mut known = self.lock();
+        known.history.sample(unix_time(), status);
+        known.is_history_new = true;
+    }
+
+    /// Begins with what an earlier run remembered.
+    pub(crate) fn recall(&self, history: History) {
+        self.lock().history = history;
+    }
+
+    /// The history, if there is something new in it since the last time.
+    pub(crate) fn unkept_history(&self) -> Option<History> {
+        let mut known = self.lock();
+        std::mem::take(&mut known.is_history_new).then(|| known.history.clone())
     }
 
     /// What is shown now.

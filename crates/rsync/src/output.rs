@@ -10,9 +10,11 @@ mod listing;
 mod log_file;
 mod number;
 mod progress;
+mod settings;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -30,54 +32,10 @@ pub(crate) use log_file::LogFile;
 pub use log_file::{Log, log_line, log_text};
 pub(crate) use number::Human;
 use progress::ProgressLine;
+pub(crate) use settings::{ErrorPasses, Settings};
+pub(crate) use words::{notice_line, role_name, strerror};
 
 use crate::exit::Exit;
-use crate::flags::Levels;
-
-/// Which lines are wanted, and how they look.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// Nothing but errors (`--quiet`).
-    pub(crate) quiet: bool,
-    /// The lines go to a client, which says itself what it receives or sends.
-    pub(crate) is_server: bool,
-    pub(crate) info: Levels,
-    pub(crate) debug: Levels,
-    /// The line of a changed item.
-    pub(crate) format: Option<Format>,
-    /// The format, or that of the client for whom this is a server, tells what of an item is changed.
-    pub(crate) itemizes: bool,
-    /// Show unchanged items too (`-ii`).
-    pub(crate) all_items: bool,
-    /// The line of a changed item in the log; `None` is no line.
-    pub(crate) log_format: Option<Format>,
-    pub(crate) facts: Facts,
-    pub(crate) columns: Columns,
-    pub(crate) human: Human,
-    /// Of lines for standard output.
-    pub(crate) passes: Passes,
-    /// Of lines for standard error, by who has to say them.
-    pub(crate) error_passes: ErrorPasses,
-    /// We are the receiving side; a server that is one tells more itself.
-    pub(crate) is_receiving: bool,
-    /// Directories are listed at all: without them there is no list to be announced.
-    pub(crate) lists_dirs: bool,
-    /// Content is sent whole.
-    pub(crate) whole_files: bool,
-    pub(crate) is_dry_run: bool,
-    /// The destination is left alone for the sake of a batch (`--only-write-batch`).
-    pub(crate) is_batch_only: bool,
-    pub(crate) protocol: i32,
-}
-
-/// What passes to standard error.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ErrorPasses {
-    /// From the sender, and of lines that are nobody's.
-    pub(crate) sender: Passes,
-    /// From the receiving side. That of a local copy is a server, which in rsync knows no characters but ASCII.
-    pub(crate) receiver: Passes,
-}
 
 /// When something happened: for durations, and for the calendar.
 #[derive(Clone, Copy, Debug)]
@@ -641,46 +599,5 @@ impl<O: Write, E: Write> Printer<O, E> {
             .format
             .as_ref()
             .is_some_and(|format| format.has_any(letters))
-    }
-}
-
-/// A message of the engine as rsync writes it: with a cause it also tells who speaks.
-pub(crate) fn notice_line(notice: &Notice<'_>) -> Vec<u8> {
-    match notice.cause {
-        None => notice.text.to_vec(),
-        Some(cause) => {
-            let role = role_name(notice.role);
-            [
-                format!("rsync: [{role}] ").as_bytes(),
-                notice.text,
-                format!(": {}", strerror(cause)).as_bytes(),
-            ]
-            .concat()
-        }
-    }
-}
-
-/// The name of a role in messages.
-pub(crate) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Sender => "sender",
-        Role::Generator => "generator",
-        Role::Receiver => "receiver",
-        Role::ReceivingSide => "Receiver",
-    }
-}
-
-/// The system's words and number.
-pub(crate) fn strerror(cause: &io::Error) -> String {
-    let text = cause.to_string();
-    match cause.raw_os_error() {
-        Some(number) => {
-            let words = text
-                .strip_suffix(&format!(" (os error {number})"))
-                .unwrap_or(&text)
-                .to_owned();
-            format!("{words} ({number})")
-        }
-        None => text,
     }
 }

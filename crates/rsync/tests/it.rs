@@ -21,6 +21,8 @@ mod scenarios;
 mod server_words;
 #[path = "it/serving.rs"]
 mod serving;
+#[path = "it/snapshots.rs"]
+mod snapshots;
 #[path = "it/terminal.rs"]
 mod terminal;
 #[path = "it/versions.rs"]

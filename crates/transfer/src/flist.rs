@@ -265,6 +265,8 @@ impl Entry {
 pub(crate) struct List {
     /// The number of the first entry.
     pub(crate) start: u32,
+    /// How many entries are in the lists before it. Their numbers have gaps.
+    pub(crate) before: u64,
     /// It holds one directory's content, and more lists follow; otherwise it is the whole of the transfer.
     pub(crate) is_partial: bool,
     /// The directory that this is the content of, by its number among directories; the first list has none.
@@ -307,6 +309,11 @@ impl List {
             None => Some(turn),
             Some(travelled) => travelled.places.get(turn).map(|&place| place as usize),
         }
+    }
+
+    /// How many entries there are up to a number's and with it, in this list and those before it.
+    pub(crate) fn through(&self, number: u32) -> u64 {
+        self.before + u64::from(number.saturating_sub(self.start)) + 1
     }
 
     /// All entries, by number.
@@ -464,6 +471,16 @@ mod tests {
         list.active()
             .map(|(_, entry)| std::str::from_utf8(&entry.name).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn entries_are_counted_over_the_gaps_in_their_numbers() {
+        let list = List {
+            start: 9,
+            before: 6,
+            ..List::default()
+        };
+        assert_eq!([9, 11].map(|number| list.through(number)), [7, 9]);
     }
 
     #[test]

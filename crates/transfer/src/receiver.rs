@@ -362,7 +362,7 @@ impl Receiver<'_> {
             size: entry.size,
             finished,
             transferred: self.stats.transferred,
-            left: known.saturating_sub(u64::from(number - list.start) + 1),
+            left: known.saturating_sub(list.through(number)),
             known,
             all_known: self.all_listed,
             total_done: if finished {

@@ -182,7 +182,10 @@ impl Forest<'_> {
             size: entry.size,
             finished,
             transferred: self.stats.transferred,
-            left: self.lists.entries.saturating_sub(u64::from(number) + 1),
+            left: self
+                .lists
+                .entries
+                .saturating_sub(self.lists.through(number)),
             known: self.lists.entries,
             all_known: self.lists.all_listed,
             total_done: if finished {

@@ -66,6 +66,9 @@ pub(crate) enum Unplaced {
 /// Directories remembered at most, some 150 bytes each.
 const MOST: usize = 1 << 18;
 
+/// How often a directory is opened that is just being removed; 15 times were enough on a busy machine.
+const TRIES: usize = 1000;
+
 /// No path is so deep: what is deeper is a circle, made of places of different times.
 const DEEPEST: usize = 1 << 14;
 
@@ -312,7 +315,14 @@ impl Anchor {
             return Err(Unplaced::Lost);
         }
         let mount = self.open.as_ref().ok_or(Unplaced::Lost)?;
-        fanotify::open_handle(mount.as_fd(), object).map_err(|error| match error {
+        let mut opened = fanotify::open_handle(mount.as_fd(), object);
+        for _ in 0..TRIES {
+            // What is being removed is out of memory for a moment, and stale then (seen with Linux 6.18 on ext4).
+            let Err(Errno::NOMEM) = opened else { break };
+            std::thread::yield_now();
+            opened = fanotify::open_handle(mount.as_fd(), object);
+        }
+        opened.map_err(|error| match error {
             Errno::STALE => Unplaced::Gone,
             _ => Unplaced::Lost,
         })
@@ -320,6 +330,14 @@ impl Anchor {
 
     fn look_up(&mut self, dir: &Handle) -> Result<Place, Unplaced> {
         let fd = self.open(dir)?;
+        match self.place_of(dir, &fd) {
+            // The kernel's answers about what is just being removed are of many kinds.
+            Err(Unplaced::Lost) if is_removed(&fd) => Err(Unplaced::Gone),
+            found => found,
+        }
+    }
+
+    fn place_of(&self, dir: &Handle, fd: &OwnedFd) -> Result<Place, Unplaced> {
         let (parent, mount) = match fanotify::handle_at(fd.as_fd(), c"..") {
             Ok(found) => found,
             // Not within what is mounted here.
@@ -329,10 +347,8 @@ impl Anchor {
         if mount != self.mount || *parent == *dir {
             return Ok(Place::Top);
         }
-        let path = link(&fd)?;
-        if path.as_os_str().as_bytes().ends_with(b" (deleted)")
-            && rustix::fs::fstat(&fd).is_ok_and(|stat| stat.st_nlink == 0)
-        {
+        let path = link(fd)?;
+        if path.as_os_str().as_bytes().ends_with(b" (deleted)") && is_removed(fd) {
             return Err(Unplaced::Gone);
         }
         let name = path.file_name().ok_or(Unplaced::Lost)?;
@@ -349,6 +365,11 @@ impl Anchor {
 fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
+}
+
+/// Whether an open directory has no name any more.
+fn is_removed(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// Where the kernel says that an open object is.

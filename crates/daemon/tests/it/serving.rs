@@ -448,3 +448,24 @@ fn two_hundred_wait_and_none_is_heavy() {
         other => Err(other.to_owned()),
     });
 }
+
+/// Names from a file are found below the module's root as well as in it. rsync 3.5.0's own daemon finds them in the root only
+/// (below it, it says that the files have vanished), so it is no oracle here.
+#[test]
+fn names_from_a_file_are_found_below_the_root_too() {
+    let (module, other) = trees();
+    fill(&module.path().join("from"));
+    let list = other.path().join("list");
+    fs::write(&list, "a\nd\n").expect("a file");
+    let daemon = daemon(module.path()).start();
+    let names = format!("--files-from={}", text(&list));
+    let target = other.path().join("to");
+    let pulled = rsync(&["-ar", &names, &daemon.url("from/"), text(&target)]);
+    assert!(pulled.status.success(), "{}", errors(&pulled));
+    assert_eq!(fs::read(target.join("a")).expect("pulled"), b"one\n");
+    assert_eq!(
+        fs::read(target.join("d/b")).expect("pulled"),
+        vec![7; 200_000]
+    );
+    assert!(target.join("d/e/c").exists());
+}

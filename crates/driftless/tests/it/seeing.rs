@@ -20,7 +20,7 @@ fn a_pause_holds_changes_back_and_a_flush_waits_for_them() {
     bench.source.write("first", "content");
     let mirror = bench.live();
     let (done, said) = bench.command(&["pause"]);
-    assert!(done, "{said}");
+    assert!(done && said.contains("until driftless resume"), "{said}");
     bench.source.write("second", "content");
     eventually(SOON, || {
         let seen = replica(&bench);
@@ -81,7 +81,12 @@ fn a_failure_is_shown_with_its_path_until_it_is_over() {
 fn a_mirror_that_does_not_run_is_said_in_words() {
     let bench = Bench::with_directory();
     let (done, said) = bench.command(&["status"]);
-    assert!(!done && said.contains("no mirror is running at"), "{said}");
+    let socket = format!("{}.sock", bench.path("state").display());
+    assert!(
+        !done && said.contains(&format!("no mirror is running at {socket}: ")),
+        "{said}"
+    );
+    assert!(said.contains("start it with driftless mirror"), "{said}");
     // Here nothing has ever run, and there one was killed: its socket is still there.
     bench.source.write("file", "content");
     let states = bench.path("states");
@@ -154,4 +159,51 @@ fn a_watched_status_goes_on_when_the_mirror_ends() {
     mirror.stop();
     let line = watching.wait_for_line("no mirror is running", SOON);
     assert!(serde_json::from_str::<Value>(&line).unwrap()["error"].is_string());
+}
+
+#[test]
+fn a_mirror_that_hangs_keeps_nobody_waiting() {
+    let bench = Bench::with_directory();
+    bench.source.write("file", "content");
+    let mut mirror = bench.live();
+    mirror.program.signal(testkit::Signal::STOP);
+    let (done, said) = bench.command(&["status"]);
+    mirror.program.signal(testkit::Signal::CONT);
+    assert!(!done && said.contains("no answer within 10 s"), "{said}");
+    bench.finish(mirror);
+}
+
+#[test]
+fn every_command_says_what_it_has_done_or_why_not() {
+    let bench = Bench::with_directory();
+    bench.source.write("file", "content");
+    let mirror = bench.live();
+    for (command, expected) in [
+        ("pause", "paused"),
+        ("resume", "resumed"),
+        ("rescan", "the whole tree is compared"),
+        ("verify", "the replica itself is compared"),
+        ("flush", "has been brought over"),
+        ("status", "waiting, lag "),
+    ] {
+        let (done, said) = bench.command(&[command, &bench.replica_name()]);
+        assert!(done && said.contains(expected), "{command}: {said}");
+        if command != "status" {
+            let (done, said) = bench.command(&[command, "nobody"]);
+            assert!(
+                !done && said.contains("there is no replica nobody here"),
+                "{command}: {said}"
+            );
+        }
+    }
+    let (done, said) = bench.command(&["approve"]);
+    assert!(
+        !done && said.contains("the replica's name is missing"),
+        "{said}"
+    );
+    let (done, said) = bench.command(&["approve", &bench.replica_name()]);
+    assert!(done && said.contains("approved"), "{said}");
+    let (done, said) = bench.command(&["flush", "--watch"]);
+    assert!(!done && said.contains("--watch"), "{said}");
+    bench.finish(mirror);
 }

@@ -1,5 +1,4 @@
-//! sersync's configuration behind our mirror. Each test is an entry of mirror.md 1.7 on which sersync fails; those that are
-//! not here are in `brakes` (9), `failing_daemons` (10), `bursts` (13), `stopping` (14) and `ledger` (16).
+//! sersync's configuration behind our mirror: its files as they are, and what sersync fails on (`checklist` lists all of that).
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -461,5 +460,261 @@ fn convert_prints_a_configuration_that_works() {
     assert!(
         text.contains("source = \"/a\"") && text.contains("to = \"h::m\""),
         "{text}"
+    );
+}
+
+/// Names of the program, comments in GBK as most of these files have them, elements that are missing, several trees, and what
+/// the example declares although it is not so.
+#[test]
+fn a_file_as_people_have_it() {
+    let sersync = Sersync::new();
+    let bench = &sersync.bench;
+    bench.source.write("file", "content");
+    bench.source.write("left.log", "content");
+    let other = testkit::Tree::at(bench.path("other"));
+    other.write("other file", "content");
+    bench.replica.directory("below");
+    // "Directories to synchronise", in GBK.
+    let comment = b"<!-- \xcd\xac\xb2\xbd\xc4\xbf\xc2\xbc -->".as_slice();
+    let head = br#"<?xml version="1.0" encoding="ISO-8859-1"?>"#.as_slice();
+    let port = bench.daemon().port();
+    let rest = format!(
+        "<head version='2.5'><filter start='true'><exclude expression='(.*)\\.log'/></filter><sersync>\
+         <localpath watch='{}'><remote ip='127.0.0.1' name='backup'/></localpath>\
+         <localpath watch='{}'><remote ip='127.0.0.1' name='backup/below'/></localpath>\
+         <rsync><auth start='true' users='rsync_backup' passwordfile='{}'/><userDefinedPort start='true' port='{port}'/>\
+         <timeout start='true' time='soon'/></rsync><failLog path='{}'/>\
+         <crontab start='true' schedule='x'><crontabfilter start='true'><exclude expression='/below'/></crontabfilter></crontab>\
+         </sersync></head>",
+        bench.source.root().display(),
+        other.root().display(),
+        bench.daemon().password_file().display(),
+        sersync.fail_log().display(),
+    );
+    std::fs::write(sersync.config(), [head, comment, rest.as_bytes()].concat()).unwrap();
+    let program = bench.path("sersync2");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_driftless"), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args(["-r", "-n", "4", "-o"]).arg(sersync.config());
+    command.env("STATE_DIRECTORY", bench.path("states"));
+    let mut mirror = Mirror::run(&mut command);
+    for note in [
+        "was read as gb18030",
+        "timeout: \"soon\" is no number of seconds",
+        "schedule \"x\" is no number of minutes",
+    ] {
+        mirror.wait_for(note);
+    }
+    eventually(SOON, || {
+        let has_all = bench.replica.exists("file") && bench.replica.exists("below/other file");
+        match has_all {
+            true => Ok(()),
+            false => Err(mirror.said()),
+        }
+    });
+    other.write("later", "content");
+    eventually(SOON, || match bench.replica.exists("below/later") {
+        true => Ok(()),
+        false => Err(mirror.said()),
+    });
+    assert!(!bench.replica.exists("left.log"));
+    mirror.stop();
+}
+
+/// What a server of HTTP is asked, until the headers' end and what they say follows.
+fn request(listener: &std::net::TcpListener) -> String {
+    use std::io::{Read, Write};
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut piece).unwrap();
+        asked.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&asked).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            assert!(count > 0, "{text}");
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "));
+        if count == 0 || body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+            return text;
+        }
+    }
+}
+
+/// Starts a plugin alone, changes a file, and returns what the plugin's server is asked.
+fn asked_by(plugin: &str, definition: impl Fn(u16) -> String) -> String {
+    let sersync = Sersync::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let definition = format!(
+        "<plugin name=\"{plugin}\"><localpath watch=\"{}\">{}</localpath></plugin>",
+        sersync.bench.source.root().display(),
+        definition(listener.local_addr().unwrap().port()),
+    );
+    sersync.write(&format!("{DEFAULTS}{definition}"), "");
+    let mut mirror = Mirror::run(&mut sersync.command(&["-m", plugin]));
+    mirror.wait_in_step();
+    sersync.bench.source.write("a&b c.jpg", "content");
+    let asked = request(&listener);
+    drop(listener);
+    mirror.stop();
+    asked
+}
+
+#[test]
+fn the_http_plugin_posts_what_has_changed() {
+    let asked = asked_by("http", |port| {
+        format!("<deshost url=\"127.0.0.1/in\" port=\"{port}\"/>")
+    });
+    assert!(asked.starts_with("POST /in HTTP/1.0\r\n"), "{asked}");
+    assert!(
+        asked.contains(r#""path":"a&b c.jpg","kind":"updated""#),
+        "{asked}"
+    );
+}
+
+#[test]
+fn the_refresh_cdn_plugin_asks_for_each_path() {
+    let asked = asked_by("refreshCDN", |port| {
+        format!(
+            "<cdninfo domainname=\"127.0.0.1\" port=\"{port}\" username=\"u&amp;v\" passwd=\"p\"/>\
+             <sendurl base=\"http://pic.example\"/><regexurl regex=\"false\" match=\"x\"/>"
+        )
+    });
+    assert!(
+        asked.starts_with(
+            "HEAD /index.jsp?user=u%26v&pswd=p&ok=ok&urls=http://pic.example/a%26b%20c.jpg HTTP/1.0\r\nHost: 127.0.0.1\r\n"
+        ),
+        "{asked}"
+    );
+}
+
+/// For each construct: what becomes of it, and what is said where it could not be carried over.
+#[test]
+fn convert_carries_over_what_it_can_and_names_the_rest() {
+    let bench = Bench::with_directory();
+    let convert = |name: &str, text: &str| {
+        let file = bench.path(name);
+        std::fs::write(&file, text).unwrap();
+        let output = driftless().arg("convert").arg(&file).output().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}\n{notes}");
+        (String::from_utf8(output.stdout).unwrap(), notes)
+    };
+    let sersync = |head: &str, rsync: &str, rest: &str| {
+        format!(
+            "<head>{head}<sersync><localpath watch='/w'><remote ip='h' name='m'/></localpath><rsync>{rsync}</rsync>{rest}</sersync></head>"
+        )
+    };
+    for (text, carried, noted) in [
+        (sersync("", "", ""), "to = \"h::m\"", "-u is left out"),
+        (
+            sersync("<inotify><delete start='false'/></inotify>", "", ""),
+            "delete = false",
+            "",
+        ),
+        (
+            sersync("<inotify><closeWrite start='false'/></inotify>", "", ""),
+            "",
+            "inotify/closeWrite is off",
+        ),
+        (
+            sersync(
+                "<filter start='true'><exclude expression='a.*'/></filter>",
+                "",
+                "",
+            ),
+            "exclude-regex = [\"a.*\"]",
+            "",
+        ),
+        (
+            sersync("", "<auth start='true' users='u' passwordfile='/p'/>", ""),
+            "password-file = \"/p\"",
+            "",
+        ),
+        (
+            sersync("", "<userDefinedPort start='true'/>", ""),
+            "to = \"rsync://h:874/m\"",
+            "",
+        ),
+        (
+            sersync("", "<timeout start='true'/>", ""),
+            "timeout = 100",
+            "",
+        ),
+        (sersync("", "<ssh start='true'/>", ""), "to = \"h:m\"", ""),
+        (
+            sersync("", "<commonParams params='-az --bwlimit=5'/>", ""),
+            "",
+            "--bwlimit has no meaning here",
+        ),
+        (
+            sersync("", "<commonParams params='-a --exclude=*.x'/>", ""),
+            "filter = [\"- *.x\"]",
+            "",
+        ),
+        (
+            sersync("", "", "<failLog path='/l'/>"),
+            "failures = \"/l\"",
+            "",
+        ),
+        (
+            sersync("", "", "<crontab start='true' schedule='7'/>"),
+            "verify = \"every 7m\"",
+            "",
+        ),
+        (
+            sersync(
+                "",
+                "",
+                "<crontab start='true'><crontabfilter start='true'><exclude expression='*.php'/></crontabfilter></crontab>",
+            ),
+            "verify = \"every 600m\"",
+            "crontabfilter without filter",
+        ),
+        (
+            sersync(
+                "<plugin name='command'><param prefix='sh -c' suffix='| mail x'/></plugin>",
+                "",
+                "<plugin start='true' name='command'/>",
+            ),
+            "{path}",
+            "are words here, not shell text",
+        ),
+    ] {
+        let (printed, notes) = convert("c.xml", &text);
+        assert!(printed.contains(carried), "{text}\n{printed}");
+        assert!(notes.contains(noted), "{text}\n{notes}");
+    }
+    let lsyncd = |inside: &str| format!("sync {{ source = \"/a\", {inside} }}\n");
+    for (text, carried) in [
+        (lsyncd("default.rsync, target = \"h::m\""), "to = \"h::m\""),
+        (
+            lsyncd("default.rsyncssh, host = \"h\", targetdir = \"/d\""),
+            "to = \"h:/d\"",
+        ),
+        (lsyncd("default.direct, target = \"/b\""), "to = \"/b\""),
+        (
+            lsyncd("default.rsync, target = \"/b\", delete = false"),
+            "delete = false",
+        ),
+        (
+            lsyncd("default.rsync, target = \"/b\", exclude = { \"*.tmp\" }"),
+            "*.tmp",
+        ),
+    ] {
+        let (printed, notes) = convert("lsyncd.conf", &text);
+        assert!(printed.contains(carried), "{text}\n{printed}\n{notes}");
+    }
+    let (_, notes) = convert(
+        "lsyncd.conf",
+        &lsyncd("default.rsync, target = \"/b\", rsync = { bwlimit = 5 }, crontab = \"x\""),
+    );
+    assert!(
+        notes.contains("rsync.bwlimit") && notes.contains("sync.crontab"),
+        "{notes}"
     );
 }

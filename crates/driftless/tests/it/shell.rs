@@ -94,3 +94,127 @@ fn an_old_rsync_that_does_not_know_our_options() {
     });
     mirror.stop();
 }
+
+/// A mirror to a real sshd that the test started, as the user who runs the test.
+mod real {
+    use testkit::SshServer;
+
+    use super::*;
+    use crate::bench::SOON;
+
+    fn start(bench: &Bench, server: &SshServer, options: &[&str]) -> Mirror {
+        let mut command = bench.options();
+        command
+            .args(["--rsh", &server.command().join(" "), "--rsync-path"])
+            .arg(require_rsync())
+            .args(options)
+            .arg(bench.source.root())
+            .arg(format!(
+                "{}:{}",
+                SshServer::HOST,
+                bench.replica.root().display()
+            ));
+        Mirror::run(&mut command)
+    }
+
+    #[test]
+    fn the_whole_tree_and_every_change() {
+        let (bench, server) = (Bench::with_directory(), SshServer::start());
+        bench.source.write("a 'b' $c/*", "odd names");
+        bench.source.symlink("link", "a 'b' $c");
+        bench.source.many("dir", 2, 20, 100);
+        let mut mirror = start(&bench, &server, &[]);
+        mirror.wait_in_step();
+        bench.wait_identical(&mirror);
+        bench.source.write("new/deep/file", vec![7; 300_000]);
+        bench.source.remove("dir/d00000");
+        bench.source.rename("dir", "renamed");
+        bench.finish(mirror);
+    }
+
+    /// Our client with a stock server and with our own, in both directions.
+    #[test]
+    fn push_and_pull() {
+        let (bench, server) = (Bench::with_directory(), SshServer::start());
+        bench.source.write("odd 'name' $c/*", vec![7; 300_000]);
+        bench.source.many("dir", 2, 20, 100);
+        let ours = format!("{} rsync", driftless().get_program().display());
+        for (number, program) in [require_rsync().display().to_string(), ours]
+            .iter()
+            .enumerate()
+        {
+            let there = bench.path(&format!("there {number}"));
+            let back = bench.path(&format!("back{number}"));
+            let far = format!("{}:{}/", SshServer::HOST, there.display());
+            let near = |path: &std::path::Path| format!("{}/", path.display());
+            for operands in [[near(bench.source.root()), far.clone()], [far, near(&back)]] {
+                let mut command = driftless();
+                command
+                    .args(["rsync", "-a", "-e", &server.command().join(" ")])
+                    .arg(format!("--rsync-path={program}"))
+                    .args(operands);
+                let output = command.output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+            }
+            for replica in [&there, &back] {
+                let aspects = testkit::Aspects::exact();
+                testkit::compare(bench.source.root(), replica, &aspects).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn ssh_is_killed_and_its_server_goes_away() {
+        let (bench, mut server) = (Bench::with_directory(), SshServer::start());
+        bench.source.write("file", "content");
+        let mut mirror = start(&bench, &server, &["--timeout", "20"]);
+        mirror.wait_in_step();
+        for round in 0..3 {
+            bench.source.file("big", crate::bench::BIG + round);
+            testkit::eventually(SOON, || match bench.temporary_files().is_empty() {
+                true if mirror.crossed().bytes < (round as u64 + 1) * crate::bench::BIG as u64 => {
+                    Err("nothing is being written")
+                }
+                _ => Ok(()),
+            });
+            match round {
+                0 => drop(mirror.program.kill_helpers("ssh")),
+                1 => drop(server.kill_sessions()),
+                _ => {
+                    server.kill();
+                    bench.source.write("meanwhile", "nobody listens");
+                    mirror.wait_for("Connection refused");
+                    server.restart();
+                }
+            }
+            bench.wait_identical(&mirror);
+        }
+        bench.finish(mirror);
+    }
+
+    #[test]
+    fn a_key_that_is_not_let_in_is_told() {
+        let (bench, server) = (Bench::with_directory(), SshServer::start());
+        let stranger = SshServer::start();
+        bench.source.write("file", "content");
+        // The port of the one, the key and the known hosts of the other.
+        let (mut words, port) = (stranger.command(), server.command());
+        let at = |words: &[String]| words.iter().position(|word| word == "-p").unwrap() + 1;
+        let place = at(&words);
+        words[place].clone_from(&port[at(&port)]);
+        words.extend(["-o".into(), "StrictHostKeyChecking=no".into()]);
+        let mut command = bench.options();
+        command
+            .args(["--once", "--rsh", &words.join(" ")])
+            .arg(bench.source.root())
+            .arg(format!(
+                "{}:{}",
+                SshServer::HOST,
+                bench.replica.root().display()
+            ));
+        let (code, said) = Mirror::run(&mut command).wait_exit();
+        assert_ne!(code, 0, "{said}");
+        assert!(said.contains("Permission denied (publickey)"), "{said}");
+        assert!(!bench.replica.exists("file"));
+    }
+}

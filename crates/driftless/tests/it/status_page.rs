@@ -121,6 +121,39 @@ fn it_shows_how_everything_is_and_what_has_happened() {
 }
 
 #[test]
+fn thousands_of_changes_are_listed_and_outlive_a_restart() {
+    let bench = Bench::with_directory();
+    bench.source.write("first", "content");
+    let mut mirror = bench.live_with(&["--status", "127.0.0.1:0"]);
+    bench.source.many("burst", 10, 300, 1);
+    bench.wait_identical(&mirror);
+    let known = |address: SocketAddr| {
+        let history = json(address, "/history.json");
+        let changes = history["trees"][0]["replicas"][0]["changes"]
+            .as_array()
+            .unwrap();
+        // A file that was looked at while it was young is told of twice.
+        let files = changes.iter().filter(|change| change["is_dir"] == false);
+        let paths: std::collections::BTreeSet<_> =
+            files.map(|change| change["path"].to_string()).collect();
+        paths.len()
+    };
+    let page = address(&mut mirror);
+    eventually(SOON, || match known(page) {
+        3000 => Ok(()),
+        other => Err(other),
+    });
+    mirror.stop();
+    let mut mirror = bench.live_with(&["--status", "127.0.0.1:0"]);
+    let page = address(&mut mirror);
+    assert_eq!(known(page), 3000);
+    bench.source.write("after", "content");
+    wait_for_change(page, "after", "updated");
+    assert_eq!(known(page), 3001);
+    mirror.stop();
+}
+
+#[test]
 fn a_failure_is_on_the_page_also_when_it_is_over() {
     let bench = Bench::with_directory();
     bench.source.write("dir", "a file now");
@@ -281,6 +314,14 @@ fn a_real_browser_shows_hostile_names_as_text() {
     mirror.wait_in_step();
     bench.source.write(HOSTILE, "content");
     wait_for_change(address, HOSTILE, "updated");
+    // The charts have something to show.
+    eventually(SOON, || {
+        let history = json(address, "/history.json");
+        let samples = history["trees"][0]["replicas"][0]["fine"]
+            .as_array()
+            .map_or(0, Vec::len);
+        if samples > 0 { Ok(()) } else { Err(history) }
+    });
     let mut command = Command::new(browser);
     command
         .args([

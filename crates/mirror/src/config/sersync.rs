@@ -182,12 +182,15 @@ impl Reading<'_> {
             );
         }
         if crontab.is_true("start") {
-            let minutes = crontab
-                .attribute("schedule")
-                .and_then(|text| text.parse().ok());
-            let minutes = minutes
-                .filter(|minutes| *minutes > 0)
-                .unwrap_or(SCHEDULE_MINUTES);
+            let text = crontab.attribute("schedule");
+            let minutes = text.and_then(|text| text.parse().ok());
+            let minutes = minutes.filter(|minutes| *minutes > 0);
+            if let (Some(text), None) = (text, minutes) {
+                converted.note(format!(
+                    "crontab: schedule {text:?} is no number of minutes: every {SCHEDULE_MINUTES}, as with sersync"
+                ));
+            }
+            let minutes = minutes.unwrap_or(SCHEDULE_MINUTES);
             // As the full push: what was changed at the replica is found by sizes and times.
             tree.verify = Some(format!("every {minutes}m"));
             tree.verify_by = Some(VerifyBy::Times);

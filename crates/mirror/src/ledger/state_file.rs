@@ -12,6 +12,14 @@ use crate::Error;
 /// The layout this code reads and writes, kept in `PRAGMA user_version`.
 const LAYOUT: i64 = 1;
 
+/// What the status page shows of the past, as JSON. It came later than the rest, and nobody depends on it.
+const HISTORY: &str = "
+    CREATE TABLE IF NOT EXISTS history (
+        replica INTEGER PRIMARY KEY,
+        told TEXT NOT NULL
+    );
+";
+
 const SCHEMA: &str = "
     CREATE TABLE replica (
         id INTEGER PRIMARY KEY,
@@ -123,7 +131,11 @@ impl State {
     pub fn ledger(&self, name: &str) -> Result<Ledger, Error> {
         let connection = match &self.path {
             Some(path) => connect(path),
-            None => Connection::open_in_memory().and_then(|c| c.execute_batch(SCHEMA).map(|()| c)),
+            None => Connection::open_in_memory().and_then(|c| {
+                c.execute_batch(SCHEMA)
+                    .and_then(|()| c.execute_batch(HISTORY))
+                    .map(|()| c)
+            }),
         };
         connection
             .and_then(|connection| {
@@ -206,7 +218,7 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
     match layout {
         0 => {
             connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"
+                "BEGIN; {SCHEMA} {HISTORY} PRAGMA user_version = {LAYOUT}; COMMIT;"
             ))?;
             Ok(())
         }
@@ -214,7 +226,7 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
             let verdict: String =
                 connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             if verdict == "ok" {
-                Ok(())
+                Ok(connection.execute_batch(HISTORY)?)
             } else {
                 Err(Unusable::Sqlite(rusqlite::Error::SqliteFailure(
                     rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),

@@ -40,7 +40,10 @@ impl<'a> Parents<'a> {
         gone: BTreeSet<PathBuf>,
     ) -> Result<Errand, PlanError> {
         let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
-        for DraftItem { item, note, .. } in items {
+        for DraftItem { mut item, note, .. } in items {
+            if item.meta.is_dir() {
+                self.refresh(&mut item)?;
+            }
             all.insert(item.path.clone(), (item, note));
         }
         let mut orphans = Vec::new();
@@ -67,6 +70,17 @@ impl<'a> Parents<'a> {
             },
             notes,
         })
+    }
+
+    /// Takes the stat of a directory anew, now that what is in it has been looked at. Whatever came into it meanwhile may be in
+    /// the batch already, and its own hint then leads to nothing, not even to the directory's new time.
+    fn refresh(&self, dir: &mut Item) -> Result<(), PlanError> {
+        if let Some(now) = self.source.lstat(&dir.path)?
+            && now.file_id() == dir.meta.file_id()
+        {
+            dir.meta = now;
+        }
+        Ok(())
     }
 
     /// Adds the directories above `path`. False if one of them is gone meanwhile: then there is no place for

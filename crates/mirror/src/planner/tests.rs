@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests make their own trees")]
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
+use super::parents::Parents;
 use super::*;
 use crate::dirty::Look;
 use crate::exclusions::Exclusions;
@@ -291,6 +292,35 @@ fn an_item_of_another_session_is_shown_where_its_directory_is_listed_whole() {
         "or it would be removed"
     );
     assert!(!plan.quick.settled().any(|path| path == Path::new("d/f")));
+}
+
+#[test]
+fn a_directory_has_the_time_of_what_was_seen_in_it() {
+    let bench = Bench::new(&["d/f"]);
+    let mut meta = bench.source.lstat(Path::new("d")).unwrap().unwrap();
+    let now = meta.mtime;
+    // Its stat was taken before a file came into it, which was then seen there.
+    meta.mtime.sec -= 1;
+    let item = Item {
+        path: "d".into(),
+        meta,
+        target: None,
+    };
+    let note = Note {
+        doubtful: false,
+        whole: true,
+        is_update: true,
+        is_elsewhere: false,
+    };
+    let drafted = DraftItem {
+        item,
+        note,
+        exact: false,
+    };
+    let mut parents = Parents::new(&bench.source, &bench.ledger);
+    let errand = parents.complete(vec![drafted], BTreeSet::new()).unwrap();
+    let listed = errand.batch.item(Path::new("d")).unwrap();
+    assert_eq!(listed.meta.mtime, now);
 }
 
 #[test]

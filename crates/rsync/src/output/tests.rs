@@ -11,7 +11,7 @@ use wire::ItemFlags;
 
 use super::itemize::tests::item;
 use super::*;
-use crate::flags::{DEBUG, INFO};
+use crate::flags::{DEBUG, INFO, Levels};
 
 /// A printer as `-v` times `verbosity` and an output format make it.
 fn printer(verbosity: u32, format: Option<&str>) -> Printer<Vec<u8>, Vec<u8>> {

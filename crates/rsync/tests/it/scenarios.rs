@@ -220,7 +220,7 @@ impl Bench {
 }
 
 /// What a table needs of trees beside what every test does.
-trait Aged {
+pub(crate) trait Aged {
     fn age(&self);
     fn build_share(&self);
 }

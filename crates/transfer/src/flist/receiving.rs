@@ -129,6 +129,7 @@ impl<'a> ListReader<'a> {
         let received = incoming.stream.link().received();
         let mut list = List {
             start: self.decoder.list_start(),
+            before: self.entries,
             is_partial,
             ..List::default()
         };

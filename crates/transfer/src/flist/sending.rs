@@ -151,6 +151,7 @@ impl<'a> ListWriter<'a> {
         let start = self.encoder.list_start();
         let mut list = List {
             start,
+            before: self.entries,
             is_partial: true,
             parent: Some(number),
             ..List::default()
@@ -183,6 +184,12 @@ impl<'a> ListWriter<'a> {
             let list = self.open.iter().find(is_before)?;
             list.dir(|number| self.dirs.get(number))
         })
+    }
+
+    /// How many entries there are up to a number's and with it.
+    pub(crate) fn through(&self, number: u32) -> u64 {
+        let list = self.open.iter().find(|list| list.get(number).is_some());
+        list.map_or(self.released, |list| list.through(number))
     }
 
     /// Where an entry comes from.

@@ -86,10 +86,7 @@ impl Late {
         }
         self.marked.places.rest();
         self.marked.flush();
-        let mut changes: Vec<Change> = self.changes.try_iter().flatten().collect();
-        // The mark hears of the whole filesystem: what others do there may be beyond finding, and is told as this.
-        changes.retain(|change| *change != rescan("", Reason::LostWatch));
-        changes
+        self.changes.try_iter().flatten().collect()
     }
 }
 

@@ -38,11 +38,8 @@ impl Rsync {
             rsync.port = Some(port.attribute("port").unwrap_or(PORT).to_owned());
         }
         if let Some(timeout) = on("timeout") {
-            rsync.timeout = timeout
-                .attribute("time")
-                .unwrap_or(TIMEOUT_SECONDS)
-                .parse()
-                .ok();
+            let text = timeout.attribute("time").unwrap_or(TIMEOUT_SECONDS);
+            rsync.take_timeout(text, converted);
         }
         let params = element
             .child("commonParams")
@@ -86,7 +83,7 @@ impl Rsync {
                 "exclude" => self.filter.push(format!("- {value}")),
                 "include" => self.filter.push(format!("+ {value}")),
                 "filter" => self.filter.push(value),
-                "timeout" => self.timeout = value.parse().ok(),
+                "timeout" => self.take_timeout(&value, converted),
                 "port" => self.port = Some(value),
                 "password-file" => self.password_file = Some(value.into()),
                 "rsh" => self.shell = self::words(&value),
@@ -100,6 +97,15 @@ impl Rsync {
                     "commonParams: --{name} has no meaning here and is left out"
                 )),
             }
+        }
+    }
+
+    fn take_timeout(&mut self, text: &str, converted: &mut Converted) {
+        self.timeout = text.parse().ok();
+        if self.timeout.is_none() {
+            converted.note(format!(
+                "timeout: {text:?} is no number of seconds and is left out"
+            ));
         }
     }
 

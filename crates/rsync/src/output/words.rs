@@ -1,0 +1,46 @@
+//! Roles, causes and the engine's messages, in rsync's words.
+
+use std::io;
+
+use transfer::{Notice, Role};
+
+/// A message of the engine as rsync writes it: with a cause it also tells who speaks.
+pub(crate) fn notice_line(notice: &Notice<'_>) -> Vec<u8> {
+    match notice.cause {
+        None => notice.text.to_vec(),
+        Some(cause) => {
+            let role = role_name(notice.role);
+            [
+                format!("rsync: [{role}] ").as_bytes(),
+                notice.text,
+                format!(": {}", strerror(cause)).as_bytes(),
+            ]
+            .concat()
+        }
+    }
+}
+
+/// The name of a role in messages.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Sender => "sender",
+        Role::Generator => "generator",
+        Role::Receiver => "receiver",
+        Role::ReceivingSide => "Receiver",
+    }
+}
+
+/// The system's words and number.
+pub(crate) fn strerror(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    match cause.raw_os_error() {
+        Some(number) => {
+            let words = text
+                .strip_suffix(&format!(" (os error {number})"))
+                .unwrap_or(&text)
+                .to_owned();
+            format!("{words} ({number})")
+        }
+        None => text,
+    }
+}
