@@ -359,6 +359,8 @@ impl Run<'_, '_> {
         let replica = self.place.replica;
         let is_there = match &existing {
             Some(existing) if existing.kind != item.meta.kind => false,
+            // What is set here would reach its other names, which the source no longer has as such.
+            Some(existing) if existing.nlink > 1 && item.meta.nlink <= 1 => false,
             Some(_) if item.meta.kind == Kind::Symlink => {
                 Some(replica.read_link(&item.path)?) == item.target
             }

@@ -129,3 +129,16 @@ fn a_file_that_has_become_a_directory_is_no_failure() {
         assert_eq!(bench.replica.read("b"), bench.source.read("b"));
     }
 }
+
+#[test]
+fn links_that_were_one_and_are_two_have_times_of_their_own() {
+    let bench = Bench::new("p a mtime=1000\np b mtime=2000", "p a\nh b a");
+    bench.apply_here(&bench.batch(&["a", "b"]));
+    for name in ["a", "b"] {
+        assert_eq!(
+            bench.replica.mtime(name),
+            bench.source.mtime(name),
+            "{name}"
+        );
+    }
+}
