@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Title};
 use crate::load::{DirMerge, Entry, Loader, MergeFile, MergeFiles};
-use crate::rule::{Anchor, join};
+use crate::rule::{Anchor, Syntax, join};
 use crate::rules::{Item, Rules, Side, Verdict, parents};
 
 /// The rules in force for the content of one directory.
@@ -82,12 +82,17 @@ impl Scope {
         })
     }
 
+    /// The files to be read. Those of rules with a head are read on either side, so that a fault in them ends the run
+    /// wherever it is seen first.
     fn relevant<'a>(
         &self,
         merges: impl Iterator<Item = &'a Arc<DirMerge>>,
     ) -> impl Iterator<Item = Arc<DirMerge>> {
         merges
-            .filter(|merge| self.rules.is_merge_for(merge, self.side))
+            .filter(|merge| {
+                merge.rule.template.syntax == Syntax::Prefixed
+                    || self.rules.is_merge_for(merge, self.side)
+            })
             .cloned()
     }
 

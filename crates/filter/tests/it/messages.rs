@@ -175,6 +175,27 @@ fn a_bad_line_of_a_directory_is_named_by_its_whole_path() {
     );
 }
 
+/// Whichever side the file is for, and whichever reads it.
+#[test]
+fn a_side_is_not_named_in_a_file_for_one_side() {
+    for (rule, side) in [
+        (b":s .r", Side::Receiver),
+        (b":r .r", Side::Sender),
+        (b":s .r", Side::Sender),
+    ] {
+        let mut rules = Rules::new(Options::default());
+        let mut files = files(&[(".r", "P foo\n")]);
+        rules.filter(rule, &mut files).expect("a good rule");
+        let error = Scope::new(Arc::new(rules), side, b"/srv/tree")
+            .enter(b"", &mut files)
+            .expect_err("a bad rule");
+        assert_eq!(
+            error.to_string(),
+            "specified-side merge file contains specified-side filter: <rule from /srv/tree/.r line 1>"
+        );
+    }
+}
+
 #[test]
 fn an_over_long_pattern_is_left_out_with_a_word() {
     let mut rules = Rules::new(Options::default());
