@@ -292,12 +292,12 @@ impl Session<'_> {
         if let Some(noatime) = settings.open_noatime {
             options.open_noatime = noatime;
         }
-        if settings.fake_super {
-            options.privilege = match options.privilege {
-                Privilege::Fake => Privilege::Super,
-                _ => Privilege::Fake,
-            };
-        }
+        // Whether anything is noted in place of being set is for the module alone to say.
+        options.privilege = match options.privilege {
+            _ if settings.fake_super => Privilege::Fake,
+            Privilege::Fake => Privilege::Super,
+            asked => asked,
+        };
         if let Some(compress) = options.compress.as_mut().filter(|_| sends) {
             let skip = settings.dont_compress.expand(env);
             compress.skip = compress
@@ -309,9 +309,11 @@ impl Session<'_> {
             let clean = paths::clean(dir.as_os_str().as_bytes(), Ground::Directory, false);
             self.place.path.join(OsStr::from_bytes(&clean))
         };
-        // A relative one is below the destination, as far down as it can be read so.
+        // A relative one is below the destination, as far down as it can be read so; in a chroot it may lead beside it.
+        let ground = self.ground;
         let confine = |dir: &mut PathBuf| {
             *dir = match dir.is_absolute() {
+                false if ground == Ground::Chroot => return,
                 // The engine knows where the module begins.
                 true => crate::as_path(&paths::clean(
                     dir.as_os_str().as_bytes(),
@@ -334,12 +336,20 @@ impl Session<'_> {
         options.temp_dir.as_mut().map(confine);
         let backup = options.backup.as_mut();
         backup.and_then(|backup| backup.dir.as_mut()).map(confine);
-        let (parameter, chmod) = match sends {
-            true => ("outgoing chmod", &settings.outgoing_chmod),
-            false => ("incoming chmod", &settings.incoming_chmod),
+        let (parameter, text, chmod) = match sends {
+            true => (
+                "outgoing chmod",
+                &settings.outgoing_chmod,
+                &mut options.chmod,
+            ),
+            false => (
+                "incoming chmod",
+                &settings.incoming_chmod,
+                &mut options.incoming_chmod,
+            ),
         };
-        if let Some(text) = chmod.value(env) {
-            options.chmod.add(&text).map_err(|_| {
+        if let Some(text) = text.value(env) {
+            chmod.add(&text).map_err(|_| {
                 let text = String::from_utf8_lossy(&text);
                 format!("Invalid \"{parameter}\" directive: {text}")
             })?;

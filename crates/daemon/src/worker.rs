@@ -159,6 +159,7 @@ impl<'a> Worker<'a> {
         let Some(module) = self.request(protocol)? else {
             return Ok(0);
         };
+        self.check_charset(&module)?;
         let admitted = self.admit(&module, digest)?;
         Entry::new(self, module, protocol, admitted)?.serve(None)
     }
@@ -264,6 +265,25 @@ impl<'a> Worker<'a> {
             protocol,
             Digest::choose(theirs.digests.as_deref(), protocol),
         ))
+    }
+
+    /// A module whose names are in a charset that nobody knows is served to nobody, whether or not names are converted.
+    fn check_charset(&self, module: &Module) -> Result<(), Leave> {
+        let name = module.settings.charset.expand(&self.env);
+        // That of the locale is always known.
+        if name.is_empty() || name == b"." {
+            return Ok(());
+        }
+        let charsets = transfer::Charsets {
+            local: String::from_utf8_lossy(&name).into_owned(),
+            remote: None,
+        };
+        charsets.check().map_err(|error| {
+            let exit = Exit::Unsupported;
+            self.journal.warn(&error.to_string());
+            self.journal.warn(&rsync::last_line(exit, "Receiver"));
+            Leave(exit.code())
+        })
     }
 
     /// What the client wants: a module, or only the list, which it gets here.

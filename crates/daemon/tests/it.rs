@@ -25,6 +25,8 @@ mod mutated;
 mod same_configuration;
 #[path = "it/serving.rs"]
 mod serving;
+#[path = "it/settings.rs"]
+mod settings;
 #[path = "it/stock.rs"]
 mod stock;
 #[path = "it/trouble.rs"]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tree::{AclKind, Kind, Meta, Root, Time, Which};
 use wire::{ItemFlags, XattrItem};
 
+use crate::chmod::Chmod;
 use crate::flist::{Entry, parent};
 use crate::options::Options;
 use crate::scan::rel;
@@ -21,6 +22,7 @@ pub(crate) use xattr::{LongValues, XattrRules, xattrs_of};
 #[derive(Debug)]
 pub(crate) struct Attributes<'a> {
     perms: bool,
+    incoming_chmod: Chmod,
     executability: bool,
     owner: bool,
     group: bool,
@@ -79,6 +81,7 @@ impl<'a> Attributes<'a> {
             .is_some_and(|backup| backup.dir.is_none());
         Self {
             perms: options.perms,
+            incoming_chmod: options.incoming_chmod.clone(),
             executability: options.executability,
             owner: options.owner && is_privileged,
             group: options.group,
@@ -128,7 +131,7 @@ impl<'a> Attributes<'a> {
     /// The permissions that the destination is to have (7.8).
     pub(crate) fn permissions(&self, entry: &Entry, before: Before<'_>) -> u32 {
         let wanted = entry.permissions();
-        match before {
+        let mode = match before {
             _ if self.perms => wanted,
             Before::Nothing(limit) => wanted & limit,
             Before::Same(existing) if self.executability && entry.is_file() => match wanted & 0o111
@@ -138,6 +141,10 @@ impl<'a> Attributes<'a> {
                 _ => existing.mode,
             },
             Before::Same(existing) => existing.mode,
+        };
+        match entry.is_symlink() {
+            true => mode,
+            false => self.incoming_chmod.apply(mode, entry.is_dir(), self.umask),
         }
     }
 
@@ -202,7 +209,13 @@ impl<'a> Attributes<'a> {
         let now = there.meta;
         let mut differences = ItemFlags::empty();
         let mode = self.permissions(entry, Before::Same(now));
-        let perms_differ = !now.is_symlink() && mode != now.mode;
+        // What a module changes of permissions that are not kept is not told.
+        let told = match self.perms {
+            true => 0o7777,
+            false if self.executability && entry.is_file() => 0o111,
+            false => 0,
+        };
+        let perms_differ = !now.is_symlink() && (mode ^ now.mode) & told != 0;
         differences.set(ItemFlags::REPORT_PERMS, perms_differ);
         differences.set(ItemFlags::REPORT_OWNER, self.owner && entry.uid != now.uid);
         differences.set(

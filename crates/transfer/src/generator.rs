@@ -452,7 +452,12 @@ impl<'a, P: Peer> Generator<'a, P> {
         if self.options.dry_run {
             return flags;
         }
-        self.set_attributes(place, at.entry, now, is_exact);
+        // Whoever has read the content for --checksum has changed when it was read last.
+        let after = match self.options.checksum && self.options.atimes {
+            true => self.look(at.entry, place).unwrap_or_default(),
+            false => None,
+        };
+        self.set_attributes(place, at.entry, after.as_ref().unwrap_or(now), is_exact);
         self.attributes.as_reported(at.entry, now, flags)
     }
 

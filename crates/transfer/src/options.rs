@@ -114,6 +114,9 @@ pub struct Options {
     pub privilege: Privilege,
     /// Changes of modes, made on the sender's list and on a received one (`--chmod`).
     pub chmod: Chmod,
+    /// Changes of the modes that the receiving side arrives at, kept or not; what is there already gets them as well
+    /// (`incoming chmod` of a daemon's module).
+    pub incoming_chmod: Chmod,
     /// The umask of the process, for modes that are not kept.
     pub umask: u32,
     /// Map owners by number only (`--numeric-ids`).
@@ -442,6 +445,7 @@ impl Options {
             xattrs: 0,
             privilege: Privilege::Auto,
             chmod: Chmod::default(),
+            incoming_chmod: Chmod::default(),
             umask: 0o022,
             numeric_ids: false,
             ignore_names: false,

@@ -282,7 +282,9 @@ impl Receiver<'_> {
     fn note_item(&mut self, number: u32, item: &Item) -> Result<(), Error> {
         let entry = self.entry(number)?;
         self.note_new(&entry, item.flags);
-        self.itemize(&entry, item, 0, None);
+        if self.is_client || !self.is_unmade_directory(&entry, item.flags) {
+            self.itemize(&entry, item, 0, None);
+        }
         // Directories have theirs from the generator, when everything in them is done.
         if self.items.has_xattr_exchange(item) && !entry.is_dir() && item.xname.is_none() {
             self.finisher
@@ -330,6 +332,16 @@ impl Receiver<'_> {
         if flags.contains(ItemFlags::IS_NEW) {
             self.stats.created.note(entry.mode);
         }
+    }
+
+    /// Whether a directory that was told as new could not be made: the generator has said so, and a log has no more of it.
+    fn is_unmade_directory(&self, entry: &Entry, flags: ItemFlags) -> bool {
+        if !entry.is_dir() || !flags.contains(ItemFlags::IS_NEW) || self.options.dry_run {
+            return false;
+        }
+        let place = self.destination.place(entry.path());
+        let root = self.destination.root();
+        root.is_some_and(|root| matches!(root.lstat(rel(place)), Ok(None)))
     }
 
     fn itemize(&self, entry: &Entry, item: &Item, bytes: u64, digest: Option<&[u8]>) {

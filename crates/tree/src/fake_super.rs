@@ -123,7 +123,11 @@ impl Dir {
             }),
             Err(cause) => Err(cause),
         };
-        interpreted(value?, real)
+        match value {
+            // What we may not read is what it is; who opens it will hear of that.
+            Err(Errno::ACCESS) => Ok(real),
+            value => interpreted(value?, real),
+        }
     }
 
     /// The target that a regular file holds in place of a symbolic link.

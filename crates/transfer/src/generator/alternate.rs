@@ -90,6 +90,11 @@ impl Alternates {
         self.dirs.get(index)?.as_ref()
     }
 
+    /// Whether what they have is left out of the destination.
+    pub(super) fn are_compared(&self) -> bool {
+        self.use_as == Some(AlternateUse::Compare)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.dirs.len()
     }

@@ -46,6 +46,8 @@ impl<P: Peer> Generator<'_, P> {
         };
         let mut basis = None;
         match self.alternate_file(at, place, now.as_ref())? {
+            // An alternate has it: there is nothing here that others could be linked to.
+            Match::Done if self.alternates.are_compared() => return self.pass_over(at),
             Match::Done => return self.lead(at),
             Match::Basis(found) => basis = Some(found),
             Match::None => {}

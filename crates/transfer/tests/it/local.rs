@@ -5,6 +5,7 @@
 use driftless_transfer::{
     AlternateUse, Alternates, Append, Backup, DeleteWhen, Event, Options, local_copy,
 };
+use testkit::Tree;
 use wire::{Protocol, Side};
 
 use super::bench::Scenario;
@@ -182,6 +183,48 @@ fn alternates() {
         };
         scenario.run(Side::Client, copied);
     }
+}
+
+/// Names of one file that an alternate has are not there to be linked to.
+#[test]
+fn hard_links_of_what_an_alternate_has() {
+    check(
+        "links in an alternate",
+        "f a 10 mtime=5\nh b a\nh c a",
+        "f old/a 10 mtime=5\nh old/b old/a\nh old/c old/a",
+        "-aHO --compare-dest=old",
+        &|options| {
+            options.hard_links = true;
+            options.omit_dir_times = true;
+            options.alternates = Some(Alternates {
+                use_as: AlternateUse::Compare,
+                dirs: vec!["old".into()],
+            });
+        },
+    );
+}
+
+/// Reading a file for its checksum leaves no trace where access times are kept.
+#[test]
+fn access_times_of_files_that_are_compared_by_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let read_last = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+    let paths = ["from", "to"].map(|name| {
+        let tree = Tree::build(dir.path().join(name), "f a 10 mtime=5000");
+        let path = tree.path("a");
+        let times = std::fs::FileTimes::new().set_accessed(read_last);
+        let file = std::fs::File::options().write(true).open(&path);
+        file.unwrap().set_times(times).unwrap();
+        path
+    });
+    let mut options = Options::archive(Side::Client);
+    options.checksum = true;
+    options.atimes = true;
+    let sources = [dir.path().join("from/a").into_os_string()];
+    let code = copied(options, &sources, &dir.path().join("to/"), &|_| {});
+    assert_eq!(code, 0);
+    let found = std::fs::metadata(&paths[1]).unwrap().accessed().unwrap();
+    assert_eq!(found, read_last);
 }
 
 #[test]
