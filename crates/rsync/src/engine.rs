@@ -284,11 +284,12 @@ fn report(meant: &Meant) -> Report {
         .any(|text| Format::parse(text).has_any(b"bcC"));
     // Without such a format the client shows nothing of what is left alone: a server says that itself.
     let has_items = |format: &Vec<u8>| Format::parse(format).has_any(b"i");
-    let says_unchanged =
-        meant.said.server && level("NAME") > 1 && !meant.out_format.as_ref().is_some_and(has_items);
+    let shows_items = meant.out_format.as_ref().is_some_and(has_items);
+    let says_unchanged = meant.said.server && level("NAME") > 1 && !shows_items;
     Report {
         // The client hears of items by itself, a log does not.
         items: meant.said.server && meant.said.log_file.is_some(),
+        own_items: !meant.said.server && (shows_items || level("NAME") > 0),
         unchanged: meant.said.itemize > 1
             || level("NAME") > 1 && !says_unchanged
             || meant.out_format.as_ref().is_some_and(asks_for_all),

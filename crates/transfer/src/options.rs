@@ -242,6 +242,8 @@ pub struct Report {
     pub names: bool,
     /// A server's items, which its client tells its user itself: for a log of its own.
     pub items: bool,
+    /// What a receiving client does without data, where the protocol has no words in which the sender would echo it.
+    pub own_items: bool,
     /// Why a file that exists is left alone is to be found out in detail (`--info=SKIP2`).
     pub skip_detail: bool,
     /// Which options were changed to match a batch (`--info=MISC`).

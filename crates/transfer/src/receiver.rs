@@ -206,7 +206,9 @@ impl Receiver<'_> {
         }
         let (protocol, digest_length) =
             (self.session.protocol, self.session.checksum.digest_length());
+        let start = self.incoming.stream.understood();
         let answer = Answer {
+            start,
             list: &list,
             number,
             entry,

@@ -131,7 +131,14 @@ impl Receiving<'_> {
         if session.is_incremental() && all_listed {
             receiver.tell(Note::AllListed);
         }
-        let requester = Requester::new(options, session, Arc::clone(outgoing), heard, wants);
+        let requester = Requester::new(
+            options,
+            session,
+            options.report.own_items.then_some(report),
+            Arc::clone(outgoing),
+            heard,
+            wants,
+        );
         let mut generator = Generator::new(
             options,
             self.rules,

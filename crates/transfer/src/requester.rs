@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use delta::{Blocks, Signature, block_len, strong_len};
-use wire::{Checksum, Item, ItemFormat, Message, Ndx, NdxWriter, SumHead};
+use wire::{Checksum, Item, ItemFlags, ItemFormat, Message, Ndx, NdxWriter, SumHead};
 
 use crate::Error;
-use crate::event::Counts;
+use crate::event::{Counts, Direction, Event, Itemized};
 use crate::flist::{Entry, List};
 use crate::generator::{At, Fate, Peer, Wanted};
 use crate::options::Options;
 use crate::outgoing::Outgoing;
 use crate::receiver::Note;
 use crate::replay::Want;
+use crate::report::Reporter;
 use crate::session::Session;
 use crate::sums;
 
@@ -29,6 +30,8 @@ pub(crate) type Arrived = (Arc<List>, Option<Entry>);
 pub(crate) struct Requester<'a> {
     options: &'a Options,
     session: &'a Session,
+    /// Where what is done without data is told, if the sender has no words to echo it.
+    itemizes: Option<&'a Reporter<'a>>,
     outgoing: Arc<Outgoing>,
     notes: Receiver<Note>,
     /// Where wishes go if the sender is on file.
@@ -53,6 +56,7 @@ impl<'a> Requester<'a> {
     pub(crate) fn new(
         options: &'a Options,
         session: &'a Session,
+        itemizes: Option<&'a Reporter<'a>>,
         outgoing: Arc<Outgoing>,
         notes: Receiver<Note>,
         wants: Option<Sender<Want>>,
@@ -60,6 +64,7 @@ impl<'a> Requester<'a> {
         Self {
             options,
             session,
+            itemizes,
             outgoing,
             notes,
             wants,
@@ -213,7 +218,17 @@ impl<'a> Requester<'a> {
 
 impl Peer for Requester<'_> {
     fn report(&mut self, at: At<'_>, item: Item, values: &[u32]) -> Result<(), Error> {
-        if !self.session.protocol.has_item_flags() || self.wants.is_some() {
+        if self.wants.is_some() {
+            return Ok(());
+        }
+        if !self.session.protocol.has_item_flags() {
+            if let Some(report) = self.itemizes {
+                let (view, name) = (at.entry.received_view(), item.xname.as_deref());
+                let mut flags = item.flags;
+                flags.set(ItemFlags::XNAME_FOLLOWS, name.is_some());
+                let item = Itemized::new(view, flags, name, Direction::Received);
+                report.event(Event::Itemized(item));
+            }
             return Ok(());
         }
         let (writer, items) = (&mut self.writer, self.items);

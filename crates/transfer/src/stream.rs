@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     data: Vec<u8>,
     /// How much of `data` has been decoded.
     decoded: usize,
+    /// Bytes of data that were decoded, without what frames them.
+    understood: u64,
     heard: Heard,
     /// What the peer says beside the data, for roles that take it themselves.
     inbox: Option<Vec<Message>>,
@@ -67,6 +69,7 @@ impl Stream {
             is_reluctant: false,
             data: Vec::new(),
             decoded: 0,
+            understood: 0,
             heard: Heard::default(),
             inbox: None,
             out: Vec::new(),
@@ -276,6 +279,11 @@ impl Stream {
         self.said + (self.out.len() - header.min(self.out.len())) as u64
     }
 
+    /// Bytes of data that were decoded so far, without what frames them.
+    pub(crate) fn understood(&self) -> u64 {
+        self.understood
+    }
+
     /// Sends what has been said if it is much, and anything at all if we have been silent for long: whoever works
     /// for long without a word calls this now and then.
     pub(crate) fn flush_if_large(&mut self) -> Result<(), Error> {
@@ -372,6 +380,8 @@ impl Stream {
         let is_silent = matches!(code, Some(10 | 12 | 19 | 30));
         let is_silent = is_silent || self.has_parted || !self.multiplexes;
         let is_silent = is_silent || !protocol.has_error_exit();
+        // Who cannot begin with its own arguments leaves without a word to the peer.
+        let is_silent = is_silent || matches!(error, Error::Usage(_));
         if is_silent {
             // Who leaves over a broken connection has said so.
             let _ = self.flush();
@@ -464,6 +474,7 @@ impl Stream {
                 record.write(&self.data[self.decoded..][..cursor.position()])?;
             }
             self.decoded += cursor.position();
+            self.understood += cursor.position() as u64;
             if self.decoded == self.data.len() {
                 self.data.clear();
                 self.decoded = 0;

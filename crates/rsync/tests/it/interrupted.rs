@@ -211,6 +211,22 @@ fn a_push_that_is_interrupted_leaves_nothing_at_the_server() {
 }
 
 #[test]
+fn a_push_of_a_new_file_does_not_go_on_to_its_end() {
+    let place = Place::new();
+    fs::remove_file(place.path("to/big")).expect("no old version");
+    let server = format!("--rsync-path={}", example().display());
+    interrupt(
+        &place,
+        Signal::INT,
+        &["-e", "./shell", &server, "from/", "h:to/"],
+    );
+    eventually(DEADLINE, || match names_in(&place.path("to")) {
+        names if names.is_empty() => Ok(()),
+        names => Err(format!("{names:?}")),
+    });
+}
+
+#[test]
 fn a_peer_that_dies_is_code_12_and_leaves_nothing() {
     let place = Place::new();
     let server = format!("--rsync-path={}", example().display());

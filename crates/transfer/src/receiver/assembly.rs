@@ -69,7 +69,7 @@ impl<'f> Assembly<'f> {
     /// What came of it, given the sum of what the sender has, and why it cannot be written.
     pub(super) fn finish(
         mut self,
-        theirs: Vec<u8>,
+        theirs: &[u8],
         is_checked: bool,
     ) -> (Received, Option<io::Error>) {
         let settled = self.patch.settle();
@@ -84,7 +84,6 @@ impl<'f> Assembly<'f> {
         let received = Received {
             literal: self.literal,
             matched: self.matched,
-            digest: theirs,
             verdict: if is_wrong {
                 Verdict::Wrong
             } else {
@@ -139,7 +138,6 @@ impl Target for Place<'_> {
 pub(super) struct Received {
     pub(super) literal: u64,
     pub(super) matched: u64,
-    pub(super) digest: Vec<u8>,
     pub(super) verdict: Verdict,
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Answer<'a> {
     /// Where the file belongs.
     pub(super) place: &'a [u8],
     pub(super) item: &'a Item,
+    /// What had been understood of the stream before it, in bytes.
+    pub(super) start: u64,
     /// How its basis is divided into blocks.
     pub(super) head: SumHead,
 }
@@ -40,16 +42,12 @@ impl Receiver<'_> {
             number,
             entry,
             place,
-            item,
             ..
         } = *answer;
         let existing = match self.destination.root() {
             Some(root) => root.lstat(rel(place)).unwrap_or_default(),
             None => None,
         };
-        if !self.options.report.after_transfer {
-            self.itemize(entry, item, 0, None);
-        }
         let (basis, model) = self.basis(answer)?.unzip();
         let model = model.flatten();
         let append = self
@@ -65,9 +63,6 @@ impl Receiver<'_> {
             )?,
             false => self.anew(answer, (existing.as_ref(), model.as_ref()), basis.as_ref())?,
         };
-        if self.options.report.after_transfer {
-            self.itemize(entry, item, received.literal, Some(&received.digest));
-        }
         self.stats.literal += received.literal;
         self.stats.matched += received.matched;
         let fate = match received.verdict {
@@ -291,8 +286,12 @@ impl Receiver<'_> {
         } = answer.head;
         let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
             .map_err(|error| Error::fatal(2, Role::Receiver, error.to_string(), None))?;
+        let has_place = !matches!(place, Place::Nowhere);
         // What is not wanted from a file may come without what it was made from.
-        let is_needed = self.wants.is_none() || !matches!(place, Place::Nowhere);
+        let is_needed = self.wants.is_none() || has_place;
+        if has_place && !self.options.report.after_transfer {
+            self.itemize(answer.entry, answer.item, 0, None);
+        }
         let mut assembly = Assembly::new(basis, blocks, place, sum);
         self.progress(answer, 0, false);
         loop {
@@ -330,8 +329,12 @@ impl Receiver<'_> {
         let theirs = self
             .incoming
             .read(|cursor| cursor.take(digest).map(<[u8]>::to_vec))?;
+        if has_place && self.options.report.after_transfer {
+            let bytes = self.incoming.stream.understood() - answer.start;
+            self.itemize(answer.entry, answer.item, bytes, Some(&theirs));
+        }
         let is_checked = self.session.checksum != Checksum::None;
-        Ok(assembly.finish(theirs, is_checked))
+        Ok(assembly.finish(&theirs, is_checked))
     }
 
     fn no_basis(&self, entry: &Entry) -> Error {

@@ -205,7 +205,12 @@ impl Answer<'_> {
         Ok(count)
     }
 
+    /// Sends what has been said, if that is due. A rate that is kept leaves the link without a wait in which it would see
+    /// that the run is to end.
     fn flush(&mut self) -> Result<(), Error> {
+        if self.stream.link().cancel().is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         match self.piece {
             Some(_) => self.stream.flush(),
             None => self.stream.flush_if_large(),
