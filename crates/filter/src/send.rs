@@ -121,10 +121,10 @@ impl Writer<'_> {
         if absolute || negate || xattr || must_protect {
             return Err(Error::TooModern);
         }
-        self.perishable(&rule.modifiers)?;
         if !self.tells_all && !self.rules.is_for(rule, self.we.other()) {
             return Ok(());
         }
+        self.perishable(&rule.modifiers)?;
         let mut text = match rule.action {
             Action::Include => b"+ ".to_vec(),
             Action::Exclude

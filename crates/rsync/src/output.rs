@@ -100,7 +100,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             } => self.list_started(*incremental, *sending, now),
             Event::ListProgress { entries } => self.list_progress(*entries),
             Event::ListFinished { entries } => {
-                self.list_finished(*entries);
+                self.list_finished(*entries, now);
                 // A server hears of no items to say it before.
                 if self.settings.is_server {
                     self.delta_told(now);
@@ -337,7 +337,11 @@ impl<O: Write, E: Write> Printer<O, E> {
             },
             now,
         );
-        if self.level("FLIST") == 0 || self.settings.quiet || self.settings.is_server {
+        if self.level("FLIST") == 0 || self.settings.is_server {
+            return;
+        }
+        self.is_list_open = !incremental && self.settings.lists_dirs;
+        if self.settings.quiet {
             return;
         }
         let verb = match (sending, incremental) {
@@ -348,35 +352,36 @@ impl<O: Write, E: Write> Printer<O, E> {
         };
         if incremental {
             self.say(format!("{verb} file list").as_bytes());
-        } else if self.settings.lists_dirs {
+        } else if self.is_list_open {
             self.write(format!("{verb} file list ... ").as_bytes());
             // Who receives a list learns of its length at its end.
             if sending && self.level("FLIST") > 1 {
                 self.write(b"\n 0 files...\r");
             }
             self.is_mid_line = true;
-            self.is_list_open = true;
             self.flush();
         }
     }
 
     fn list_progress(&mut self, entries: u64) {
-        if self.is_list_open && self.level("FLIST") > 1 {
+        if self.is_list_open && self.level("FLIST") > 1 && !self.settings.quiet {
             self.write(format!(" {entries} files...\r").as_bytes());
             self.flush();
         }
     }
 
-    fn list_finished(&mut self, entries: u64) {
+    fn list_finished(&mut self, entries: u64, now: Now) {
         if !std::mem::take(&mut self.is_list_open) {
             return;
         }
+        let line = match (self.level("FLIST"), entries) {
+            (..2, _) => "done".to_owned(),
+            (_, 1) => "1 file to consider".to_owned(),
+            (..) => format!("{entries} files to consider"),
+        };
+        // It ends the line of the start.
         self.is_mid_line = false;
-        match (self.level("FLIST"), entries) {
-            (..2, _) => self.write(b"done\n"),
-            (_, 1) => self.write(b"1 file to consider\n"),
-            (..) => self.write(format!("{entries} files to consider\n").as_bytes()),
-        }
+        self.info(line.as_bytes(), now);
     }
 
     /// What `-vv` says before the first item.

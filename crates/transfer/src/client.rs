@@ -176,6 +176,9 @@ impl Client {
     fn prepare_sending(&mut self, options: &mut Options) -> Result<(), Error> {
         if tells_receiver_rules(options, self.session.protocol) {
             self.send_rules(options, Side::Sender)?;
+        } else {
+            // What the protocol cannot express is refused even if nobody is told.
+            check_rules(&options.rules, self.session.protocol)?;
         }
         if options.files_from == Some(FilesFrom::Peer) {
             let names = names::receive(&mut self.stream, options.allocation_limit())?;
@@ -248,6 +251,16 @@ pub(crate) fn part(
 pub(crate) fn tells_receiver_rules(options: &Options, protocol: Protocol) -> bool {
     options.prune_empty_dirs
         || options.delete.is_some() && (!options.delete_excluded || protocol.has_filter_modifiers())
+}
+
+/// Whether a sender's rules can be expressed for a receiver of this protocol.
+///
+/// # Errors
+/// [`filter::Error::TooModern`].
+pub(crate) fn check_rules(rules: &filter::Rules, protocol: Protocol) -> Result<(), Error> {
+    let dialect = Dialect::of_protocol(protocol.number().into());
+    rules.for_wire(Side::Sender, dialect)?;
+    Ok(())
 }
 
 /// What the protocol decides where the options leave it open.

@@ -12,7 +12,7 @@ use wire::Protocol;
 
 use crate::Error;
 use crate::charset::Charset;
-use crate::client::settle_defaults;
+use crate::client::{check_rules, settle_defaults};
 use crate::event::{Direction, Event, Events, Outcome, Role};
 use crate::link::Link;
 use crate::options::Options;
@@ -49,6 +49,8 @@ pub(crate) fn copy(
 ) -> Result<Outcome, Error> {
     let protocol = options.newest;
     settle_defaults(&mut options, protocol);
+    // Both ends have the rules without a list; an old protocol restricts them as if there were one.
+    check_rules(&options.rules, protocol)?;
     // What is appended to is a basis, if only by its length.
     let needs_basis = options.append.is_some() || options.batch.is_some();
     options.whole_file.get_or_insert(!needs_basis);

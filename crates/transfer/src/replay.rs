@@ -93,9 +93,10 @@ impl Wants {
         }
     }
 
-    /// Whether a file is wanted, by a generator that was given so many notes.
+    /// Whether a file is wanted, by a generator that was given so many notes. It goes through all it has first: what it
+    /// makes stands although the batch may turn out not to fit, and that must not depend on who is faster.
     pub(crate) fn take(&mut self, number: u32, noted: u64) -> bool {
-        while !self.open.contains(&number) && self.hear(noted) {}
+        while self.hear(noted) {}
         self.open.remove(&number)
     }
 

@@ -158,6 +158,12 @@ fn what_an_old_peer_cannot_express_is_an_error() {
         assert!(too_modern(&[rule], Side::Sender, Dialect::Old), "{rule}");
         assert!(too_modern(&[rule], Side::Receiver, Dialect::Old), "{rule}");
     }
+    // A rule for our side alone is not written.
+    assert!(!too_modern(
+        &["--delete-excluded", "-p a"],
+        Side::Sender,
+        Dialect::Old
+    ));
     assert!(too_modern(
         &["--delete-excluded", "P a"],
         Side::Sender,

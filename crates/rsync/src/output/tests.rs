@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -146,6 +147,38 @@ fn what_was_left_alone() {
     );
     let always = "skipping non-regular file \"x\"\nskipping directory x\ncannot delete non-empty directory: x\n";
     assert_eq!(out(printer(0, None), &events), always);
+}
+
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<String>>);
+
+impl Log for Kept {
+    fn line(&mut self, text: &[u8], _is_error: bool, _at: Timestamp) {
+        let mut kept = self.0.lock().expect("a log");
+        kept.push_str(&String::from_utf8_lossy(text));
+        kept.push('\n');
+    }
+}
+
+#[test]
+fn the_end_of_a_whole_list_is_logged_even_quietly() {
+    for (quiet, incremental, expected) in [
+        (false, false, "building file list\ndone\n"),
+        (true, false, "building file list\ndone\n"),
+        (false, true, "building file list\n"),
+    ] {
+        let log = Kept::default();
+        let mut printer = printer(1, None);
+        printer.settings.quiet = quiet;
+        printer.log = Some(Box::new(log.clone()));
+        let started = Event::ListStarted {
+            incremental,
+            sending: true,
+        };
+        let (out, _) = after(printer, &[started, Event::ListFinished { entries: 1 }]);
+        assert_eq!(out.is_empty(), quiet, "{out}");
+        assert_eq!(*log.0.lock().expect("a log"), expected);
+    }
 }
 
 #[test]

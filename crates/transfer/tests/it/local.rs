@@ -275,6 +275,20 @@ fn other_rules() {
     );
 }
 
+#[test]
+fn rules_that_an_old_protocol_cannot_express_are_refused() {
+    let scenario = tempfile::tempdir().unwrap();
+    let mut options = Options::new(Side::Client);
+    options.newest = Protocol::new(29).unwrap();
+    let mut files = filter::NoMergeFiles;
+    options.rules.filter(b"-p *.o", &mut files).unwrap();
+    let destination = scenario.path().join("to");
+    let source = scenario.path().join("from").into_os_string();
+    let refusal = local_copy(options, &[source], Some(&destination), &|_: Event<'_>| {});
+    assert_eq!(refusal.unwrap_err().exit_code(), 2);
+    assert!(!destination.exists());
+}
+
 /// More than the generator waits for before it begins, so that lists come while files are copied beside each other.
 #[test]
 fn large_trees() {
