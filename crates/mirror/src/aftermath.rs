@@ -40,15 +40,15 @@ pub(crate) struct Looks {
 }
 
 impl Aftermath {
-    /// A session broke at `now` while it was busy with `paths`, and with these versions of some of them.
-    pub(crate) fn expect<'p, 's>(
+    /// A session broke at `now` while it was busy in `directories`, and had these versions of files on their way.
+    pub(crate) fn expect<'d, 's>(
         &mut self,
-        paths: impl IntoIterator<Item = &'p Path>,
+        directories: impl IntoIterator<Item = &'d Path>,
         sent: impl IntoIterator<Item = (&'s Path, Meta)>,
         now: Instant,
     ) {
-        let directories = paths.into_iter().filter_map(Path::parent);
-        self.directories.extend(directories.map(Path::to_owned));
+        let directories = directories.into_iter().map(Path::to_owned);
+        self.directories.extend(directories);
         for (path, version) in sent {
             self.sent.entry(path.to_owned()).or_default().push(version);
         }
@@ -114,7 +114,7 @@ mod tests {
         let mut aftermath = Aftermath::default();
         let start = Instant::now();
         assert_eq!(aftermath.next_due(), None);
-        aftermath.expect([Path::new("a/file"), Path::new("a/other")], [], start);
+        aftermath.expect([Path::new("a")], [], start);
         assert!(aftermath.is_fresh());
         assert!(aftermath.concerns(Path::new("a")));
         assert!(!aftermath.concerns(Path::new("b")));
@@ -133,10 +133,10 @@ mod tests {
     fn another_break_starts_anew() {
         let mut aftermath = Aftermath::default();
         let start = Instant::now();
-        aftermath.expect([Path::new("a")], [], start);
+        aftermath.expect([Path::new("")], [], start);
         aftermath.take_due(start + LOOKS[0], |_| None).unwrap();
         let again = start + LOOKS[1];
-        aftermath.expect([Path::new("b/c")], [], again);
+        aftermath.expect([Path::new("b")], [], again);
         assert!(aftermath.is_fresh());
         let due = aftermath.take_due(again + LOOKS[0], |_| None).unwrap();
         let expected = BTreeSet::from([PathBuf::new(), PathBuf::from("b")]);
@@ -160,7 +160,7 @@ mod tests {
             (None, false),
         ] {
             let mut aftermath = Aftermath::default();
-            aftermath.expect([Path::new("a/b")], [(Path::new("a/b"), sent)], start);
+            aftermath.expect([Path::new("a")], [(Path::new("a/b"), sent)], start);
             let due = aftermath.take_due(start + LOOKS[0], |_| now).unwrap();
             assert_eq!(due.files == [PathBuf::from("a/b")], is_compared);
         }

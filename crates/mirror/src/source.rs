@@ -136,6 +136,17 @@ impl Source {
         }
     }
 
+    /// `path` itself where that is a directory, or the nearest above it that is one; `None` if not even the root can be
+    /// looked at.
+    #[must_use]
+    pub fn nearest_directory<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let is_directory = |path: &Path| {
+            let found = self.lstat(path).ok().flatten();
+            found.is_some_and(|meta| meta.kind == Kind::Dir)
+        };
+        path.ancestors().find(|above| is_directory(above))
+    }
+
     /// What is directly in the directory `dir` and not left out, in byte order of the names. A name that vanishes
     /// meanwhile is not among them.
     ///
@@ -173,5 +184,34 @@ impl Opened {
             root: Arc::new(root),
             identity,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the test makes its own tree")]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_nearest_directory_is_sought_upwards() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink("b", dir.path().join("a/link")).unwrap();
+        let source = Source::open(dir.path(), Exclusions::default(), &[]).unwrap();
+        for (path, nearest) in [
+            ("a/b", "a/b"),
+            ("a/b/gone/below", "a/b"),
+            ("a/file/below", "a"),
+            ("a/link/below", "a"),
+            ("gone", ""),
+            ("", ""),
+        ] {
+            let found = source.nearest_directory(Path::new(path));
+            assert_eq!(found, Some(Path::new(nearest)), "{path}");
+        }
     }
 }

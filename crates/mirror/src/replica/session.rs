@@ -313,7 +313,9 @@ impl Replica {
                 }
             }
             self.doubt_directories_of(&uncertain, Pace::Now)?;
-            uncertain.extend(touched.iter().cloned());
+            // Nor does a row tell that the other end will still carry out what it was asked for: by then the next
+            // session may have removed it.
+            uncertain.extend(errand.updates().map(Path::to_owned));
             let items = touched.iter().filter_map(|path| errand.batch.item(path));
             let sent = items.map(|item| (item.path.as_path(), item.meta));
             self.await_aftermath(&uncertain, sent);
@@ -329,8 +331,12 @@ impl Replica {
         sent: impl IntoIterator<Item = (&'a Path, Meta)>,
     ) {
         if self.destination.outlives_a_session() {
-            let paths = paths.iter().map(PathBuf::as_path);
-            self.aftermath.expect(paths, sent, Instant::now());
+            let parents = paths.iter().filter_map(|path| path.parent());
+            // One that was being listed whole gets back what was in it.
+            let listed = paths.iter().map(PathBuf::as_path);
+            let listed = listed.filter(|path| self.source.nearest_directory(path) == Some(*path));
+            self.aftermath
+                .expect(parents.chain(listed), sent, Instant::now());
         }
     }
 
@@ -361,16 +367,22 @@ impl Replica {
         self.doubt_directories(directories.iter().copied(), pace)
     }
 
-    /// Queues directories to be listed whole.
+    /// Queues directories to be listed whole. What may be in one that the source no longer has shows where the nearest
+    /// above it that is left is listed.
     pub(super) fn doubt_directories<'a>(
         &mut self,
-        directories: impl Iterator<Item = &'a Path> + Clone,
+        directories: impl Iterator<Item = &'a Path>,
         pace: Pace,
     ) -> Result<(), rusqlite::Error> {
-        self.ledger.doubt_directories(directories.clone())?;
+        let mut doubted = HashSet::new();
+        for directory in directories {
+            doubted.insert(directory);
+            doubted.extend(self.source.nearest_directory(directory));
+        }
+        self.ledger.doubt_directories(doubted.iter().copied())?;
         let now = Instant::now();
         self.queue.add(|dirty| {
-            for directory in directories {
+            for directory in doubted {
                 dirty.add(directory.to_owned(), Look::AT, pace, now);
             }
         });
