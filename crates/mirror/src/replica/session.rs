@@ -168,6 +168,11 @@ impl Replica {
             Pace::Later(pause)
         };
         self.doubt_directories_of(&unreported, pace)?;
+        if !is_clean {
+            // Over an error the other end removes nothing more, and what it left in them would not show by itself.
+            let listed = batch.whole.iter().map(PathBuf::as_path);
+            self.doubt_directories(listed, pace)?;
+        }
         let now = Instant::now();
         self.queue.add(|dirty| {
             for (path, pace) in again {
