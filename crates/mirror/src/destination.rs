@@ -22,6 +22,7 @@ mod shell;
 use local::DirectoryReplica;
 use nowhere::Nowhere;
 use remote::{Daemon, Peer, RemoteReplica};
+use shell::RemoteShell;
 
 /// Opens the place of a replica. A directory is made if it is missing; a peer is not asked before there is something to
 /// do.
@@ -52,7 +53,7 @@ pub(crate) fn open(
             Ok(Box::new(RemoteReplica::new(source, peer, settings, cancel)))
         }
         Place::Shell(address) => {
-            let peer = Peer::Shell(address.clone());
+            let peer = Peer::Shell(RemoteShell::new(address.clone()));
             Ok(Box::new(RemoteReplica::new(source, peer, settings, cancel)))
         }
         Place::Nowhere => Ok(Box::new(Nowhere)),

@@ -57,7 +57,7 @@ impl SshServer {
             "config",
             &format!(
                 "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
-                 PasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel ERROR\nMaxStartups 200\n\
+                 PasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel INFO\nMaxStartups 200\n\
                  # The directory above the keys is for everybody's temporary files.\nStrictModes no\n\
                  # The user's shell reads no file of the user's, who may start anything there.\nSetEnv HOME={}\n",
                 server.port.number,
@@ -112,6 +112,19 @@ impl SshServer {
         let count = sessions.len();
         sessions.into_iter().for_each(kill);
         count
+    }
+
+    /// How often it has let somebody in.
+    pub fn logins(&self) -> usize {
+        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+        log.matches("Accepted publickey").count()
+    }
+
+    /// Whether somebody is in.
+    pub fn is_in_use(&self) -> bool {
+        self.listener.as_ref().is_some_and(|listener| {
+            !process::descendants(Group::of(listener.id()).leader()).is_empty()
+        })
     }
 
     /// Starts it again on the same port, after ending what still runs of it.
@@ -215,6 +228,7 @@ mod tests {
         let mut server = SshServer::start();
         let output = run(&server, "echo here");
         assert_eq!(output.stdout, b"here\n", "{output:?}");
+        assert_eq!(server.logins(), 1);
         server.kill();
         assert!(!run(&server, "true").status.success());
         server.restart();

@@ -92,6 +92,13 @@ impl Connection {
         })
     }
 
+    /// The same, with another time for which the peer may make no progress; none for ever.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Option<Duration>) -> Self {
+        self.stream.set_patience(patience);
+        self
+    }
+
     /// The protocol both ends speak.
     #[must_use]
     pub fn protocol(&self) -> Protocol {

@@ -91,6 +91,11 @@ impl Stream {
         self.patience.get()
     }
 
+    /// From here on the peer has another time to make progress in.
+    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
+        self.patience = Patience::new(patience);
+    }
+
     /// From here on a server may ask for less patience.
     pub(crate) fn heed_timeouts(&mut self) {
         self.heeds_timeouts = true;

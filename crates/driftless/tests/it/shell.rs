@@ -97,12 +97,19 @@ fn an_old_rsync_that_does_not_know_our_options() {
 
 /// A mirror to a real sshd that the test started, as the user who runs the test.
 mod real {
-    use testkit::SshServer;
+    use std::process::Command;
+
+    use rustix::process::{Pid, kill_process};
+    use testkit::{Signal, SshServer};
 
     use super::*;
     use crate::bench::SOON;
 
     fn start(bench: &Bench, server: &SshServer, options: &[&str]) -> Mirror {
+        Mirror::run(&mut command(bench, server, options))
+    }
+
+    fn command(bench: &Bench, server: &SshServer, options: &[&str]) -> Command {
         let mut command = bench.options();
         command
             .args(["--rsh", &server.command().join(" "), "--rsync-path"])
@@ -114,7 +121,7 @@ mod real {
                 SshServer::HOST,
                 bench.replica.root().display()
             ));
-        Mirror::run(&mut command)
+        command
     }
 
     #[test]
@@ -192,6 +199,121 @@ mod real {
             bench.wait_identical(&mirror);
         }
         bench.finish(mirror);
+    }
+
+    /// The directories in which a mirror's sockets are, one for each replica that has a connection.
+    struct Sockets(tempfile::TempDir);
+
+    impl Sockets {
+        /// Below the directory that ssh has room for in a socket's address, wherever the tests run.
+        fn new() -> Self {
+            Self(tempfile::tempdir_in("/tmp").unwrap())
+        }
+
+        fn start(&self, bench: &Bench, server: &SshServer, options: &[&str]) -> Mirror {
+            let mut command = command(bench, server, options);
+            Mirror::run(command.env("TMPDIR", self.0.path()))
+        }
+
+        /// What is in them: sockets, and the process numbers of those that listen there.
+        fn files(&self) -> Vec<PathBuf> {
+            let below = |directory: PathBuf| {
+                let entries = std::fs::read_dir(directory).into_iter().flatten();
+                entries.map(|entry| entry.unwrap().path())
+            };
+            let users = below(self.0.path().to_owned());
+            users.flat_map(below).flat_map(below).collect()
+        }
+
+        /// Signals whoever holds a connection.
+        #[track_caller]
+        fn signal(&self, signal: Signal) {
+            let notes = self.files().into_iter();
+            let notes = notes.filter(|file| file.extension().is_some_and(|end| end == "pid"));
+            let masters: Vec<Pid> = notes
+                .map(|note| std::fs::read_to_string(note).unwrap().parse().unwrap())
+                .map(|pid| Pid::from_raw(pid).unwrap())
+                .collect();
+            assert_eq!(masters.len(), 1, "{:?}", self.files());
+            kill_process(masters[0], signal).unwrap();
+        }
+
+        /// Nothing is left, neither here nor of the connections.
+        #[track_caller]
+        fn assert_cleared(&self, server: &SshServer) {
+            assert_eq!(self.files(), [] as [PathBuf; 0]);
+            testkit::eventually(SOON, || match server.is_in_use() {
+                true => Err("somebody is still in"),
+                false => Ok(()),
+            });
+        }
+    }
+
+    #[test]
+    fn one_login_is_enough_for_many_sessions() {
+        let (bench, server, sockets) =
+            (Bench::with_directory(), SshServer::start(), Sockets::new());
+        let mut mirror = sockets.start(&bench, &server, &[]);
+        mirror.wait_in_step();
+        for round in 0..8 {
+            bench.source.write("file", vec![b'x'; round]);
+            bench.wait_identical(&mirror);
+        }
+        // On a machine that is too slow to answer, one is made besides.
+        assert!(server.logins() <= 4, "{}", server.logins());
+        bench.finish(mirror);
+        sockets.assert_cleared(&server);
+    }
+
+    #[test]
+    fn what_a_killed_mirror_held_is_ended_by_the_next_one() {
+        let (bench, server, sockets) =
+            (Bench::with_directory(), SshServer::start(), Sockets::new());
+        bench.source.write("file", "content");
+        let mut mirror = sockets.start(&bench, &server, &[]);
+        mirror.wait_in_step();
+        assert!(!sockets.files().is_empty());
+        mirror.kill();
+        let left = sockets.files();
+        assert!(!left.is_empty());
+        bench.source.write("file", "changed");
+        let mut mirror = sockets.start(&bench, &server, &[]);
+        mirror.wait_in_step();
+        assert!(sockets.files().iter().all(|file| !left.contains(file)));
+        bench.finish(mirror);
+        sockets.assert_cleared(&server);
+    }
+
+    #[test]
+    fn a_connection_that_dies_or_hangs_costs_one_more_try() {
+        let (bench, server, sockets) =
+            (Bench::with_directory(), SshServer::start(), Sockets::new());
+        let mut mirror = sockets.start(&bench, &server, &[]);
+        mirror.wait_in_step();
+        for (round, signal) in [Signal::KILL, Signal::STOP].into_iter().enumerate() {
+            bench.source.write("file", format!("before {round}"));
+            bench.wait_identical(&mirror);
+            let logins = server.logins();
+            sockets.signal(signal);
+            bench.source.write("file", format!("after {round}"));
+            bench.wait_identical(&mirror);
+            assert!(server.logins() > logins);
+        }
+        bench.finish(mirror);
+        sockets.assert_cleared(&server);
+    }
+
+    #[test]
+    fn a_user_who_shares_connections_is_left_alone() {
+        let (bench, server, sockets) =
+            (Bench::with_directory(), SshServer::start(), Sockets::new());
+        let own = sockets.0.path().join("own");
+        let shell = format!("{} -S {}", server.command().join(" "), own.display());
+        bench.source.write("file", "content");
+        let mut mirror = sockets.start(&bench, &server, &["--rsh", &shell]);
+        mirror.wait_in_step();
+        bench.finish(mirror);
+        assert_eq!(std::fs::read_dir(sockets.0.path()).unwrap().count(), 0);
     }
 
     #[test]

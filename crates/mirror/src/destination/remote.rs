@@ -14,10 +14,10 @@ use tree::Kind;
 
 use super::attributes::Attributes;
 use super::refusals::take_refusals;
-use super::shell::Shell;
+use super::shell::RemoteShell;
 use super::{Broken, Destination, encrypted, trash_of_today};
 use crate::planner::Abilities;
-use crate::settings::{ReplicaSettings, ShellAddress};
+use crate::settings::ReplicaSettings;
 use crate::source::Source;
 
 /// A connection that waited longer than this may have been closed by the daemon meanwhile (3.5.0 waits 60 s for
@@ -36,7 +36,7 @@ pub(crate) enum Peer {
     /// A daemon.
     Daemon(Daemon),
     /// A server that a remote shell starts.
-    Shell(ShellAddress),
+    Shell(RemoteShell),
 }
 
 /// A daemon, and what is needed to talk to it.
@@ -46,6 +46,35 @@ pub(crate) struct Daemon {
     pub(crate) credentials: Credentials,
     /// Who is believed to be the daemon, where it is asked to prove it.
     pub(crate) tls: Option<tls::Client>,
+}
+
+impl Daemon {
+    /// Connects and authenticates. `last_session` is when a session of ours ended.
+    fn open(&self, terms: &Terms, last_session: Option<Instant>) -> Result<Connection, Error> {
+        let Self {
+            address,
+            credentials,
+            tls,
+        } = self;
+        // The session that we have just ended may still count among the daemon's connections.
+        let is_recent = |ended: Instant| ended.elapsed() < SLOT_FREED;
+        let may_fill_a_slot =
+            || !terms.cancel.is_cancelled() && last_session.is_some_and(is_recent);
+        loop {
+            let opened = match tls {
+                Some(client) => encrypted::open(client, address, credentials, terms),
+                None => Connection::open(address, credentials, terms),
+            };
+            match opened {
+                Err(Error::Refused(words))
+                    if words.contains("max connections") && may_fill_a_slot() =>
+                {
+                    std::thread::sleep(SLOT_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
+    }
 }
 
 /// A replica with a peer.
@@ -103,37 +132,9 @@ impl RemoteReplica {
     /// A connection to a daemon; a shell is started when the arguments are known.
     fn connect(&self) -> Result<Option<Connection>, Error> {
         match &self.peer {
-            Peer::Daemon(daemon) => self.open(daemon).map(Some),
+            Peer::Daemon(daemon) => daemon.open(&self.terms, self.last_session).map(Some),
             Peer::Shell(_) => Ok(None),
         }
-    }
-
-    fn open(&self, daemon: &Daemon) -> Result<Connection, Error> {
-        let Daemon {
-            address,
-            credentials,
-            tls,
-        } = daemon;
-        loop {
-            let opened = match tls {
-                Some(client) => encrypted::open(client, address, credentials, &self.terms),
-                None => Connection::open(address, credentials, &self.terms),
-            };
-            match opened {
-                Err(Error::Refused(words))
-                    if words.contains("max connections") && self.may_fill_a_slot() =>
-                {
-                    std::thread::sleep(SLOT_PAUSE);
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    /// Whether the session that we have just ended may still count among the daemon's connections.
-    fn may_fill_a_slot(&self) -> bool {
-        let is_recent = |ended: Instant| ended.elapsed() < SLOT_FREED;
-        !self.terms.cancel.is_cancelled() && self.last_session.is_some_and(is_recent)
     }
 
     fn take_connection(&mut self) -> Result<Option<Connection>, Error> {
@@ -171,21 +172,20 @@ impl RemoteReplica {
     }
 
     fn try_session(
-        &self,
+        &mut self,
         connection: Option<Connection>,
         batch: &Batch,
         options: &PushOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
-        let (connection, shell) = match (connection, &self.peer) {
+        let (connection, shell) = match (connection, &mut self.peer) {
             (Some(connection), _) => (connection, None),
-            (None, Peer::Shell(address)) => {
-                let words =
-                    options.arguments(batch, self.compares_nanoseconds, address.path.as_bytes());
-                let (connection, shell) = Shell::start(address, &words, &self.terms)?;
+            (None, Peer::Shell(there)) => {
+                let words = options.arguments(batch, self.compares_nanoseconds, there.path());
+                let (connection, shell) = there.start(&words, &self.terms)?;
                 (connection, Some(shell))
             }
-            (None, Peer::Daemon(daemon)) => (self.open(daemon)?, None),
+            (None, Peer::Daemon(daemon)) => (daemon.open(&self.terms, self.last_session)?, None),
         };
         let dialect = Dialect::of_protocol(connection.protocol().number().into());
         let rules = match options.deletes {
@@ -335,6 +335,9 @@ impl RemoteReplica {
 
 impl Destination for RemoteReplica {
     fn prepare(&mut self) -> Result<Abilities, Error> {
+        if let Peer::Shell(there) = &mut self.peer {
+            there.connect(&self.terms)?;
+        }
         self.ready = self.take_connection()?;
         let removes = |ready: &Connection| ready.protocol().removes_missing_arguments();
         let compares = |ready: &Connection| ready.compares_nanoseconds();
@@ -456,6 +459,11 @@ impl Destination for RemoteReplica {
     }
 
     fn notice(&mut self) -> Option<String> {
+        if let Peer::Shell(there) = &mut self.peer
+            && let Some(text) = there.notice()
+        {
+            self.tell(text);
+        }
         self.notice.take()
     }
 }

@@ -1,6 +1,9 @@
-//! A stock rsync at the far end of a remote shell, started anew for each session.
+//! A stock rsync at the far end of a remote shell, started anew for each session; where the shell is ssh, the connection is kept.
 
-use std::ffi::OsStr;
+mod kept;
+mod run;
+
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use transfer::{Connection, Error, Link, Terms};
 
+use self::kept::Kept;
 use crate::settings::ShellAddress;
 
 /// How long a shell may take to end after its connection.
@@ -20,35 +24,124 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// The most of them that is kept, in bytes.
 const WORDS_MAX: usize = 16 << 10;
 
+/// How long a server may take to answer through a connection that is there already. Then the connection is to blame.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// ssh's exit code for whatever is not the far command's fault (ssh(1)).
+const SSH_FAILED: i32 = 255;
+
+/// A machine behind a remote shell.
+pub(super) struct RemoteShell {
+    address: ShellAddress,
+    kept: Kept,
+}
+
+impl RemoteShell {
+    pub(super) fn new(address: ShellAddress) -> Self {
+        Self {
+            address,
+            kept: Kept::default(),
+        }
+    }
+
+    /// The directory at the far end.
+    pub(super) fn path(&self) -> &[u8] {
+        self.address.path.as_bytes()
+    }
+
+    /// Connects, where connections are kept: that takes its round trips while changes settle.
+    ///
+    /// # Errors
+    /// ssh's, in its words.
+    pub(super) fn connect(&mut self, terms: &Terms) -> Result<(), Error> {
+        self.kept.connect(&self.address, terms).map(drop)
+    }
+
+    /// Starts the server with these words, and agrees on a version.
+    ///
+    /// # Errors
+    /// The shell cannot be started, or what it leads to is no rsync; with the words of either.
+    pub(super) fn start(
+        &mut self,
+        words: &[Vec<u8>],
+        terms: &Terms,
+    ) -> Result<(Connection, Shell), Error> {
+        if let Some(through) = self.kept.connect(&self.address, terms)? {
+            let patience = terms.patience.map_or(GREETING, |time| time.min(GREETING));
+            let hasty = Terms {
+                patience: Some(patience),
+                ..terms.clone()
+            };
+            match Shell::start(&self.address, &through, words, &hasty) {
+                Ok((connection, shell)) => {
+                    return Ok((connection.with_patience(terms.patience), shell));
+                }
+                // The server had nothing but its arguments: nothing is done twice.
+                Err(failed) if failed.is_by_the_way && !terms.cancel.is_cancelled() => {
+                    self.kept.end();
+                }
+                Err(failed) => return Err(failed.error),
+            }
+        }
+        Shell::start(&self.address, &[], words, terms).map_err(|failed| failed.error)
+    }
+
+    /// Something that the operator should know, once.
+    pub(super) fn notice(&mut self) -> Option<String> {
+        self.kept.notice()
+    }
+}
+
+/// The command that leads to the host, with more options of its program.
+fn command(address: &ShellAddress, options: &[OsString]) -> Result<Command, Error> {
+    let (program, arguments) = address
+        .command
+        .split_first()
+        .ok_or_else(|| Error::Usage("the remote shell's command is empty".to_owned()))?;
+    let mut command = Command::new(program);
+    command.args(arguments).args(options);
+    if let Some(user) = &address.user {
+        command.args(["-l", user]);
+    }
+    command.arg(&address.host);
+    Ok(command)
+}
+
 /// A shell at work.
 pub(super) struct Shell {
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
 }
 
+/// Why a session did not begin.
+struct NotStarted {
+    error: Error,
+    /// The server was not reached, or does not answer; otherwise it has said no.
+    is_by_the_way: bool,
+}
+
+impl From<Error> for NotStarted {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_by_the_way: false,
+        }
+    }
+}
+
 impl Shell {
-    /// Starts the server with these words, and agrees on a version.
-    ///
-    /// # Errors
-    /// The shell cannot be started, or what it leads to is no rsync; with the words of either.
-    pub(super) fn start(
+    fn start(
         address: &ShellAddress,
+        options: &[OsString],
         words: &[Vec<u8>],
         terms: &Terms,
-    ) -> Result<(Connection, Self), Error> {
-        let (program, arguments) = address
-            .command
-            .split_first()
-            .ok_or_else(|| Error::Usage("the remote shell's command is empty".to_owned()))?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        if let Some(user) = &address.user {
-            command.args(["-l", user]);
-        }
-        command.arg(&address.host).arg(&address.rsync);
+    ) -> Result<(Connection, Self), NotStarted> {
+        let mut command = command(address, options)?;
+        command.arg(&address.rsync);
         for word in words {
             command.arg(OsStr::from_bytes(&quoted(word)));
         }
+        let program = command.get_program().display().to_string();
         let failed = |cause: std::io::Error| {
             Error::Socket(std::io::Error::new(
                 cause.kind(),
@@ -75,67 +168,97 @@ impl Shell {
         let link = Link::over_pipes(input, output, terms.cancel.clone())?;
         match Connection::over_shell(link, terms) {
             Ok(connection) => Ok((connection, shell)),
-            Err(error) => Err(shell.explain(error)),
+            Err(error) => {
+                let is_silent = matches!(error, Error::Stalled(_));
+                let (error, code) = shell.ended(error);
+                Err(NotStarted {
+                    error,
+                    is_by_the_way: is_silent || code == Some(SSH_FAILED),
+                })
+            }
         }
     }
 
     /// Waits for the end of the shell after its session.
     pub(super) fn end(mut self) {
-        self.wait();
+        self.wait(FAREWELL);
     }
 
     /// The same after a failure, which the shell, or the program it leads to, may have told the reason of.
-    pub(super) fn explain(mut self, error: Error) -> Error {
-        self.wait();
-        std::thread::sleep(LAST_WORDS);
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = String::from_utf8_lossy(&said);
-        let mut lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
-        let mut told: Vec<String> = lines
-            .by_ref()
-            .map(|line| {
-                line.chars()
-                    .map(|c| if c.is_control() { ' ' } else { c })
-                    .collect()
-            })
-            .collect();
-        match error {
-            Error::Read { words, .. } if !told.is_empty() => {
-                told.extend(words);
-                Error::Closed {
-                    received: 0,
-                    words: told,
-                }
-            }
-            Error::Closed { received, words } if !told.is_empty() => {
-                told.extend(words);
-                Error::Closed {
-                    received,
-                    words: told,
-                }
-            }
-            Error::Socket(_) | Error::Fatal { .. } if !told.is_empty() => Error::Closed {
-                received: 0,
-                words: told,
-            },
-            error => error,
-        }
+    pub(super) fn explain(self, error: Error) -> Error {
+        self.ended(error).0
     }
 
-    fn wait(&mut self) {
-        let deadline = Instant::now() + FAREWELL;
+    /// The reason of a failure, and the shell's exit code.
+    fn ended(mut self, error: Error) -> (Error, Option<i32>) {
+        let code = self.wait(match error {
+            // It has had its time.
+            Error::Stalled(_) => Duration::ZERO,
+            _ => FAREWELL,
+        });
+        std::thread::sleep(LAST_WORDS);
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        (with_words(error, lines_of(&said)), code)
+    }
+
+    /// Waits for the end, which is brought about when `patience` is over. The exit code, if it ended by itself.
+    fn wait(&mut self, patience: Duration) -> Option<i32> {
+        let deadline = Instant::now() + patience;
         let mut nap = Duration::from_millis(1);
-        while let Ok(None) = self.child.try_wait() {
-            if Instant::now() >= deadline {
-                // A shell that hangs holds a process and a connection for nothing.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status.code(),
+                Ok(None) if Instant::now() < deadline => {}
+                _ => {
+                    // A shell that hangs holds a process and a connection for nothing.
+                    let _ = self.child.kill();
+                    let _ = self.child.wait();
+                    return None;
+                }
             }
             std::thread::sleep(nap);
             nap = (nap * 2).min(Duration::from_millis(50));
         }
     }
+}
+
+/// An error that tells nothing but the end of the connection, with the lines that the shell had to say about it.
+fn with_words(error: Error, mut told: Vec<String>) -> Error {
+    if told.is_empty() {
+        return error;
+    }
+    match error {
+        Error::Read { words, .. } => {
+            told.extend(words);
+            Error::Closed {
+                received: 0,
+                words: told,
+            }
+        }
+        Error::Closed { received, words } => {
+            told.extend(words);
+            Error::Closed {
+                received,
+                words: told,
+            }
+        }
+        Error::Socket(_) | Error::Fatal { .. } => Error::Closed {
+            received: 0,
+            words: told,
+        },
+        error => error,
+    }
+}
+
+/// The lines of a text that others wrote, fit to be shown.
+fn lines_of(said: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(said);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let shown = |line: &str| {
+        let shown = line.chars().map(|c| if c.is_control() { ' ' } else { c });
+        shown.collect()
+    };
+    lines.map(shown).collect()
 }
 
 fn listen(mut errors: ChildStderr, kept: &Mutex<Vec<u8>>) {
