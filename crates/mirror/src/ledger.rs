@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Transaction, params};
 use tree::{Kind, Meta, Time};
 
 pub use self::state_file::{State, StateLock};
@@ -28,6 +28,17 @@ pub struct Held {
     /// For a directory: the names the replica has in it are those the ledger knows. Otherwise nobody
     /// knows what else is there, and the next look lists it completely.
     pub whole: bool,
+}
+
+/// How far a session reaches at a path of the replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// A directory: it is made if it is missing, and its attributes are set.
+    Directory,
+    /// A directory that is listed whole: what is in it besides is removed.
+    Listed,
+    /// Anything else, or a name to be removed: whatever stands there goes, with everything below it.
+    Entry,
 }
 
 /// The ledger of one replica: a connection of its own, so that replicas never wait for each other longer
@@ -187,15 +198,66 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn in_flight(&self) -> rusqlite::Result<Vec<PathBuf>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT path FROM in_flight WHERE replica = ?1")?;
-        let rows = statement.query_map([self.replica], |row| row.get(0).map(path_from))?;
+    pub fn in_flight(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
+        self.reached("SELECT path, reach FROM in_flight WHERE replica = ?1")
+    }
+
+    /// What broken sessions reached, and may still change.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn aftermath(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
+        self.reached("SELECT path, reach FROM aftermath WHERE replica = ?1")
+    }
+
+    fn reached(&self, select: &str) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
+        let mut statement = self.connection.prepare_cached(select)?;
+        let rows = statement.query_map([self.replica], |row| {
+            Ok((path_from(row.get(0)?), reach_from(row.get(1)?)))
+        })?;
         rows.collect()
     }
 
-    /// Notes the paths of a session that is about to begin. Among them are those that `may_go`, with everything below
+    /// Notes that whoever got what is in flight may carry it out at any time from now on.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn expect_aftermath(&self) -> rusqlite::Result<()> {
+        self.connection
+            .execute(
+                "INSERT INTO aftermath SELECT replica, path, reach FROM in_flight WHERE replica = ?1 \
+                 ON CONFLICT DO UPDATE SET reach = max(reach, excluded.reach)",
+                [self.replica],
+            )
+            .map(drop)
+    }
+
+    /// Notes that nothing of that is to be expected any more.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn end_aftermath(&self) -> rusqlite::Result<()> {
+        self.connection
+            .execute("DELETE FROM aftermath WHERE replica = ?1", [self.replica])
+            .map(drop)
+    }
+
+    /// Notes that all has been looked at: nothing is in flight, not even what went again before it could be confirmed.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn land_all(&self) -> rusqlite::Result<()> {
+        let mut is_any = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1)")?;
+        if is_any.query_row([self.replica], |row| row.get(0))? {
+            self.connection
+                .execute("DELETE FROM in_flight WHERE replica = ?1", [self.replica])?;
+        }
+        Ok(())
+    }
+
+    /// Notes what a session that is about to begin reaches. Among them are those that `may_go`, with everything below
     /// them: until it is confirmed, nobody knows what the replica has in such a directory, should it come back in the
     /// source as it was.
     ///
@@ -203,35 +265,34 @@ impl Ledger {
     /// SQLite's.
     pub fn begin_session<'a>(
         &mut self,
-        paths: impl IntoIterator<Item = &'a Path>,
+        reached: impl IntoIterator<Item = (&'a Path, Reach)>,
         may_go: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
+        doubt_trees(&transaction, self.replica, may_go)?;
         {
-            let mut doubt_below = transaction.prepare_cached(
-                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent >= ?2 AND parent < ?3 AND whole = 1",
-            )?;
-            let mut doubt_children = transaction.prepare_cached(
-                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name <> x'' AND whole = 1",
-            )?;
-            let mut doubt_one = transaction.prepare_cached(
-                "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name = ?3 AND whole = 1",
-            )?;
-            for path in may_go {
-                let bytes = path.as_os_str().as_bytes();
-                let (parent, name) = split(path);
-                let (from, to) = below(bytes);
-                doubt_one.execute(params![self.replica, parent, name])?;
-                doubt_children.execute(params![self.replica, bytes])?;
-                doubt_below.execute(params![self.replica, from, to])?;
-            }
             let mut insert = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO in_flight (replica, path) VALUES (?1, ?2)",
+                "INSERT INTO in_flight (replica, path, reach) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT DO UPDATE SET reach = max(reach, excluded.reach)",
             )?;
-            for path in paths {
-                insert.execute(params![self.replica, path.as_os_str().as_bytes()])?;
+            for (path, reach) in reached {
+                let path = path.as_os_str().as_bytes();
+                insert.execute(params![self.replica, path, reach as i64])?;
             }
         }
+        transaction.commit()
+    }
+
+    /// Notes that nobody knows any more what the replica has in directories at or below these paths.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn doubt_trees<'a>(
+        &mut self,
+        paths: impl IntoIterator<Item = &'a Path>,
+    ) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        doubt_trees(&transaction, self.replica, paths)?;
         transaction.commit()
     }
 
@@ -304,6 +365,35 @@ pub struct Confirmed {
     pub held: Vec<(PathBuf, Held)>,
     /// Paths of [`Ledger::begin_session`] whose state is known again.
     pub landed: Vec<PathBuf>,
+}
+
+fn doubt_trees<'a>(
+    transaction: &Transaction<'_>,
+    replica: i64,
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> rusqlite::Result<()> {
+    let mut doubt_below = transaction.prepare_cached(
+        "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent >= ?2 AND parent < ?3 AND whole = 1",
+    )?;
+    let mut doubt_children = transaction.prepare_cached(
+        "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name <> x'' AND whole = 1",
+    )?;
+    let mut doubt_one = transaction.prepare_cached(
+        "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name = ?3 AND whole = 1",
+    )?;
+    for path in paths {
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.is_empty() {
+            let all = "UPDATE entry SET whole = 0 WHERE replica = ?1 AND whole = 1";
+            transaction.execute(all, [replica])?;
+        }
+        let (parent, name) = split(path);
+        let (from, to) = below(bytes);
+        doubt_one.execute(params![replica, parent, name])?;
+        doubt_children.execute(params![replica, bytes])?;
+        doubt_below.execute(params![replica, from, to])?;
+    }
+    Ok(())
 }
 
 /// The `kind` of directories.
@@ -395,6 +485,14 @@ fn join(parent: Vec<u8>, name: &[u8]) -> PathBuf {
 
 fn path_from(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+fn reach_from(number: i64) -> Reach {
+    match number {
+        0 => Reach::Directory,
+        1 => Reach::Listed,
+        _ => Reach::Entry,
+    }
 }
 
 /// The bounds of the parents that lie below the directory `dir`, which is not the root: between `DIR/` and `DIR0`, '0'
@@ -566,7 +664,13 @@ mod tests {
         {
             let mut ledger = State::open(&path).unwrap().ledger("r").unwrap();
             ledger
-                .begin_session([Path::new("a"), Path::new("b")], [])
+                .begin_session(
+                    [
+                        (Path::new("a"), Reach::Directory),
+                        (Path::new("b"), Reach::Listed),
+                    ],
+                    [],
+                )
                 .unwrap();
             let confirmed = Confirmed {
                 landed: vec!["a".into()],
@@ -575,6 +679,31 @@ mod tests {
             ledger.confirm(&confirmed).unwrap();
         }
         let ledger = State::open(&path).unwrap().ledger("r").unwrap();
-        assert_eq!(ledger.in_flight().unwrap(), [Path::new("b")]);
+        let left = [(PathBuf::from("b"), Reach::Listed)];
+        assert_eq!(ledger.in_flight().unwrap(), left);
+        assert_eq!(ledger.aftermath().unwrap(), []);
+        ledger.expect_aftermath().unwrap();
+        ledger.land_all().unwrap();
+        assert_eq!(ledger.in_flight().unwrap(), []);
+        assert_eq!(ledger.aftermath().unwrap(), left);
+        ledger.end_aftermath().unwrap();
+        assert_eq!(ledger.aftermath().unwrap(), []);
+    }
+
+    #[test]
+    fn the_furthest_reach_counts() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let path = Path::new("a");
+        for (reach, known) in [
+            (Reach::Listed, Reach::Listed),
+            (Reach::Directory, Reach::Listed),
+            (Reach::Entry, Reach::Entry),
+        ] {
+            ledger.begin_session([(path, reach)], []).unwrap();
+            ledger.expect_aftermath().unwrap();
+            let known = [(path.to_owned(), known)];
+            assert_eq!(ledger.in_flight().unwrap(), known);
+            assert_eq!(ledger.aftermath().unwrap(), known);
+        }
     }
 }

@@ -18,7 +18,7 @@ use tree::{Kind, Meta};
 
 use self::draft::{Draft, DraftItem};
 use crate::dirty::Taken;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Reach};
 use crate::source::Source;
 
 /// The same for one step of a verification, which should not keep changes waiting.
@@ -119,22 +119,39 @@ pub struct Note {
 }
 
 impl Errand {
-    /// The paths that this session may change at the replica.
+    /// Everything that this session may change at the replica, but for the attributes of the directories above.
+    pub fn reach(&self) -> impl Iterator<Item = (&Path, Reach)> {
+        let items = self.noted().filter_map(|(item, note)| {
+            let reach = self.reach_of(item, note)?;
+            Some((item.path.as_path(), reach))
+        });
+        let gone = self.batch.gone.iter();
+        items.chain(gone.map(|path| (path.as_path(), Reach::Entry)))
+    }
+
+    /// The same of one item.
+    pub fn reach_of(&self, item: &Item, note: &Note) -> Option<Reach> {
+        let is_whole = |dir: &Path| self.batch.whole.contains(dir);
+        let is_dir = item.meta.is_dir();
+        let reach = match is_dir {
+            true if is_whole(&item.path) => Reach::Listed,
+            true => Reach::Directory,
+            false => Reach::Entry,
+        };
+        // An unchanged name in a directory listed whole is a part of that; only which directories were told counts.
+        let is_listed = item.path.parent().is_some_and(is_whole);
+        (note.is_update || is_dir == is_listed).then_some(reach)
+    }
+
+    /// The paths that this session is to change at the replica.
     pub fn updates(&self) -> impl Iterator<Item = &Path> {
         self.noted()
             .filter(|(_, note)| note.is_update)
             .map(|(item, _)| item.path.as_path())
     }
 
-    /// Those of them about which nothing is in doubt when it has gone well.
-    pub fn settled(&self) -> impl Iterator<Item = &Path> {
-        let settled = self
-            .noted()
-            .filter(|(_, note)| note.is_update && !note.is_elsewhere);
-        settled.map(|(item, _)| item.path.as_path())
-    }
-
-    fn noted(&self) -> impl Iterator<Item = (&Item, &Note)> {
+    /// The items with their notes.
+    pub fn noted(&self) -> impl Iterator<Item = (&Item, &Note)> {
         self.batch.items.iter().zip(&self.notes)
     }
 }

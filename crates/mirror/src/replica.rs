@@ -1,6 +1,6 @@
 //! One replica's life: wait for looks, plan, apply, confirm, and try again for as long as it takes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tree::Identity;
 
 use self::failed::Failed;
 use self::verification::Job;
-use crate::aftermath::Aftermath;
+use crate::aftermath::{Aftermath, Reached};
 use crate::brake::{Brake, BrakeLimits};
 use crate::destination::Destination;
 use crate::dirty::{Look, Pace, Taken};
@@ -136,9 +136,15 @@ impl Replica {
     /// Puts into the queue what has to be looked at after a start: everything, and by content what was under way when
     /// the last run ended.
     fn recall(&mut self) -> Result<(), Error> {
-        let in_flight = self.ledger.in_flight()?.into_iter().collect();
-        self.doubt(&in_flight)?;
-        self.await_aftermath(&in_flight, []);
+        let in_flight = self.ledger.in_flight()?;
+        let in_doubt = in_flight.iter().map(|(path, _)| path.clone()).collect();
+        self.doubt(&in_doubt)?;
+        let reached: Reached = in_flight
+            .into_iter()
+            .chain(self.ledger.aftermath()?)
+            .collect();
+        self.look_at(&reached.looks(&self.source, &self.ledger)?)?;
+        self.await_aftermath(reached, [])?;
         self.queue
             .add(|dirty| dirty.add(PathBuf::new(), Look::BELOW, Pace::Now, Instant::now()));
         Ok(())
@@ -196,10 +202,11 @@ impl Replica {
 
     /// One plan, carried out.
     fn round(&mut self, state: &mut State) -> Result<(), Failed> {
-        let source = |path: &Path| self.source.lstat(path).ok().flatten();
-        if let Some(looks) = self.aftermath.take_due(Instant::now(), source) {
-            self.doubt_directories(looks.directories.iter().map(PathBuf::as_path), Pace::Now)?;
-            self.compare(&looks.files);
+        let looks = self
+            .aftermath
+            .take_due(Instant::now(), &self.source, &self.ledger)?;
+        if let Some(looks) = looks {
+            self.look_at(&looks)?;
         }
         let (mut taken, files) = {
             let mut waiting = self.queue.lock();
@@ -290,6 +297,7 @@ impl Replica {
         state.not_before = None;
         if waiting == 0 && !self.aftermath.is_fresh() {
             state.path_failures = 0;
+            self.ledger.land_all()?;
             let is_due = |kept: Instant| kept.elapsed() >= HISTORY_KEPT_EVERY;
             if state.history_kept.is_none_or(is_due) {
                 self.keep_history();

@@ -390,6 +390,31 @@ fn module_that_refuses_deletions() {
 }
 
 for_each_destination! {
+    fn directory_made_beside_an_error_goes_again(bench: Bench) {
+        bench.source.write("old/file", "content");
+        let mut mirror = bench.start_with(&["--exclude", "*.bak"]);
+        mirror.wait_in_step();
+        // Both in one session.
+        mirror.program.signal(Signal::STOP);
+        bench.replica.write("blocked/kept.bak", "in its way");
+        bench.source.write("blocked", "a file");
+        bench.source.directory("old/made/deep");
+        mirror.program.signal(Signal::CONT);
+        mirror.wait_for("behind");
+        eventually(SOON, || match bench.replica.exists("old/made/deep") {
+            true => Ok(()),
+            false => Err(mirror.said()),
+        });
+        bench.source.remove("old/made");
+        eventually(SOON, || match bench.replica.exists("old/made") {
+            true => Err(mirror.said()),
+            false => Ok(()),
+        });
+        bench.replica.remove("blocked");
+        mirror.wait_in_step();
+        bench.finish(mirror);
+    }
+
     fn mirror_is_killed_in_the_middle_of_a_burst(bench: Bench) {
         bench.source.many("old", 5, 100, 100);
         let mut mirror = bench.live();

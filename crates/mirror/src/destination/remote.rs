@@ -291,14 +291,22 @@ impl RemoteReplica {
                 .is_some_and(|item| item.meta.unchanged_since(&renamed.old.meta))
         };
         let (certain, uncertain): (Vec<_>, Vec<_>) = batch.renamed.iter().partition(is_certain);
+        let mut began = false;
         for (pairs, exact) in [(certain, false), (uncertain, true)] {
             if pairs.is_empty() {
                 continue;
             }
-            let connection = self.take_connection()?;
+            let broken = |error| Broken {
+                began,
+                ..Broken::from(error)
+            };
+            let connection = self.take_connection().map_err(broken)?;
             let linking = batch.linking(pairs, exact);
             let options = PushOptions::default();
-            let pushed = self.session(connection, &linking, &options, &mut |_| {})?;
+            let pushed = self
+                .session(connection, &linking, &options, &mut |_| {})
+                .map_err(broken)?;
+            began = true;
             if let Err(error) = pushed.result {
                 return Err(Broken {
                     error,

@@ -10,10 +10,21 @@ use super::Ledger;
 use crate::Error;
 
 /// The layout this code reads and writes, kept in `PRAGMA user_version`.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
-/// What the status page shows of the past, as JSON. It came later than the rest, and nobody depends on it.
-const HISTORY: &str = "
+/// What layout 2 has and layout 1 had not. Of what was under way then, the worst is assumed (see
+/// [`Reach::Entry`](super::Reach)).
+const SINCE_1: &str = "ALTER TABLE in_flight ADD COLUMN reach INTEGER NOT NULL DEFAULT 2;";
+
+/// Tables that came later than the rest: what broken sessions may still change, and what the status page shows of the
+/// past, as JSON.
+const LATER: &str = "
+    CREATE TABLE IF NOT EXISTS aftermath (
+        replica INTEGER NOT NULL,
+        path BLOB NOT NULL,
+        reach INTEGER NOT NULL,
+        PRIMARY KEY (replica, path)
+    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS history (
         replica INTEGER PRIMARY KEY,
         told TEXT NOT NULL
@@ -54,6 +65,7 @@ const SCHEMA: &str = "
     CREATE TABLE in_flight (
         replica INTEGER NOT NULL,
         path BLOB NOT NULL,
+        reach INTEGER NOT NULL,
         PRIMARY KEY (replica, path)
     ) WITHOUT ROWID;
 ";
@@ -133,7 +145,7 @@ impl State {
             Some(path) => connect(path),
             None => Connection::open_in_memory().and_then(|c| {
                 c.execute_batch(SCHEMA)
-                    .and_then(|()| c.execute_batch(HISTORY))
+                    .and_then(|()| c.execute_batch(LATER))
                     .map(|()| c)
             }),
         };
@@ -218,21 +230,23 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
     match layout {
         0 => {
             connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} {HISTORY} PRAGMA user_version = {LAYOUT}; COMMIT;"
+                "BEGIN; {SCHEMA} {LATER} PRAGMA user_version = {LAYOUT}; COMMIT;"
             ))?;
             Ok(())
         }
-        LAYOUT => {
+        1 | LAYOUT => {
             let verdict: String =
                 connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if verdict == "ok" {
-                Ok(connection.execute_batch(HISTORY)?)
-            } else {
-                Err(Unusable::Sqlite(rusqlite::Error::SqliteFailure(
+            if verdict != "ok" {
+                return Err(Unusable::Sqlite(rusqlite::Error::SqliteFailure(
                     rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
                     Some(verdict),
-                )))
+                )));
             }
+            let change = if layout == 1 { SINCE_1 } else { "" };
+            Ok(connection.execute_batch(&format!(
+                "BEGIN; {change} {LATER} PRAGMA user_version = {LAYOUT}; COMMIT;"
+            ))?)
         }
         newer => Err(Unusable::Newer(newer)),
     }
@@ -283,6 +297,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Reach;
 
     #[test]
     fn a_second_mirror_is_kept_away_from_the_state_file() {
@@ -294,6 +309,26 @@ mod tests {
         assert!(matches!(State::open(&path), Err(Error::StateInUse(_))));
         drop(ledger);
         assert!(State::open(&path).is_ok());
+    }
+
+    #[test]
+    fn the_file_of_an_earlier_layout_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        drop(State::open(&path).unwrap().ledger("r").unwrap());
+        connect(&path)
+            .unwrap()
+            .execute_batch(
+                "ALTER TABLE in_flight DROP COLUMN reach; DROP TABLE aftermath;
+                 INSERT INTO in_flight VALUES (1, x'61'); PRAGMA user_version = 1;",
+            )
+            .unwrap();
+        let state = State::open(&path).unwrap();
+        assert_eq!(state.moved_aside, None);
+        let ledger = state.ledger("r").unwrap();
+        let all = [(PathBuf::from("a"), Reach::Entry)];
+        assert_eq!(ledger.in_flight().unwrap(), all);
+        assert_eq!(ledger.aftermath().unwrap(), []);
     }
 
     #[test]

@@ -291,7 +291,13 @@ fn an_item_of_another_session_is_shown_where_its_directory_is_listed_whole() {
         plan.quick.batch.item(Path::new("d/f")).is_some(),
         "or it would be removed"
     );
-    assert!(!plan.quick.settled().any(|path| path == Path::new("d/f")));
+    let is_elsewhere = |path: &str| {
+        let mut noted = plan.quick.noted();
+        let found = noted.find(|(item, _)| item.path == Path::new(path));
+        found.is_some_and(|(_, note)| note.is_elsewhere)
+    };
+    assert!(is_elsewhere("d/f"));
+    assert!(!is_elsewhere("d/g"));
 }
 
 #[test]

@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use transfer::{Applied, Progress};
+use transfer::{Applied, Batch, Item, Progress};
 use tree::Meta;
 
 use super::{Failed, Replica, State};
 use crate::Event;
+use crate::aftermath::{Looks, Reached};
 use crate::destination::Broken;
 use crate::dirty::{Look, Pace};
 use crate::history::CHANGES_MAX;
 use crate::hooks::{Change, ChangeKind};
 use crate::ledger::{Confirmed, Held};
-use crate::planner::{Errand, Plan};
+use crate::planner::{Errand, Note, Plan};
 use crate::status::ReplicaStatus;
 
 impl Replica {
@@ -43,7 +44,7 @@ impl Replica {
             }
             let gone = errand.batch.gone.iter().map(PathBuf::as_path);
             self.ledger.begin_session(
-                errand.updates().chain(gone.clone()),
+                errand.reach(),
                 gone.chain(forgotten.iter().map(PathBuf::as_path)),
             )?;
             let (report, name) = (Arc::clone(&self.report), self.name.clone());
@@ -105,47 +106,51 @@ impl Replica {
         forgotten: &mut Vec<PathBuf>,
         pause: Duration,
     ) -> Result<(), Failed> {
-        let Errand { batch, notes } = errand;
+        let batch = &errand.batch;
         let is_clean = applied.is_clean();
         let mut confirmed = Confirmed::default();
         let mut again = Vec::new();
-        for (item, note) in batch
-            .items
-            .iter()
-            .zip(notes)
-            .filter(|(_, note)| !note.is_elsewhere)
-        {
+        let (mut unknown, mut trees) = (HashSet::new(), Vec::new());
+        for (item, note) in errand.noted().filter(|(_, note)| !note.is_elsewhere) {
             let is_dir = item.meta.is_dir();
-            let is_stored = match &applied.acknowledged {
-                // Directories are not acknowledged.
-                Some(stored) => !is_dir && stored.contains(&item.path),
-                None => !applied.failed.contains(&item.path),
-            };
             // The replica holds something of this version, whatever came between: the row makes sure that it is
             // looked at again, and removed when there is nothing more to look at.
-            let is_changed = applied.changed.contains(&item.path);
-            let doubtful = note.doubtful || is_changed;
-            let is_refused = || {
-                let mut above = item.path.ancestors();
-                above.any(|path| applied.refused.contains_key(path))
-            };
-            if !is_stored && !applied.refused.is_empty() && is_refused() {
+            let doubtful = note.doubtful || applied.changed.contains(&item.path);
+            match Outcome::of(item, applied) {
+                Outcome::Stored => {
+                    if doubtful {
+                        again.push((item.path.clone(), Look::AT, Pace::Settled));
+                    }
+                    let held = Held {
+                        version: item.meta,
+                        doubtful,
+                        whole: is_dir && is_clean && self.is_known_whole(batch, item, note)?,
+                    };
+                    confirmed.held.push((item.path.clone(), held));
+                }
                 // It would be refused again. When it changes, it is looked at again.
-            } else if !is_stored && (!is_dir || note.is_update) {
-                again.push((item.path.clone(), Pace::Later(pause)));
-            } else if doubtful {
-                again.push((item.path.clone(), Pace::Settled));
+                Outcome::Refused => {}
+                Outcome::Unknown => {
+                    if !is_dir || note.is_update {
+                        let look = if is_dir { Look::AT } else { Look::EXACT };
+                        again.push((item.path.clone(), look, Pace::Later(pause)));
+                    }
+                    if self.ledger.held(&item.path)?.is_none() {
+                        // The replica may have it all the same, and no row would tell when the source has it no more.
+                        unknown.insert(item.path.clone());
+                    } else if !is_dir {
+                        trees.push(item.path.as_path());
+                    }
+                    continue;
+                }
             }
-            if is_stored {
-                let held = Held {
-                    version: item.meta,
-                    doubtful,
-                    // Not before the last look at it, so that a restart does not forget what may still happen.
-                    whole: is_dir && note.whole && is_clean && !self.aftermath.concerns(&item.path),
-                };
-                confirmed.held.push((item.path.clone(), held));
+            if errand.reach_of(item, note).is_some() {
+                confirmed.landed.push(item.path.clone());
             }
         }
+        // A directory that stood in the way of something may have lost what was in it.
+        self.ledger.doubt_trees(trees)?;
+        self.doubt_directories_of(&unknown, Pace::Later(pause))?;
         let (removed, unreported): (HashSet<_>, HashSet<_>) = batch
             .gone
             .iter()
@@ -155,11 +160,7 @@ impl Replica {
         if is_clean && !batch.exact {
             confirmed.gone.append(forgotten);
         }
-        confirmed.landed = errand
-            .settled()
-            .map(Path::to_owned)
-            .chain(batch.gone.iter().cloned())
-            .collect();
+        confirmed.landed.extend(batch.gone.iter().cloned());
         self.ledger.confirm(&confirmed)?;
         // A removal that nobody reported: whether the name is there is seen when its directory is listed whole.
         let pace = if is_clean {
@@ -175,11 +176,24 @@ impl Replica {
         }
         let now = Instant::now();
         self.queue.add(|dirty| {
-            for (path, pace) in again {
-                dirty.add(path, Look::AT, pace, now);
+            for (path, look, pace) in again {
+                dirty.add(path, look, pace, now);
             }
         });
         Ok(())
+    }
+
+    /// Whether the ledger knows all names in a directory of a session that went well: it was listed whole, or they were
+    /// known before, and nothing since has called that into doubt.
+    fn is_known_whole(
+        &self,
+        batch: &Batch,
+        dir: &Item,
+        note: &Note,
+    ) -> Result<bool, rusqlite::Error> {
+        Ok(note.whole
+            && (batch.whole.contains(&dir.path)
+                || self.ledger.held(&dir.path)?.is_some_and(|held| held.whole)))
     }
 
     /// Keeps the list of standing differences true, and tells of new ones.
@@ -282,23 +296,30 @@ impl Replica {
         Ok(())
     }
 
-    /// What the session may have touched is compared by content, its directories whole, for a killed worker leaves a
-    /// temporary file that no ledger knows of; the rest was not changed.
+    /// All that the session reached is looked at again, now and for as long as the other end may go on without us. What
+    /// it may have touched is compared by content; a killed worker leaves a temporary file beside it that no ledger
+    /// knows of.
     fn after_a_broken_session(
         &mut self,
         errand: &Errand,
         touched: &HashSet<PathBuf>,
         began: bool,
     ) -> Result<(), Failed> {
-        let paths = errand
-            .updates()
-            .chain(errand.batch.gone.iter().map(PathBuf::as_path));
-        let landed = paths
-            .filter(|path| !touched.contains(*path))
-            .map(Path::to_owned)
-            .collect();
+        if began {
+            let paths = errand.reach();
+            let reached: Reached = paths
+                .map(|(path, reach)| (path.to_owned(), reach))
+                .collect();
+            self.look_at(&reached.looks(&self.source, &self.ledger)?)?;
+            self.doubt(touched)?;
+            let items = touched.iter().filter_map(|path| errand.batch.item(path));
+            let sent = items.map(|item| (item.path.as_path(), item.meta));
+            self.await_aftermath(reached, sent)?;
+        }
+        let landed = errand.reach().map(|(path, _)| path);
+        let landed = landed.filter(|path| !touched.contains(*path));
         self.ledger.confirm(&Confirmed {
-            landed,
+            landed: landed.map(Path::to_owned).collect(),
             ..Confirmed::default()
         })?;
         // What led to these updates may be settled: the session before this one has listed their directory whole.
@@ -308,41 +329,31 @@ impl Replica {
                 dirty.add(path.to_owned(), Look::AT, Pace::Now, now);
             }
         });
-        if began {
-            self.doubt(touched)?;
-            let mut uncertain: HashSet<PathBuf> = errand.batch.gone.iter().cloned().collect();
-            for path in errand.updates() {
-                // The replica may have it by now, and no row would tell when it is gone again.
-                if self.ledger.held(path)?.is_none() {
-                    uncertain.insert(path.to_owned());
-                }
-            }
-            self.doubt_directories_of(&uncertain, Pace::Now)?;
-            // Nor does a row tell that the other end will still carry out what it was asked for: by then the next
-            // session may have removed it.
-            uncertain.extend(errand.updates().map(Path::to_owned));
-            let items = touched.iter().filter_map(|path| errand.batch.item(path));
-            let sent = items.map(|item| (item.path.as_path(), item.meta));
-            self.await_aftermath(&uncertain, sent);
+        Ok(())
+    }
+
+    /// Has what a broken session `reached` looked at later too, if the other end may go on without us; `sent` are versions
+    /// that it may still bring about.
+    pub(super) fn await_aftermath<'a>(
+        &mut self,
+        reached: Reached,
+        sent: impl IntoIterator<Item = (&'a Path, Meta)>,
+    ) -> Result<(), rusqlite::Error> {
+        if self.destination.outlives_a_session() && !reached.is_empty() {
+            self.ledger.expect_aftermath()?;
+            self.aftermath.expect(reached, sent, Instant::now());
         }
         Ok(())
     }
 
-    /// Has the directories of `paths` looked at later too, if the other end may go on without us; `sent` are versions that
-    /// it may still bring about.
-    pub(super) fn await_aftermath<'a>(
-        &mut self,
-        paths: &HashSet<PathBuf>,
-        sent: impl IntoIterator<Item = (&'a Path, Meta)>,
-    ) {
-        if self.destination.outlives_a_session() {
-            let parents = paths.iter().filter_map(|path| path.parent());
-            // One that was being listed whole gets back what was in it.
-            let listed = paths.iter().map(PathBuf::as_path);
-            let listed = listed.filter(|path| self.source.nearest_directory(path) == Some(*path));
-            self.aftermath
-                .expect(parents.chain(listed), sent, Instant::now());
-        }
+    /// Queues what is to be looked at, whatever the ledger says.
+    pub(super) fn look_at(&mut self, looks: &Looks) -> Result<(), rusqlite::Error> {
+        self.ledger
+            .doubt_trees(looks.trees.iter().map(PathBuf::as_path))?;
+        let directories = looks.directories.iter().map(PathBuf::as_path);
+        self.doubt_directories(directories, Pace::Now)?;
+        self.compare(&looks.compared);
+        Ok(())
     }
 
     /// Queues paths of which the replica may hold any version, and their directories whole.
@@ -352,8 +363,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Queues paths, to be compared by content.
-    pub(super) fn compare<'a>(&self, paths: impl IntoIterator<Item = &'a PathBuf>) {
+    /// Queues paths, to be compared: files by content, directories by their attributes.
+    fn compare<'a>(&self, paths: impl IntoIterator<Item = &'a PathBuf>) {
         let now = Instant::now();
         self.queue.add(|dirty| {
             for path in paths {
@@ -374,7 +385,7 @@ impl Replica {
 
     /// Queues directories to be listed whole. What may be in one that the source no longer has shows where the nearest
     /// above it that is left is listed.
-    pub(super) fn doubt_directories<'a>(
+    fn doubt_directories<'a>(
         &mut self,
         directories: impl Iterator<Item = &'a Path>,
         pace: Pace,
@@ -392,6 +403,33 @@ impl Replica {
             }
         });
         Ok(())
+    }
+}
+
+/// What has become of an item.
+enum Outcome {
+    Stored,
+    /// The replica does not take it.
+    Refused,
+    /// It failed, or nobody says that it did not.
+    Unknown,
+}
+
+impl Outcome {
+    fn of(item: &Item, applied: &Applied) -> Self {
+        let is_stored = match &applied.acknowledged {
+            // Directories are not acknowledged.
+            Some(stored) => !item.meta.is_dir() && stored.contains(&item.path),
+            None => !applied.failed.contains(&item.path),
+        };
+        let mut above = item.path.ancestors();
+        if is_stored {
+            Self::Stored
+        } else if above.any(|path| applied.refused.contains_key(path)) {
+            Self::Refused
+        } else {
+            Self::Unknown
+        }
     }
 }
 
