@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use wire::{Acl, HardLink, Rdev, SortOrder, XattrItem};
+use wire::{Acl, HardLink, IoErrors, Rdev, SortOrder, XattrItem};
 
 use crate::event::EntryView;
 
@@ -271,6 +271,8 @@ pub(crate) struct List {
     pub(crate) is_partial: bool,
     /// The directory that this is the content of, by its number among directories; the first list has none.
     pub(crate) parent: Option<u32>,
+    /// What the sender could not read until then, as it says at the list's end or before it.
+    pub(crate) io_errors: IoErrors,
     pub(crate) entries: Vec<Entry>,
     /// Where names are converted the ends sort differently: then entries are numbered as they travelled (5.5).
     pub(crate) travelled: Option<Travelled>,

@@ -1,6 +1,6 @@
 //! What the sender says, as the receiving side hears it: values in the data, messages beside it.
 
-use wire::{Cursor, Message, Stop};
+use wire::{Cursor, IoErrors, Message, Stop};
 
 use crate::Error;
 use crate::event::Event;
@@ -16,6 +16,8 @@ pub(crate) struct Incoming<'a> {
     /// Learns which requests will not be answered.
     refused: Box<dyn FnMut(u32) + Send + 'a>,
     ignores_errors: bool,
+    /// What the sender could not read, as it has said lately.
+    told_errors: IoErrors,
 }
 
 impl<'a> Incoming<'a> {
@@ -32,6 +34,7 @@ impl<'a> Incoming<'a> {
             report,
             refused: Box::new(|_| {}),
             ignores_errors,
+            told_errors: IoErrors::empty(),
         }
     }
 
@@ -59,6 +62,11 @@ impl<'a> Incoming<'a> {
         self.read_some(true, decode)
     }
 
+    /// What the sender has told of errors since the last call: they count from the next list on.
+    pub(crate) fn take_told_errors(&mut self) -> IoErrors {
+        std::mem::take(&mut self.told_errors)
+    }
+
     fn read_some<T>(
         &mut self,
         keeps: bool,
@@ -70,6 +78,7 @@ impl<'a> Incoming<'a> {
             report,
             refused,
             ignores_errors,
+            told_errors,
         } = self;
         let mut hear = |message: Message| {
             match message {
@@ -77,7 +86,7 @@ impl<'a> Incoming<'a> {
                     severity,
                     text: &session.here(text),
                 }),
-                Message::IoError(errors) if !*ignores_errors => report.io_error(errors),
+                Message::IoError(errors) if !*ignores_errors => *told_errors |= errors,
                 Message::NoSend(number) => refused(number),
                 // Who leaves, and that somebody lives, is for the stream to see.
                 Message::IoError(_)

@@ -102,7 +102,11 @@ impl Receiver<'_> {
     fn answers(&mut self) -> Result<(), Error> {
         loop {
             let reader = &mut self.reader;
-            match self.incoming.read(|cursor| reader.read(cursor))? {
+            let ndx = self.incoming.read(|cursor| reader.read(cursor))?;
+            if self.all_listed {
+                self.report.io_error(self.incoming.take_told_errors());
+            }
+            match ndx {
                 Ndx::File(number) => self.answer(number)?,
                 Ndx::Dir(number) if self.session.is_incremental() && !self.all_listed => {
                     let (list, dir) = self.lists.content_of(&mut self.incoming, number)?;

@@ -74,6 +74,7 @@ impl Receiving<'_> {
             sending: false,
         });
         let first = lists.first(&mut incoming)?;
+        report.io_error(first.io_errors);
         report.event(Event::ListFinished {
             entries: lists.entries,
         });
@@ -234,7 +235,7 @@ fn generate(
 ) -> Result<(), Error> {
     let protocol = session.protocol;
     let is_late = matches!(options.delete, Some(DeleteWhen::After | DeleteWhen::Delay));
-    process_lists(generator, options, session)?;
+    process_lists(generator, options, session, report)?;
     generator.peer.done()?;
     while !generator.peer.has_passed(1)? {
         // What did not verify is asked for once more.
@@ -289,6 +290,7 @@ fn process_lists(
     generator: &mut Generator<'_, Requester<'_>>,
     options: &Options,
     session: &Session,
+    report: &Reporter<'_>,
 ) -> Result<(), Error> {
     let mut waiting: VecDeque<Arrived> = VecDeque::new();
     loop {
@@ -298,6 +300,9 @@ fn process_lists(
                 || options.hard_links && !generator.peer.is_replay() && loaded < LOOK_AHEAD;
             for (list, dir) in generator.peer.lists(wants_more)? {
                 generator.expect(&list);
+                if options.hard_links && loaded < LOOK_AHEAD {
+                    report.io_error(list.io_errors);
+                }
                 loaded += list.entries.len();
                 waiting.push_back((list, dir));
             }
@@ -308,6 +313,8 @@ fn process_lists(
         let Some((list, dir)) = waiting.pop_front() else {
             break;
         };
+        // What has come after it in the meantime says nothing of the directories before.
+        report.io_error(list.io_errors);
         generator.list(&list, dir.as_ref())?;
         // Links to files are reported after what else was asked for meanwhile.
         if session.is_incremental() && (!options.hard_links || waiting.is_empty()) {

@@ -198,11 +198,14 @@ impl<'a, C: Catalogue> Sender<'a, C> {
         self.last_word()
     }
 
-    /// Sends the first list, and with it that no other follows, if that is so.
-    pub(crate) fn start(&mut self) -> Result<(), Error> {
+    /// Sends the first list, and with it that no other follows, if that is so. A server's list leaves with those that follow:
+    /// before its client deletes anything it is to hear of directories that could not be read.
+    pub(crate) fn start(&mut self, is_server: bool) -> Result<(), Error> {
         if self.catalogue.is_whole() {
             self.catalogue
                 .send_list(self.stream, &mut self.writer, false)?;
+        } else if is_server {
+            return Ok(());
         }
         self.stream.flush()
     }

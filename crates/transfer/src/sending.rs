@@ -98,7 +98,7 @@ impl Sending<'_> {
             list_transfer_ms: forest.stats.list_transfer_ms,
         };
         // A server that has nothing to send leaves it at that: the client learns why from our exit code (8.5).
-        let started = sender.start();
+        let started = sender.start(!is_client);
         let served = match entries == 0 && !is_client {
             true => started,
             false => started.and_then(|()| sender.serve(!is_client, Some(&statistics))),

@@ -147,6 +147,43 @@ fn errors_told_to_the_client_come_before_the_end() {
     .check();
 }
 
+/// A directory that could not be listed whole stops the deletions of those after it. Those before it have had theirs, unless
+/// the client heard of it together with the first list.
+#[test]
+fn errors_below_stop_deletions_from_there_on() {
+    let tree = "
+        f from/a 3 mtime=1
+        f from/d/b 3 mtime=1
+        l from/d/none -> nowhere
+        f from/e/c 3 mtime=1
+        d from/d mtime=1
+        d from/e mtime=1
+        d from mtime=1
+        f to/gone 3 mtime=1
+        f to/d/gone 3 mtime=1
+        f to/e/gone 3 mtime=1
+    ";
+    for protocol in [
+        "--protocol=32",
+        "--protocol=31",
+        "--protocol=30",
+        "--protocol=29",
+    ] {
+        for words in [
+            &["-aiL", "--delete", protocol, "host:from/", "to"][..],
+            &["-aiLH", "--delete", protocol, "host:from/", "to"],
+            &["-aiL", "--delete-delay", protocol, "host:from/", "to"],
+        ] {
+            Scenario {
+                tree,
+                files: &[],
+                words,
+            }
+            .check();
+        }
+    }
+}
+
 /// Threads compress a file that is long enough, in a frame of its own between those of its neighbours.
 #[test]
 fn a_long_file_among_short_ones_is_compressed() {

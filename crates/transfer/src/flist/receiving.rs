@@ -142,7 +142,7 @@ impl<'a> ListReader<'a> {
                 }
                 Decoded::End { io_errors } => {
                     if !self.options.ignore_errors {
-                        self.report.io_error(io_errors);
+                        list.io_errors = io_errors | incoming.take_told_errors();
                     }
                     self.size += incoming.stream.link().received() - received;
                     return Ok(list);

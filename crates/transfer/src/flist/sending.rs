@@ -8,7 +8,7 @@ use wire::{EntryEncoder, EntryFormat, IoErrors, Message, Ndx, NdxWriter, SortOrd
 
 use super::{Entry, List, parent};
 use crate::event::{Class, Counts, Role};
-use crate::options::Options;
+use crate::options::{DeleteWhen, Options};
 use crate::owners::OwnerNames;
 use crate::report::{Reporter, sentence};
 use crate::scan::{Base, Found, Pending, Scanner, rel};
@@ -169,8 +169,8 @@ impl<'a> ListWriter<'a> {
         self.finish(stream, list, below)?;
         // What of a list has left already: rsync counts no more either.
         self.size += stream.link().sent() - sent_before;
-        // The peer looks at what it has while the next list is made.
-        if stream.out().len() >= LISTS_AT_ONCE {
+        // The peer looks at what it has while the next list is made, but not before it has the first few.
+        if eagerly && stream.out().len() >= LISTS_AT_ONCE {
             stream.flush()?;
         }
         Ok(true)
@@ -361,8 +361,13 @@ impl<'a> ListWriter<'a> {
                 false => errors,
             };
             wire::put_int(stream.out(), told.to_wire());
-        } else if !self.format.safe_list_end && !news.is_empty() {
-            stream.send_message(&Message::IoError(news), self.session.protocol)?;
+        } else if !news.is_empty() && self.tells_beside(&list) {
+            if list.parent.is_some() && !self.format.safe_list_end {
+                self.refuse_late_errors()?;
+            }
+            // It overtakes lists that have not left.
+            let speaker = stream.speaker(self.session.protocol);
+            speaker.message(&Message::IoError(news));
         }
         // Names that are converted may sort differently at the other end.
         if self.session.charset.is_none() {
@@ -374,6 +379,25 @@ impl<'a> ListWriter<'a> {
         self.open.push_back(list);
         self.reach_oldest();
         Ok(())
+    }
+
+    /// Whether the peer hears of errors beside the list, at its end or there as well (wire-files.md 2.1).
+    fn tells_beside(&self, list: &List) -> bool {
+        let marks_only_ends = self.session.protocol.has_safe_list_end();
+        !self.format.safe_list_end || list.parent.is_some() && !marks_only_ends
+    }
+
+    /// A receiver before 3.0.7 deletes while it has yet to hear of the errors in further lists (behaviour.md 6.3).
+    fn refuse_late_errors(&self) -> Result<(), Error> {
+        let when = match self.options.delete {
+            Some(DeleteWhen::During) => "during",
+            Some(DeleteWhen::Delay) => "delay",
+            _ => return Ok(()),
+        };
+        let text = format!(
+            "FATAL I/O ERROR: dying to avoid a --delete-{when} issue with a pre-3.0.7 receiver."
+        );
+        Err(Error::fatal(4, Role::Sender, text, None))
     }
 
     /// Gives the directories of a list their numbers, and plans their lists: depth first.
