@@ -25,5 +25,7 @@ mod serving;
 mod snapshots;
 #[path = "it/terminal.rs"]
 mod terminal;
+#[path = "it/unprivileged.rs"]
+mod unprivileged;
 #[path = "it/versions.rs"]
 mod versions;

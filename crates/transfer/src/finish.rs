@@ -382,6 +382,13 @@ impl<'a> Finisher<'a> {
         let mut others = Applied::default();
         for failure in failures {
             match failure {
+                // That was before the file had its name.
+                Failure::Meta(error) if matches!(error.verb(), "chown" | "chgrp") => {
+                    is_placed = false;
+                    let early = Applied::failed(error);
+                    let temp = self.destination.quoted(&template(place));
+                    early.reported(self.report, Role::Receiver, &temp);
+                }
                 Failure::Meta(error) if error.verb() == "rename" => {
                     is_placed = false;
                     let temp = self.destination.quoted(&template(place));

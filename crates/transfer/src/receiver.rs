@@ -120,7 +120,7 @@ impl Receiver<'_> {
                 }
                 Ndx::Done if self.open.len() > 1 => _ = self.open.pop_front(),
                 Ndx::Done => {
-                    self.give_up_absent();
+                    self.give_up_absent(None);
                     self.phase += 1;
                     if self.phase == 2 && self.options.delay_updates {
                         for number in self.finisher.install()? {
@@ -196,6 +196,7 @@ impl Receiver<'_> {
         let list = list.cloned().ok_or_else(|| no_such_entry(number))?;
         let entry = list.get(number).ok_or_else(|| no_such_entry(number))?;
         self.check_transfer(number, entry)?;
+        self.give_up_absent(Some(number));
         let wants = self.wants.as_mut();
         let is_wanted = wants.is_none_or(|wants| wants.take(number, self.noted));
         if is_wanted {
@@ -265,12 +266,13 @@ impl Receiver<'_> {
         self.discard(answer, basis.map(|(file, _)| file).as_ref())
     }
 
-    /// What is wanted, but not on file. What did not verify may still come once more.
-    fn give_up_absent(&mut self) {
+    /// What is wanted, but not on file, where that has come `before` a number or to its end. What did not verify may still
+    /// come once more.
+    fn give_up_absent(&mut self, before: Option<u32>) {
         let Some(wants) = self.wants.as_mut().filter(|_| self.phase < 2) else {
             return;
         };
-        for number in wants.absent(self.noted) {
+        for number in wants.absent(before, self.noted) {
             if self.phase == 0 && self.redone.contains(&number) {
                 if let Some(wants) = &mut self.wants {
                     wants.expect(number);

@@ -100,10 +100,11 @@ impl Wants {
         self.open.remove(&number)
     }
 
-    /// All that is wanted and has not come.
-    pub(crate) fn absent(&mut self, noted: u64) -> BTreeSet<u32> {
+    /// What is wanted and has not come: all of it, or what `before` a number should have come by now.
+    pub(crate) fn absent(&mut self, before: Option<u32>, noted: u64) -> BTreeSet<u32> {
         while self.hear(noted) {}
-        std::mem::take(&mut self.open)
+        let later = before.map(|number| self.open.split_off(&number));
+        std::mem::replace(&mut self.open, later.unwrap_or_default())
     }
 
     /// A file is still expected.
@@ -180,9 +181,10 @@ fn match_options(
         let text = format!("{verb} specify the --iconv option to use this batch file.");
         return Err(Error::fatal(1, Role::Receiver, text, None));
     }
+    let given = options.of_batch();
     for &(option, name) in OPTIONS {
         let is_asked = head.options.contains(option);
-        if !known.contains(option) || options.of_batch().contains(option) == is_asked {
+        if !known.contains(option) || given.contains(option) == is_asked {
             continue;
         }
         set(options, option, is_asked);
@@ -258,7 +260,9 @@ mod tests {
         assert!(!wants.take(4, 2) && !wants.take(5, 2));
         assert!(wants.take(7, 2));
         wants.expect(9);
-        assert_eq!(wants.absent(2), BTreeSet::from([9]));
+        wants.expect(11);
+        assert_eq!(wants.absent(Some(10), 2), BTreeSet::from([9]));
+        assert_eq!(wants.absent(None, 2), BTreeSet::from([11]));
         say.send(Want::File(5)).expect("somebody listens");
         drop(say);
         assert!(wants.take(5, 3) && !wants.take(6, 3));

@@ -20,7 +20,8 @@ impl Root {
     /// Sets those attributes of `rel` named by `which` that differ between `now`, its present
     /// stat, and `want`; a symbolic link's own. Returns whether anything had to be set.
     ///
-    /// Everything is tried; the first failure is returned.
+    /// The first failure is the last thing that is tried: whoever is not the owner that was meant is not to have the
+    /// permissions that were meant for it.
     pub fn set_meta(&self, rel: &Path, want: &Meta, which: Which, now: &Meta) -> Result<bool> {
         let (dir, name) = self.at(rel)?;
         let changed = dir.set_meta(name, want, which, now);
@@ -100,20 +101,16 @@ impl Changes {
         *self == Self::default()
     }
 
-    /// Owner first, for that clears set-id bits; then mode; times last, in case the file system
-    /// counts one of the others as a change of content.
+    /// Owner first, for that clears set-id bits; then times; the mode last, for it opens the file to others.
     pub(crate) fn apply(
         &self,
         target: Target<'_>,
         path: impl Fn() -> std::path::PathBuf,
     ) -> Result<()> {
-        let mut first = Ok(());
-        let mut note = |verb: &'static str, outcome: Result<(), Errno>| {
-            if let (Ok(()), Err(cause)) = (&first, outcome) {
-                first = Err(Error::new(verb, path(), cause));
-            }
+        let failed = |verb: &'static str| {
+            let path = &path;
+            move |cause| Error::new(verb, path(), cause)
         };
-        let mut mode = self.mode;
         if self.changes_owner() {
             let verb = if self.owner.is_some() {
                 "chown"
@@ -121,19 +118,16 @@ impl Changes {
                 "chgrp"
             };
             let owned = target.chown(self.owner, self.group);
-            if owned.is_err() {
-                // Set-id bits meant for another owner must not take effect for the present one.
-                mode = mode.map(|mode| mode & !SET_ID);
-            }
-            note(verb, owned);
-        }
-        if let Some(mode) = mode {
-            note("chmod", target.chmod(mode));
+            owned.map_err(failed(verb))?;
         }
         if self.mtime.is_some() || self.atime.is_some() {
-            note("utimes", target.set_times(self.mtime, self.atime));
+            let timed = target.set_times(self.mtime, self.atime);
+            timed.map_err(failed("utimes"))?;
         }
-        first
+        match self.mode {
+            Some(mode) => target.chmod(mode).map_err(failed("chmod")),
+            None => Ok(()),
+        }
     }
 
     fn changes_owner(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::event::{Class, Role};
 use crate::flist::Entry;
 use crate::report::{Reporter, sentence};
 
-/// What came of setting attributes: all of them are tried.
+/// What came of setting attributes. Of owner, times and permissions the first failure is the last that is tried.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     pub(crate) changed: bool,
@@ -70,16 +70,11 @@ impl Attributes<'_> {
         self.set_either(root, path, entry, (&wanted, which), now, within)
     }
 
-    /// Sets the modification time alone.
-    pub(crate) fn set_time(&self, root: &Root, path: &Path, entry: &Entry, now: &Meta) -> Applied {
+    /// Sets the modification time alone, if that is possible.
+    pub(crate) fn set_time(&self, root: &Root, path: &Path, entry: &Entry, now: &Meta) {
         let (mut wanted, which) = self.of_new(entry, Before::Same(now));
         wanted.kind = now.kind;
-        let mut applied = Applied::default();
-        match root.set_meta(path, &wanted, which & Which::MTIME, now) {
-            Ok(changed) => applied.changed = changed,
-            Err(error) => applied.failures.push(Failure::Meta(error)),
-        }
-        applied
+        let _ = root.set_meta(path, &wanted, which & Which::MTIME, now);
     }
 
     /// Sets what was decided on.
@@ -212,6 +207,14 @@ impl Attributes<'_> {
 }
 
 impl Applied {
+    /// Owner, times or permissions could not be set.
+    pub(crate) fn failed(error: tree::Error) -> Self {
+        Self {
+            failures: vec![Failure::Meta(error)],
+            ..Self::default()
+        }
+    }
+
     pub(super) fn note_xattr(&mut self) {
         self.changed = true;
         self.new_xattrs = true;

@@ -204,10 +204,9 @@ impl<P: Peer> Generator<'_, P> {
                 let _ = root.set_meta(rel(place), &before, Which::MODE, &now);
             }
         } else if now.is_dir() {
-            // The rest is as it was set before: what failed then is not tried again.
-            let applied = self.attributes.set_time(root, rel(place), entry, &now);
-            let shown = self.destination.quoted(place);
-            applied.reported(self.report, Role::Generator, &shown);
+            // The rest is as it was set before: what failed then is not tried again. Of a time that belongs to others rsync
+            // says nothing either, once the user knows or nothing had to be set then.
+            self.attributes.set_time(root, rel(place), entry, &now);
         }
     }
 
