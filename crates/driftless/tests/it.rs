@@ -13,6 +13,8 @@
 mod bench;
 #[path = "it/brakes.rs"]
 mod brakes;
+#[path = "it/browser.rs"]
+mod browser;
 #[path = "it/bursts.rs"]
 mod bursts;
 #[path = "it/changes.rs"]
@@ -51,6 +53,8 @@ mod service_manager;
 mod shell;
 #[path = "it/status_page.rs"]
 mod status_page;
+#[path = "it/status_page_in_a_browser.rs"]
+mod status_page_in_a_browser;
 #[path = "it/stopping.rs"]
 mod stopping;
 #[path = "it/traps.rs"]
