@@ -45,17 +45,22 @@ impl Signature {
             .step_by(share as usize)
             .map(|first| first..blocks.count().min(first.saturating_add(share)));
         let parts = thread::scope(|scope| {
-            let rest: Vec<_> = parts
-                .clone()
-                .skip(1)
-                .map(|part| scope.spawn(|| Self::of_part(read, blocks, part, strong)))
-                .collect();
+            let start = |part: Range<u32>| {
+                let sum = {
+                    let part = part.clone();
+                    move || Self::of_part(read, blocks, part, strong)
+                };
+                (part, thread::Builder::new().spawn_scoped(scope, sum).ok())
+            };
+            let rest: Vec<_> = parts.clone().skip(1).map(start).collect();
             let first = parts.clone().next();
             let first = first.map(|part| Self::of_part(read, blocks, part, strong));
             let lost = |_| Err(io::Error::other("a summing thread failed"));
-            let rest = rest
-                .into_iter()
-                .map(|part| part.join().unwrap_or_else(lost));
+            let rest = rest.into_iter().map(|(part, thread)| match thread {
+                Some(thread) => thread.join().unwrap_or_else(lost),
+                // The system has no more threads.
+                None => Self::of_part(read, blocks, part, strong),
+            });
             first
                 .into_iter()
                 .chain(rest)

@@ -100,12 +100,14 @@ fn run_until_told(
     let service = Service::start(settings, Arc::new(move |event| report.show(event)), trees)?;
     let signal_handle = signals.handle();
     let (tell, told) = unbounded();
-    let taker = std::thread::spawn(move || {
+    let take = move || {
         for signal in signals.forever() {
             // Nobody listens any more when everything has ended.
             let _ = tell.send(signal);
         }
-    });
+    };
+    let taker = std::thread::Builder::new().spawn(take);
+    let taker = taker.context("cannot start a thread for signals")?;
     let mut running = Running {
         service,
         page,

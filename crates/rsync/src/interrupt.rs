@@ -1,5 +1,6 @@
 //! What ends a run before its end: signals, and the time that `--stop-at` and `--stop-after` set.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,14 +14,19 @@ use crate::run::Run;
 const CLOCK_LATENCY: Duration = Duration::from_secs(10);
 
 impl Run<'_> {
-    /// The first signal, or the time, asks the engine to stop in order. Another signal ends the process.
+    /// The first signal, or the time, asks the engine to stop in order. Another signal ends the process, as the first one
+    /// does where the system has no more threads.
     pub(crate) fn heed_interrupts(&self) {
         self.heed_clock();
         let cancel = self.cancel.clone();
-        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
-            return;
-        };
-        thread::spawn(move || {
+        let (ready, heeded) = mpsc::channel();
+        let heed = move || {
+            // Whoever is registered has taken the signal from the system, and so must be there to hear it.
+            let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
+            drop(ready);
+            let Ok(mut signals) = signals else {
+                return;
+            };
             for signal in signals.forever() {
                 if cancel.is_cancelled() {
                     // Without effect only for signals that cannot be registered either.
@@ -28,15 +34,19 @@ impl Run<'_> {
                 }
                 cancel.cancel();
             }
-        });
+        };
+        if thread::Builder::new().spawn(heed).is_ok() {
+            // The answer is that the channel closes.
+            let _: Result<(), _> = heeded.recv();
+        }
     }
 
     fn heed_clock(&self) {
         let Some(at) = self.meant.stop_at.clone() else {
             return;
         };
-        let cancel = self.cancel.clone();
-        thread::spawn(move || {
+        let (cancel, stopped) = (self.cancel.clone(), self.cancel.clone());
+        let wait = move || {
             loop {
                 let left = at.timestamp().duration_since(Zoned::now().timestamp());
                 match Duration::try_from(left) {
@@ -45,7 +55,11 @@ impl Run<'_> {
                 }
             }
             cancel.cancel();
-        });
+        };
+        // A run that nobody would stop does not begin.
+        if thread::Builder::new().spawn(wait).is_err() {
+            stopped.cancel();
+        }
     }
 
     /// Whether a run that was asked to stop has come to its time.

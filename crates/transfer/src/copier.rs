@@ -80,7 +80,7 @@ pub fn local_copy(
         bases: &scanner.bases,
     };
     std::thread::scope(|scope| {
-        let mut lists = Lists::start(first, walk, &scanner, scope);
+        let mut lists = Lists::start(first, walk, &scanner, scope)?;
         lists.head()?;
         report.event(Event::ListFinished {
             entries: lists.known,

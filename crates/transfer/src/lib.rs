@@ -66,6 +66,7 @@ mod source;
 mod stream;
 mod sums;
 mod symlink;
+mod threads;
 mod visit;
 mod write;
 

@@ -23,6 +23,7 @@ use crate::requested::Requested;
 use crate::sending::Sending;
 use crate::session::{Session, exchange_versions};
 use crate::stream::Stream;
+use crate::threads::start_thread;
 
 /// Whether a local copy with these options needs a session.
 pub(crate) fn is_needed(options: &Options) -> bool {
@@ -59,11 +60,12 @@ pub(crate) fn copy(
     let (ours, theirs) = Link::pair(&options.cancel)?;
     let (options, receiving_rules) = (&options, Arc::clone(&rules));
     let (sent, received) = std::thread::scope(|scope| {
-        let receiving =
-            scope.spawn(|| receive(theirs, options, receiving_rules, destination, events));
+        let receiving = start_thread(scope, Role::Sender, || {
+            receive(theirs, options, receiving_rules, destination, events)
+        })?;
         let sent = send(ours, options, rules, sources, destination, events);
-        (sent, receiving.join().unwrap_or(Err(Error::Cancelled)))
-    });
+        Ok::<_, Error>((sent, receiving.join().unwrap_or(Err(Error::Cancelled))))
+    })?;
     match (sent, received) {
         (Ok(sent), Ok(received)) => Ok(Outcome {
             stats: sent.stats,

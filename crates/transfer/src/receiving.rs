@@ -27,6 +27,7 @@ use crate::requested::Requested;
 use crate::requester::{Arrived, Requester};
 use crate::session::Session;
 use crate::stream::Stream;
+use crate::threads::start_thread;
 
 /// What the receiving side of a session works with.
 pub(crate) struct Receiving<'a> {
@@ -151,9 +152,10 @@ impl Receiving<'_> {
             requester,
         );
         std::thread::scope(|scope| {
-            let receiver = scope.spawn(move || receiver.run());
             let (working, end) = crossbeam_channel::bounded::<()>(0);
-            scope.spawn(move || outgoing.keep_alive(&end));
+            let keep_alive = move || outgoing.keep_alive(&end);
+            start_thread(scope, Role::ReceivingSide, keep_alive)?;
+            let receiver = start_thread(scope, Role::ReceivingSide, move || receiver.run())?;
             let generated = generate(&mut generator, options, session, report, self.is_client);
             if generated.is_err() {
                 stop.cancel();

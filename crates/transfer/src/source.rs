@@ -87,10 +87,15 @@ pub(crate) fn same_content(left: &File, right: &File, size: u64) -> io::Result<b
     }
     let middle = size / 2;
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| same_range(left, right, size, middle..u64::MAX));
+        let compare_second = || same_range(left, right, size, middle..u64::MAX);
+        let second = std::thread::Builder::new().spawn_scoped(scope, compare_second);
         let first = same_range(left, right, size, 0..middle);
         let lost = |_| Err(io::Error::other("a comparing thread failed"));
-        let second = second.join().unwrap_or_else(lost);
+        let second = match second {
+            Ok(second) => second.join().unwrap_or_else(lost),
+            // The system has no more threads.
+            Err(_) => compare_second(),
+        };
         Ok(first? && second?)
     })
 }

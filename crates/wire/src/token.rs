@@ -433,6 +433,31 @@ mod tests {
         assert_eq!(at, encoded.len());
     }
 
+    /// The threads stand ready for a file of which nothing is sent but matches.
+    #[test]
+    fn threads_without_literal_data_leave_no_trace() {
+        let encoder = TokenEncoder::new(Compression::Zstd, None, Protocol::LATEST);
+        let mut encoder = encoder.with_threads(2);
+        let mut decoder = TokenDecoder::new(Compression::Zstd, Protocol::LATEST);
+        for op in [Op::Match(7), Op::Literal(block(3, 5000)), Op::Match(1)] {
+            let mut encoded = Vec::new();
+            encoder.expect(1 << 30, &mut encoded);
+            encode(&mut encoder, std::slice::from_ref(&op), 700, &mut encoded);
+            let (file, length) = decode(&mut decoder, &encoded, 1 << 20, 700);
+            assert_eq!(length, encoded.len());
+            match op {
+                Op::Literal(data) => assert!(file == data),
+                Op::Match(index) => {
+                    assert!(file == block(index, 700));
+                    let mut plain = Vec::new();
+                    let mut alone = TokenEncoder::new(Compression::Zstd, None, Protocol::LATEST);
+                    encode(&mut alone, &[Op::Match(index)], 700, &mut plain);
+                    assert_eq!(encoded, plain);
+                }
+            }
+        }
+    }
+
     #[test]
     fn damaged_data_is_refused() {
         for (method, bytes) in [

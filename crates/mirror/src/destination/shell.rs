@@ -162,7 +162,13 @@ impl Shell {
         if let Some(errors) = child.stderr.take() {
             let kept = Arc::clone(&said);
             // It ends with the last process that holds the pipe, which may be a connection that ssh keeps.
-            std::thread::spawn(move || listen(errors, &kept));
+            let listening = std::thread::Builder::new().spawn(move || listen(errors, &kept));
+            if let Err(cause) = listening {
+                // Nobody is there who would read what it says.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(failed(cause));
+            }
         }
         let shell = Self { child, said };
         let link = Link::over_pipes(input, output, terms.cancel.clone())?;

@@ -32,7 +32,12 @@ pub(super) fn run(words: impl IntoIterator<Item = OsString>, input: &[u8]) -> Re
     let given = child.stdin.take();
     std::thread::scope(|scope| {
         // A program that does not read would hold us up for ever; it may also have no interest.
-        scope.spawn(move || given.map(|mut given| given.write_all(input)));
+        let give = move || given.map(|mut given| given.write_all(input));
+        if let Err(cause) = std::thread::Builder::new().spawn_scoped(scope, give) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(cause));
+        }
         wait(&mut child).map_err(failed)
     })
     .and_then(|status| match status {

@@ -50,7 +50,8 @@ impl Run<'_> {
             .map_err(|failed| refuse(failed.to_string()))?;
         let link = Link::over_socket(ours.into(), self.cancel.clone())
             .map_err(|error| refuse(error.to_string()))?;
-        Ok((link, std::thread::spawn(|| relay.run())))
+        let relaying = std::thread::Builder::new().spawn(|| relay.run());
+        Ok((link, relaying.map_err(system)?))
     }
 
     fn certificates(&self, file: &[u8]) -> Result<Vec<u8>, Stop> {

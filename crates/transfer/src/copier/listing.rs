@@ -17,12 +17,13 @@ use crossbeam_channel::{Receiver, bounded};
 use wire::{IoErrors, Protocol, SortOrder};
 
 use crate::Error;
-use crate::event::{Event, Stats};
+use crate::event::{Event, Role, Stats};
 use crate::flist::{Entry, List};
 use crate::ids::LocalMap;
 use crate::options::{DeleteWhen, Options};
 use crate::report::{Reporter, absolute};
 use crate::scan::{Found, Pending, Scanner};
+use crate::threads::start_thread;
 
 /// A list, and the directory that it is the content of.
 pub(super) struct Listed {
@@ -43,15 +44,18 @@ pub(super) struct Lists {
 
 impl Lists {
     /// Starts with the first list; `walk` goes on with the directories in it.
+    ///
+    /// # Errors
+    /// The system has no more threads.
     pub(super) fn start<'scope, 'env>(
         first: Listed,
         walk: Option<Walk>,
         scanner: &'env Scanner<'env>,
         scope: &'scope Scope<'scope, 'env>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let more = walk.map(|mut walk| {
             let (lists, more) = bounded(LISTS_AHEAD);
-            scope.spawn(move || {
+            let goes_on = move || {
                 while let Some(listed) = walk.next(scanner).transpose() {
                     let is_last = listed.is_err();
                     // A generator that has gone needs no more of them.
@@ -59,17 +63,17 @@ impl Lists {
                         break;
                     }
                 }
-            });
-            more
+            };
+            start_thread(scope, Role::Sender, goes_on).map(|_| more)
         });
         let mut lists = Self {
             waiting: VecDeque::new(),
-            more,
+            more: more.transpose()?,
             known: 0,
             stats: Stats::default(),
         };
         lists.take(first);
-        lists
+        Ok(lists)
     }
 
     /// Waits until so much is known that the copy may begin.

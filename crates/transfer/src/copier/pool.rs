@@ -98,13 +98,17 @@ impl<'a> Pool<'a> {
         let (done, results) = unbounded();
         for _ in 0..threads() {
             let (queue, done) = (Arc::clone(&queue), done.clone());
-            scope.spawn(move || {
+            let started = std::thread::Builder::new().spawn_scoped(scope, move || {
                 while let Some(task) = queue.take(true) {
                     if done.send(queue.carry_out(&task, &worker)).is_err() {
                         break;
                     }
                 }
             });
+            // The generator, which lends a hand, can do without the rest.
+            if started.is_err() {
+                break;
+            }
         }
         Self {
             worker,

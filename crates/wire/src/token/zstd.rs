@@ -56,16 +56,34 @@ impl ZstdEncoder {
         if self.threads > 1 && length >= JOBS * u64::from(self.job) && !self.is_parallel {
             self.flush(out);
             self.end_frame(out);
-            // A library without threads does the work alone.
-            let parameters = [
-                CParameter::NbWorkers(self.threads),
-                CParameter::JobSize(self.job),
-                CParameter::OverlapSizeLog(OVERLAP),
-            ];
-            self.is_parallel = parameters
-                .into_iter()
-                .all(|parameter| self.stream.set_parameter(parameter).is_ok());
+            self.is_parallel = self.hire();
+            if !self.is_parallel {
+                // Asking once is enough: what there is too little of now will be short later.
+                self.threads = 1;
+                self.work_alone();
+            }
         }
+    }
+
+    /// Starts the threads, before any data depends on them: a library may have none, and the system no more of them.
+    fn hire(&mut self) -> bool {
+        let parameters = [
+            CParameter::NbWorkers(self.threads),
+            CParameter::JobSize(self.job),
+            CParameter::OverlapSizeLog(OVERLAP),
+        ];
+        let are_known = parameters
+            .into_iter()
+            .all(|parameter| self.stream.set_parameter(parameter).is_ok());
+        // The library makes its threads at the first step, which gives nothing out if nothing goes in.
+        let mut nothing = [0; 0];
+        are_known && self.stream.run_on_buffers(&[], &mut nothing).is_ok()
+    }
+
+    fn work_alone(&mut self) {
+        let alone = self.stream.reinit();
+        let alone = alone.and_then(|()| self.stream.set_parameter(CParameter::NbWorkers(0)));
+        alone.expect("no frame is under way");
     }
 
     pub(super) fn literal(&mut self, data: &[u8], out: &mut Vec<u8>) {
@@ -85,8 +103,7 @@ impl ZstdEncoder {
         self.flush(out);
         if std::mem::take(&mut self.is_parallel) {
             self.end_frame(out);
-            let alone = self.stream.set_parameter(CParameter::NbWorkers(0));
-            alone.expect("no frame is under way");
+            self.work_alone();
         }
         self.records.end_file(out);
     }
@@ -125,8 +142,8 @@ impl ZstdEncoder {
         let at = held.len();
         // The buffer's capacity is the limit of what the stream writes, so that records stay bounded.
         let mut buffer = OutBuffer::around_pos(held, at);
-        let left =
-            step(stream, &mut buffer).expect("compression of memory into memory cannot fail");
+        let left = step(stream, &mut buffer)
+            .expect("compression of memory into memory needs nothing but memory");
         if held.len() >= LITERAL_MAX {
             records.literal(held, out);
             held.clear();
