@@ -75,9 +75,10 @@ impl ZstdEncoder {
         let are_known = parameters
             .into_iter()
             .all(|parameter| self.stream.set_parameter(parameter).is_ok());
-        // The library makes its threads at the first step, which gives nothing out if nothing goes in.
+        // The library makes its threads when the first data come. One byte of a frame that is given up shows whether it can.
         let mut nothing = [0; 0];
-        are_known && self.stream.run_on_buffers(&[], &mut nothing).is_ok()
+        let is_hired = are_known && self.stream.run_on_buffers(&[0], &mut nothing).is_ok();
+        is_hired && self.stream.reinit().is_ok()
     }
 
     fn work_alone(&mut self) {
