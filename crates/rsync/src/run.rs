@@ -330,7 +330,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The last lines of a run that came to an end, and its exit code, which the status of a remote shell may raise.
+    /// The last lines of a run, and its exit code, which the status of a remote shell may raise.
     pub(crate) fn close(
         &self,
         lines: Mutex<Lines>,
@@ -339,54 +339,63 @@ impl<'a> Run<'a> {
         shell: Option<u8>,
     ) -> Exit {
         let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => return self.close_early(&mut lines, &error, shell),
+        };
         let now = Now::read();
-        // What ended here by itself is not the shell's fault.
-        let is_own = match &result {
-            Err(transfer::Error::Fatal { code, .. }) => Exit::of(*code) != Exit::Stream,
-            Err(transfer::Error::Cancelled) => true,
-            _ => false,
-        };
-        // A peer that told us its code has told the user why; of an orderly end the client speaks for both.
-        let peer_code = match &result {
-            Err(error @ transfer::Error::PeerExit { .. }) => Some(error.exit_code()),
-            Ok(outcome) if self.meant.said.server => Some(outcome.exit_code()),
-            _ => None,
-        };
-        let is_told = |exit: Exit| peer_code == Some(exit.code());
-        let (exit, role) = match result {
-            Ok(outcome) => {
-                lines.finished(&outcome, now.instant.duration_since(start), now);
-                // A server has told its client.
-                if outcome.deletions_skipped > 0 && !self.meant.said.server {
-                    let number = outcome.deletions_skipped;
-                    let line =
-                        format!("Deletions stopped due to --max-delete limit ({number} skipped)");
-                    lines.error(line.as_bytes(), now);
-                }
-                (Exit::of(outcome.exit_code()), self.role())
-            }
-            Err(transfer::Error::Cancelled) if self.is_time_up() => {
+        lines.finished(&outcome, now.instant.duration_since(start), now);
+        // A server has told its client, and of an orderly end the client speaks for both.
+        let is_server = self.meant.said.server;
+        if outcome.deletions_skipped > 0 && !is_server {
+            let number = outcome.deletions_skipped;
+            let line = format!("Deletions stopped due to --max-delete limit ({number} skipped)");
+            lines.error(line.as_bytes(), now);
+        }
+        let own = Exit::of(outcome.exit_code());
+        let exit = lines.broken(Exit::of(own.code().max(shell.unwrap_or(0))));
+        let is_told = is_server && exit == own;
+        let last = exit.line(&place!(self.role())).filter(|_| !is_told);
+        lines.last_line(last.as_deref(), now);
+        exit
+    }
+
+    /// The last lines of a run that came to an early end, and its exit code, which the status of a remote shell may raise.
+    pub(crate) fn close_early(
+        &self,
+        lines: &mut Lines,
+        error: &transfer::Error,
+        shell: Option<u8>,
+    ) -> Exit {
+        let now = Now::read();
+        let (exit, role) = match error {
+            transfer::Error::Cancelled if self.is_time_up() => {
                 lines.error(b"stopping at requested limit", now);
                 (Exit::Timeout, self.role())
             }
-            Err(error) => {
-                let role = match &error {
+            error => {
+                let role = match error {
                     transfer::Error::Fatal { role, .. } => *role,
                     _ => Role::Sender,
                 };
-                for line in told(&error, self.role()) {
+                for line in told(error, self.role()) {
                     lines.error_of(role, line.as_bytes(), now);
                 }
-                (Exit::of(error.exit_code()), role_of(&error, self.role()))
+                (Exit::of(error.exit_code()), role_of(error, self.role()))
             }
         };
-        let exit = if is_own {
-            exit
-        } else {
-            Exit::of(exit.code().max(shell.unwrap_or(0)))
+        // What ended here by itself is not the shell's fault.
+        let is_own = match error {
+            transfer::Error::Fatal { code, .. } => Exit::of(*code) != Exit::Stream,
+            transfer::Error::Cancelled => true,
+            _ => false,
         };
-        let exit = lines.broken(exit);
-        let last = exit.line(&place!(role)).filter(|_| !is_told(exit));
+        let shell = shell.filter(|_| !is_own);
+        let exit = lines.broken(Exit::of(exit.code().max(shell.unwrap_or(0))));
+        // A peer that told us its code has told the user why.
+        let is_told = matches!(error, transfer::Error::PeerExit { .. })
+            && exit == Exit::of(error.exit_code());
+        let last = exit.line(&place!(role)).filter(|_| !is_told);
         lines.last_line(last.as_deref(), now);
         exit
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use transfer::{Class, Error, Event, Events, Link, Options, Server, Speaker};
@@ -38,6 +38,7 @@ impl Run<'_> {
             lines: Mutex::new(self.server_printer(server.speaker())),
             speaker: server.speaker(),
             tells_client: self.meant.said.stderr == Some(Messages::Client),
+            end: OnceLock::new(),
         };
         let result = self.assume_user().and_then(|()| match destination {
             Some(path) => server.receive(options, &engine::path(path), &voice),
@@ -50,7 +51,15 @@ impl Run<'_> {
         match result {
             // The client has been told.
             Err(error) if voice.tells_client => Exit::of(error.exit_code()),
-            result => self.close(voice.lines, result, start, None),
+            result => match voice.end.into_inner() {
+                Some(exit) => {
+                    let lines = voice.lines.into_inner();
+                    let mut lines = lines.unwrap_or_else(PoisonError::into_inner);
+                    lines.last_line(None, Now::read());
+                    exit
+                }
+                None => self.close(voice.lines, result, start, None),
+            },
         }
     }
 
@@ -115,6 +124,8 @@ struct Voice<'a> {
     speaker: Speaker,
     /// Errors too go to the client, not to our own standard error.
     tells_client: bool,
+    /// The run has ended, and our standard error says why.
+    end: OnceLock<Exit>,
 }
 
 impl Events for Voice<'_> {
@@ -135,6 +146,11 @@ impl Events for Voice<'_> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match &event {
             Event::Itemized(item) => lines.log_item(item, Now::read()),
+            // Before the client hears of it, which ends its remote shell, and with that all we could still say.
+            Event::Failed(error) => {
+                self.end
+                    .get_or_init(|| self.run.close_early(&mut lines, error, None));
+            }
             event => lines.event(event, Now::read()),
         }
     }

@@ -184,6 +184,17 @@ fn errors_below_stop_deletions_from_there_on() {
     }
 }
 
+/// A client that hears of the end ends its remote shell, and with that all that the server could still say.
+#[test]
+fn a_server_says_why_it_leaves_before_the_client_hears_that_it_does() {
+    Scenario {
+        tree: "f from/a 3 mtime=1\nd from mtime=1\nd to",
+        files: &[],
+        words: &["-a", "--temp-dir=/none", "from/", "host:to/"],
+    }
+    .check();
+}
+
 /// Threads compress a file that is long enough, in a frame of its own between those of its neighbours.
 #[test]
 fn a_long_file_among_short_ones_is_compressed() {
