@@ -167,7 +167,7 @@ impl Shell {
                 // Nobody is there who would read what it says.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(failed(cause));
+                return Err(failed(cause).into());
             }
         }
         let shell = Self { child, said };
