@@ -43,6 +43,8 @@ mod protocols;
 mod random_edits;
 #[path = "it/refusals.rs"]
 mod refusals;
+#[path = "it/refused_options.rs"]
+mod refused_options;
 #[path = "it/seeing.rs"]
 mod seeing;
 #[path = "it/sersync.rs"]

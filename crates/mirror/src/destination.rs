@@ -11,7 +11,7 @@ use crate::planner::Abilities;
 use crate::settings::{Place, ReplicaSettings, Tls};
 use crate::source::Source;
 
-mod attributes;
+mod capabilities;
 mod encrypted;
 mod local;
 mod nowhere;

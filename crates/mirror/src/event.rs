@@ -16,6 +16,10 @@ pub enum Event {
         replica: String,
         /// It never held the whole tree before.
         is_first_copy: bool,
+        /// Files brought over for that.
+        files: u64,
+        /// Bytes of their content that travelled or were copied.
+        bytes: u64,
     },
     /// A replica has fallen behind: something fails, or changes come too fast.
     Behind {

@@ -31,6 +31,8 @@ pub struct Abilities {
     pub removes_by_name: bool,
     /// It compares times to the nanosecond before it takes two versions for the same; otherwise to the second.
     pub compares_nanoseconds: bool,
+    /// It compares contents. Otherwise what is to be compared is sent, whatever it holds.
+    pub compares_contents: bool,
 }
 
 impl Abilities {
@@ -194,7 +196,8 @@ pub fn verification(
     bytes: u64,
 ) -> Result<(Plan, Compared), PlanError> {
     let mut draft = Draft::new(source, ledger, abilities);
-    draft.verifies = Some(by_content);
+    // What is sent unasked says nothing about the replica.
+    draft.verifies = Some(by_content && abilities.compares_contents);
     let mut compared = Compared::default();
     while compared.bytes < bytes && draft.items.len() < VERIFIED_ITEMS {
         let Some(dir) = dirs.pop() else { break };

@@ -321,9 +321,12 @@ impl Replica {
                 state.is_complete = true;
                 state.in_step_said = true;
                 state.behind_since = None;
+                let (files, bytes) = self.board.crossed();
                 self.say(Event::InStep {
                     replica: self.name.clone(),
                     is_first_copy,
+                    files,
+                    bytes,
                 });
             }
             if let Some(since) = state.behind_since.take() {

@@ -136,6 +136,8 @@ struct Known {
     /// Something is in the history that [`Board::unkept_history`] has not told.
     is_history_new: bool,
     meter: Meter,
+    /// Files and bytes since the start, those of broken sessions too.
+    crossed: (u64, u64),
 }
 
 impl Board {
@@ -160,6 +162,7 @@ impl Board {
             history: History::default(),
             is_history_new: false,
             meter: Meter::new(Instant::now()),
+            crossed: (0, 0),
         }))
     }
 
@@ -174,7 +177,15 @@ impl Board {
             Progress::File => (0, 1),
             Progress::Bytes(bytes) => (bytes, 0),
         };
-        self.lock().meter.add(Instant::now(), bytes, paths);
+        let mut known = self.lock();
+        known.meter.add(Instant::now(), bytes, paths);
+        known.crossed.0 += paths;
+        known.crossed.1 += bytes;
+    }
+
+    /// How many files and bytes have crossed since the start.
+    pub(crate) fn crossed(&self) -> (u64, u64) {
+        self.lock().crossed
     }
 
     /// Notes a session that ended well.

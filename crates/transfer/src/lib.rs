@@ -92,7 +92,7 @@ pub use options::{
     MissingArgs, Options, Privilege, Recording, RemoveSource, Report,
 };
 pub use outgoing::Speaker;
-pub use push::{PushOptions, Pushed};
+pub use push::{PushOptions, Pushed, Without};
 pub use replay::read_batch;
 pub use rights::Rights;
 pub use server::Server;

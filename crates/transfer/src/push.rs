@@ -51,6 +51,37 @@ pub struct PushOptions {
     pub itemize: bool,
     /// A directory below the destination that keeps what is overwritten or removed.
     pub backup_dir: Option<String>,
+    /// What the peer is not asked for, because it refuses that.
+    pub without: Without,
+}
+
+bitflags::bitflags! {
+    /// What is part of every push unless the peer refuses it, and is then done without.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Without: u16 {
+        /// Symbolic links.
+        const LINKS = 1;
+        /// That files have several names: each becomes a file.
+        const HARD_LINKS = 1 << 1;
+        /// Users.
+        const OWNER = 1 << 2;
+        /// Groups.
+        const GROUP = 1 << 3;
+        /// Devices, sockets and FIFOs.
+        const DEVICES = 1 << 4;
+        /// Modification times.
+        const TIMES = 1 << 5;
+        /// Permissions.
+        const PERMISSIONS = 1 << 6;
+        /// Comparison of contents: what would be compared is sent.
+        const CHECKSUM = 1 << 7;
+        /// Acknowledgements: with them asked for, nothing counts as acknowledged.
+        const ACKNOWLEDGEMENT = 1 << 8;
+        /// Directories without what is in them, and with that deletions.
+        const DIRS = 1 << 9;
+        /// Times to the nanosecond.
+        const NANOSECONDS = 1 << 10;
+    }
 }
 
 /// How a push ended.
@@ -74,10 +105,29 @@ impl PushOptions {
         let mut letters = b"-".to_vec();
         letters.extend(self.dry_run.then_some(b'n'));
         letters.extend(self.backup_dir.as_ref().map(|_| b'b'));
-        letters.extend_from_slice(b"ldHogDtp");
+        let asked = [
+            (b'l', Without::LINKS),
+            (b'd', Without::DIRS),
+            (b'H', Without::HARD_LINKS),
+            (b'o', Without::OWNER),
+            (b'g', Without::GROUP),
+            (b'D', Without::DEVICES),
+            (b't', Without::TIMES),
+            (b'p', Without::PERMISSIONS),
+        ];
+        let asked = asked.iter().filter(|(_, what)| !self.lacks(*what));
+        letters.extend(asked.map(|(letter, _)| letter));
+        // Some of a list's directories have no content, so that it says the same.
+        letters.extend(self.lacks(Without::DIRS).then_some(b'r'));
         letters.extend(self.acls.then_some(b'A'));
         letters.extend(self.xattrs.then_some(b'X'));
-        letters.extend(batch.exact.then_some(b'c'));
+        if batch.exact {
+            letters.push(if self.lacks(Without::CHECKSUM) {
+                b'I'
+            } else {
+                b'c'
+            });
+        }
         letters.extend(self.sparse.then_some(b'S'));
         letters.push(b'e');
         letters.extend_from_slice(&own_abilities().to_argument());
@@ -92,7 +142,7 @@ impl PushOptions {
                 words.push(b"--delete-missing-args".to_vec());
             }
         }
-        if nanoseconds {
+        if nanoseconds && !self.lacks(Without::NANOSECONDS) {
             words.push(b"-@-1".to_vec());
         }
         if self.numeric_ids {
@@ -102,7 +152,7 @@ impl PushOptions {
             words.push(b"--backup-dir".to_vec());
             words.push(directory.clone().into_bytes());
         }
-        if self.acknowledge {
+        if self.acknowledge && !self.lacks(Without::ACKNOWLEDGEMENT) {
             words.push(b"--remove-source-files".to_vec());
         }
         words.push(b".".to_vec());
@@ -113,6 +163,10 @@ impl PushOptions {
         }
         words.push(location);
         words
+    }
+
+    fn lacks(&self, what: Without) -> bool {
+        self.without.contains(what)
     }
 }
 
@@ -525,14 +579,14 @@ fn entry_format(session: &Session, batch: &Batch, options: &PushOptions) -> Entr
         safe_list_end: session.flags.contains(CompatFlags::SAFE_FLIST)
             || session.protocol.has_safe_list_end(),
         id0_names: session.flags.contains(CompatFlags::ID0_NAMES),
-        owner: true,
-        group: true,
+        owner: !options.lacks(Without::OWNER),
+        group: !options.lacks(Without::GROUP),
         numeric_ids: options.numeric_ids,
-        links: true,
-        devices: true,
-        specials: true,
-        hard_links: true,
-        checksum_length: if batch.exact {
+        links: !options.lacks(Without::LINKS),
+        devices: !options.lacks(Without::DEVICES),
+        specials: !options.lacks(Without::DEVICES),
+        hard_links: !options.lacks(Without::HARD_LINKS),
+        checksum_length: if batch.exact && !options.lacks(Without::CHECKSUM) {
             session.checksum.digest_length()
         } else {
             0

@@ -16,7 +16,7 @@ use transfer::Progress;
 pub(super) struct Display {
     verbose: bool,
     format: LogFormat,
-    /// The first copies' progress; gone when they are complete.
+    /// The progress of all first copies together; gone when one is complete.
     bar: Mutex<Option<ProgressBar>>,
     files: AtomicU64,
     bytes: AtomicU64,
@@ -94,18 +94,18 @@ impl Display {
             Event::InStep {
                 replica,
                 is_first_copy,
+                files,
+                bytes,
             } => {
                 let what = if *is_first_copy {
                     "first copy complete"
                 } else {
                     "in step"
                 };
-                let files = self.files.load(Ordering::Relaxed);
-                let bytes = self.bytes.load(Ordering::Relaxed);
                 let text = format!(
                     "{replica}: {what} ({} files, {} brought over)",
-                    HumanCount(files),
-                    HumanBytes(bytes)
+                    HumanCount(*files),
+                    HumanBytes(*bytes)
                 );
                 let figures = json!({"replica": replica, "first_copy": is_first_copy, "files": files, "bytes": bytes});
                 self.line(Level::Info, "in-step", &text, figures);

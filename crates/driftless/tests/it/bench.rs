@@ -110,6 +110,11 @@ impl Bench {
         }
     }
 
+    /// Compares only so far.
+    pub(crate) fn comparing(self, aspects: Aspects) -> Self {
+        Self { aspects, ..self }
+    }
+
     /// Compares extended attributes too.
     pub(crate) fn with_xattrs(self) -> Self {
         Self {

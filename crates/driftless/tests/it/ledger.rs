@@ -132,3 +132,22 @@ fn replicas_have_ledgers_of_their_own() {
     .unwrap();
     bench.finish(mirror);
 }
+
+#[test]
+fn each_replica_tells_what_was_brought_over_to_it() {
+    let bench = Bench::with_daemon();
+    bench.source.write("a", "12345");
+    bench.source.write("b", "1234567");
+    let mut command = bench.options();
+    command
+        .arg(bench.source.root())
+        .arg(bench.destination())
+        .arg(bench.path("second"));
+    let mut mirror = Mirror::run(&mut command);
+    for replica in ["backup", "second"] {
+        mirror.wait_for(&format!(
+            "{replica}: first copy complete (2 files, 12 B brought over)"
+        ));
+    }
+    bench.finish(mirror);
+}

@@ -45,6 +45,7 @@ impl Destination for DirectoryReplica {
         Ok(Abilities {
             removes_by_name: true,
             compares_nanoseconds: true,
+            compares_contents: true,
         })
     }
 

@@ -15,6 +15,7 @@ impl Destination for Nowhere {
         Ok(Abilities {
             removes_by_name: true,
             compares_nanoseconds: true,
+            compares_contents: true,
         })
     }
 

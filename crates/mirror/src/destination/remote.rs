@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use filter::{Dialect, Side};
 use transfer::{
     Applied, Batch, Cancel, Connection, Credentials, DaemonAddress, Error, Item, Progress,
-    PushOptions, Pushed, Renamed, Terms,
+    PushOptions, Pushed, Renamed, Terms, Without,
 };
 use tree::Kind;
 
-use super::attributes::Attributes;
+use super::capabilities::Capabilities;
 use super::refusals::take_refusals;
 use super::shell::RemoteShell;
 use super::{Broken, Destination, encrypted, trash_of_today};
@@ -90,7 +90,7 @@ pub(crate) struct RemoteReplica {
     /// The same of a server that gets its arguments before it tells its version.
     compares_nanoseconds: bool,
     has_learned: bool,
-    attributes: Attributes,
+    capabilities: Capabilities,
     ready: Option<Connection>,
     notice: Option<String>,
     has_sent_links: bool,
@@ -120,7 +120,7 @@ impl RemoteReplica {
             removes_by_name: true,
             compares_nanoseconds: true,
             has_learned: false,
-            attributes: Attributes::default(),
+            capabilities: Capabilities::default(),
             ready: None,
             notice: None,
             has_sent_links: false,
@@ -247,7 +247,8 @@ impl RemoteReplica {
     ) -> Result<Pushed, Error> {
         loop {
             let mut options = options.clone();
-            self.attributes.ask(&mut options);
+            self.capabilities.ask(&mut options);
+            options.without = self.without();
             let pushed = self.push(batch, &options, progress);
             let (Err(error)
             | Ok(Pushed {
@@ -257,16 +258,34 @@ impl RemoteReplica {
                 return pushed;
             };
             // Each is refused once, so this ends.
-            if self.deletes && refuses_deletions(error) {
-                self.deletes = false;
-                self.refuses_deletions = Some(error.to_string());
-                self.tell(format!("this replica does not delete: {error}"));
-            } else if let Some(news) = self.attributes.learn_from(error) {
-                self.tell(news);
-            } else {
+            if !self.learn_from(error) {
                 return pushed;
             }
         }
+    }
+
+    /// What the peer is known to refuse.
+    fn without(&self) -> Without {
+        let mut without = self.capabilities.without();
+        without.set(Without::NANOSECONDS, !self.compares_nanoseconds);
+        without
+    }
+
+    /// Whether a session failed for something that the peer refuses and that there is a way without.
+    fn learn_from(&mut self, error: &Error) -> bool {
+        let news = self.capabilities.learn_from(error);
+        let lists_content = self.capabilities.without().contains(Without::DIRS);
+        let mut has_learned = news.is_some();
+        if let Some(news) = news {
+            self.tell(news);
+        }
+        if self.deletes && (refuses_deletions(error) || lists_content) {
+            self.deletes = false;
+            self.refuses_deletions = Some(error.to_string());
+            self.tell(format!("this replica does not delete: {error}"));
+            has_learned = true;
+        }
+        has_learned
     }
 
     /// Leaves a text for the operator.
@@ -281,7 +300,10 @@ impl RemoteReplica {
     /// not come about is sent as data by the session that follows, so their errors mean nothing.
     fn link_renamed(&mut self, batch: &Batch) -> Result<(), Broken> {
         let size = |renamed: &Renamed| renamed.old.meta.size;
-        if batch.renamed.iter().map(size).sum::<u64>() < WORTH_A_SESSION {
+        let without = self.capabilities.without();
+        if batch.renamed.iter().map(size).sum::<u64>() < WORTH_A_SESSION
+            || without.contains(Without::HARD_LINKS)
+        {
             return Ok(());
         }
         // A file whose ctime is the old one has not been changed; the others are compared by content.
@@ -302,12 +324,19 @@ impl RemoteReplica {
             };
             let connection = self.take_connection().map_err(broken)?;
             let linking = batch.linking(pairs, exact);
-            let options = PushOptions::default();
+            let options = PushOptions {
+                without: self.without(),
+                ..PushOptions::default()
+            };
             let pushed = self
                 .session(connection, &linking, &options, &mut |_| {})
                 .map_err(broken)?;
             began = true;
             if let Err(error) = pushed.result {
+                if self.learn_from(&error) {
+                    // The session that follows does without, and sends the data.
+                    return Ok(());
+                }
                 return Err(Broken {
                     error,
                     touched: pushed.touched,
@@ -321,7 +350,7 @@ impl RemoteReplica {
     /// Tells apart what a repetition would not change from what failed.
     fn take_refusals(&mut self, applied: &mut Applied, batch: &Batch) {
         take_refusals(applied, batch);
-        for news in self.attributes.learn_from_errors(applied) {
+        for news in self.capabilities.learn_from_errors(applied) {
             self.tell(news);
         }
     }
@@ -351,10 +380,9 @@ impl Destination for RemoteReplica {
         let compares = |ready: &Connection| ready.compares_nanoseconds();
         Ok(Abilities {
             removes_by_name: self.removes_by_name && self.ready.as_ref().is_none_or(removes),
-            compares_nanoseconds: self
-                .ready
-                .as_ref()
-                .map_or(self.compares_nanoseconds, compares),
+            compares_nanoseconds: self.compares_nanoseconds
+                && self.ready.as_ref().is_none_or(compares),
+            compares_contents: !self.capabilities.without().contains(Without::CHECKSUM),
         })
     }
 
@@ -451,7 +479,7 @@ impl Destination for RemoteReplica {
     }
 
     fn lacks(&self) -> Vec<String> {
-        self.attributes.lacks()
+        self.capabilities.lacks()
     }
 
     fn tell_changes(&mut self, tell: bool) {
@@ -476,9 +504,12 @@ impl Destination for RemoteReplica {
     }
 }
 
-/// Whether the daemon's administrator forbids deletions (`refuse options = delete`).
+/// Whether the daemon's administrator forbids deletions (`refuse options = delete`), or what they need.
 fn refuses_deletions(error: &Error) -> bool {
-    error.to_string().contains("configured to refuse --delete")
+    let words = error.to_string();
+    ["--delete", "--no-r"]
+        .iter()
+        .any(|option| words.contains(&format!("configured to refuse {option}")))
 }
 
 /// Whether the daemon cannot take names that are missing. The 3.2.7 of some distributions, hardened afterwards, knows

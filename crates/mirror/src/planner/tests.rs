@@ -20,6 +20,7 @@ use crate::settings::FilterRule;
 const EXACT_TIMES: Abilities = Abilities {
     removes_by_name: true,
     compares_nanoseconds: true,
+    compares_contents: true,
 };
 
 /// A source and the ledger of a replica that holds all of it.
@@ -239,6 +240,7 @@ fn a_replica_that_compares_seconds_misses_more() {
         .unwrap();
     let seconds = Abilities {
         compares_nanoseconds: false,
+        compares_contents: true,
         ..EXACT_TIMES
     };
     assert_eq!(
