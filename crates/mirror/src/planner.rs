@@ -54,6 +54,8 @@ pub struct Plan {
     pub exact: Errand,
     /// Looks that found no room in this plan.
     pub postponed: Vec<Taken>,
+    /// Looks at names that this plan removes because their new versions can only come when they have gone.
+    pub parted: Vec<Taken>,
     /// Rows that end with the confirmation of `quick` without being removals of their own: names that a
     /// directory listed whole no longer has, or that are left out now.
     pub forgotten: Vec<PathBuf>,
@@ -88,6 +90,7 @@ impl Plan {
     /// Leaves everything that removes something out of the plan. The rows of it stay, and with them the difference.
     pub fn withhold_deletions(&mut self) {
         self.forgotten.clear();
+        self.parted.clear();
         for Errand { batch, notes } in [&mut self.quick, &mut self.exact] {
             batch.gone.clear();
             for (item, note) in batch.items.iter().zip(notes) {

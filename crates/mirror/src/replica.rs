@@ -259,8 +259,13 @@ impl Replica {
         self.check_place(state)?;
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
         let failures = self.carry_out(state, &mut plan)?;
-        let is_last = plan.postponed.is_empty();
+        let is_last = plan.postponed.is_empty() && plan.parted.is_empty();
         self.put_back(&plan.postponed, Pace::Now);
+        let pace = match failures.is_empty() {
+            true => Pace::Now,
+            false => Pace::Later(state.path_pause()),
+        };
+        self.put_back(&plan.parted, pace);
         if let Some(notice) = self.destination.notice() {
             self.say(Event::Notice {
                 replica: Some(self.name.clone()),

@@ -179,6 +179,22 @@ for_each_destination! {
         });
     }
 
+    fn hard_link_parts_from_what_looks_the_same(bench: Bench) {
+        let tree = &bench.source;
+        tree.symlink("one", "nowhere");
+        tree.hard_link("two", "one");
+        tree.write("left", "same size");
+        tree.hard_link("right", "left");
+        let mirror = bench.live();
+        tree.remove("two");
+        tree.symlink("two", "nowhere");
+        tree.write("new", "SAME SIZE");
+        tree.touch("new", tree.mtime("left"));
+        tree.chmod("new", 0o600);
+        tree.rename("new", "right");
+        bench.finish(mirror);
+    }
+
     fn symlink(bench: Bench) {
         check(&bench, |tree| {
             tree.symlink("dir/up", "../file");

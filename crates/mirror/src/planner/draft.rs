@@ -47,6 +47,8 @@ pub(super) struct Done {
     pub(super) grouped: HashSet<Identity>,
     /// Inodes that have lost a name, and whose other names are looked at for that.
     pub(super) left: HashSet<Identity>,
+    /// Names that go first and are looked at again when they have gone.
+    pub(super) parted: Vec<Taken>,
     /// Renamed files, by their former names.
     pub(super) renamed: BTreeMap<PathBuf, Renamed>,
 }
@@ -142,7 +144,7 @@ impl<'a> Draft<'a> {
             (Some(meta), held) if meta.kind == Kind::Dir => {
                 self.directory(taken, meta, held, stack)
             }
-            (Some(meta), held) => self.leaf(path, meta, held.as_ref(), taken.look.exact),
+            (Some(meta), held) => self.leaf(taken, meta, held.as_ref(), stack),
         }
     }
 
@@ -307,7 +309,16 @@ impl<'a> Draft<'a> {
                     && held
                         .as_ref()
                         .is_some_and(|held| self.must_compare(held, &meta));
-                self.add_leaf(&path, meta, is_update, by_content || is_misjudged)?;
+                let exact = by_content || is_misjudged;
+                if is_update
+                    && let Some(held) = &held
+                    && self.is_stuck(&path, held, &meta, exact)?
+                {
+                    self.done.forgotten.push(path.clone());
+                    self.part(path, since);
+                    continue;
+                }
+                self.add_leaf(&path, meta, is_update, exact)?;
                 if held.is_none() && self.verifies.is_none() {
                     self.note_rename(&path, &meta)?;
                 }
@@ -359,7 +370,12 @@ impl<'a> Draft<'a> {
                     since: taken.since,
                 });
             } else {
-                self.leaf(&path, meta, held.as_ref(), false)?;
+                let taken = Taken {
+                    path,
+                    look: Look::AT,
+                    since: taken.since,
+                };
+                self.leaf(&taken, meta, held.as_ref(), stack)?;
             }
         }
         for (name, held) in missing {
@@ -391,16 +407,25 @@ impl<'a> Draft<'a> {
     /// Anything but a directory.
     fn leaf(
         &mut self,
-        path: &Path,
+        taken: &Taken,
         meta: Meta,
         held: Option<&Held>,
-        unsure: bool,
+        stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
+        let (path, unsure) = (&taken.path, taken.look.exact);
         let exact = match held {
             Some(held) if is_held(held, &meta) && !unsure => return Ok(()),
             Some(held) => unsure || self.must_compare(held, &meta),
             None => unsure,
         };
+        if let Some(held) = held
+            && self.is_stuck(path, held, &meta, exact)?
+        {
+            self.done.deletions.witnessed += 1;
+            self.removed(path, held.version.kind, taken.since, stack)?;
+            self.part(path.clone(), taken.since);
+            return Ok(());
+        }
         self.add_leaf(path, meta, true, exact)?;
         if held.is_none() && !unsure {
             self.note_rename(path, &meta)?;
@@ -495,6 +520,7 @@ impl<'a> Draft<'a> {
             forgotten: std::mem::take(&mut self.done.forgotten),
             unreadable: std::mem::take(&mut self.done.unreadable),
             deletions: std::mem::take(&mut self.done.deletions),
+            parted: std::mem::take(&mut self.done.parted),
             ..Plan::default()
         };
         let gone = std::mem::take(&mut self.done.gone);

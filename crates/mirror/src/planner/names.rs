@@ -10,6 +10,7 @@ use tree::{Identity, Kind, Meta};
 use super::PlanError;
 use super::draft::Draft;
 use crate::dirty::{Look, Taken};
+use crate::ledger::Held;
 
 impl Draft<'_> {
     /// What happened to a file under a name that it has no longer concerns its other names too: an event names only
@@ -64,6 +65,34 @@ impl Draft<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a name must go before its new version can come: the replica holds it and others as one file, and would take
+    /// the new version for that, by itself. It would give the new attributes to all of them.
+    pub(super) fn is_stuck(
+        &self,
+        path: &Path,
+        held: &Held,
+        meta: &Meta,
+        exact: bool,
+    ) -> Result<bool, PlanError> {
+        let old = &held.version;
+        let would_be_kept = old.kind == meta.kind
+            && (meta.kind != Kind::File || exact || self.abilities.would_misjudge(old, meta));
+        if !would_be_kept || old.identity() == meta.identity() {
+            return Ok(false);
+        }
+        let names = self.ledger.names_of(old.dev, old.ino)?;
+        Ok(names.iter().any(|(name, _)| name != path))
+    }
+
+    /// Has a name looked at again in the next plan, when it has gone.
+    pub(super) fn part(&mut self, path: PathBuf, since: Instant) {
+        self.done.parted.push(Taken {
+            path,
+            look: Look::AT,
+            since,
+        });
     }
 
     /// Adds the other names of a file: a receiver links only what it sees in one session.

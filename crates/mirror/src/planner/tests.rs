@@ -356,3 +356,47 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
     let plan = plan(&source, &ledger, EXACT_TIMES, vec![look]).unwrap();
     assert_eq!(updates(&plan.quick), [""]);
 }
+
+#[test]
+fn a_name_that_leaves_its_file_goes_first_where_the_new_version_looks_like_that() {
+    let mut bench = Bench::new(&["d/a", "d/c"]);
+    let path = |name: &str| bench.directory.path().join(name);
+    fs::hard_link(path("d/a"), path("d/b")).unwrap();
+    std::os::unix::fs::symlink("target", path("d/l")).unwrap();
+    fs::hard_link(path("d/l"), path("d/m")).unwrap();
+    bench.confirm_all();
+    let path = |name: &str| bench.directory.path().join(name);
+    let modified = fs::metadata(path("d/a")).unwrap().modified().unwrap();
+    for (name, time) in [("d/a", modified), ("d/c", SystemTime::UNIX_EPOCH)] {
+        fs::write(path("new"), "CONTENT").unwrap();
+        let new = fs::File::options().write(true).open(path("new")).unwrap();
+        new.set_modified(time).unwrap();
+        fs::rename(path("new"), path(name)).unwrap();
+    }
+    fs::remove_file(path("d/m")).unwrap();
+    std::os::unix::fs::symlink("target", path("d/m")).unwrap();
+    let looks = [
+        ("d/a", Look::AT),
+        ("d/c", Look::AT),
+        ("d/l", Look::AT),
+        ("d/m", Look::AT),
+    ];
+    let parted = |plan: &Plan| -> BTreeSet<String> {
+        let paths = plan.parted.iter().map(|taken| taken.path.display());
+        paths.map(|path| path.to_string()).collect()
+    };
+    let plan = bench.plan(&looks);
+    assert_eq!(paths(&plan.quick.batch.gone), ["d/a", "d/m"]);
+    assert_eq!(parted(&plan), ["d/a", "d/m"].map(str::to_owned).into());
+    assert!(plan.quick.batch.item(Path::new("d/c")).is_some());
+    assert!(plan.quick.batch.item(Path::new("d/m")).is_none());
+    // A directory listed whole does not show them.
+    bench.ledger.doubt_directories([Path::new("d")]).unwrap();
+    let plan = bench.plan(&[("d", Look::AT)]);
+    assert_eq!(parted(&plan), ["d/a", "d/m"].map(str::to_owned).into());
+    assert!(plan.quick.batch.whole.contains(Path::new("d")));
+    for name in ["d/a", "d/m"] {
+        assert!(plan.quick.batch.item(Path::new(name)).is_none(), "{name}");
+        assert!(plan.forgotten.contains(&PathBuf::from(name)), "{name}");
+    }
+}
