@@ -297,6 +297,7 @@ fn report(meant: &Meant) -> Report {
         after_transfer: late,
         progress: level("PROGRESS") > 0 && !meant.said.quiet,
         names: level("NAME") > 0,
+        delete_detail: meant.debug.level("DEL") > 0,
         changes: level("MISC") > 0,
         skip_detail: level("SKIP") > 1,
         filters: meant.debug.level("FILTER") > 0,

@@ -246,6 +246,8 @@ pub struct Report {
     pub own_items: bool,
     /// Why a file that exists is left alone is to be found out in detail (`--info=SKIP2`).
     pub skip_detail: bool,
+    /// In which trees is deleted before or after everything else (`--debug=DEL`).
+    pub delete_detail: bool,
     /// Which options were changed to match a batch (`--info=MISC`).
     pub changes: bool,
     /// Which rule decides about a name (`--debug=FILTER`).

@@ -261,12 +261,14 @@ impl Session {
         }
     }
 
-    /// The sum of an entry's content for people to read: that of the list, or else that of the transfer.
+    /// The sum of an entry's content for people to read: that of the list, or else that of the transfer. rsync shows none
+    /// that an old protocol implies.
     pub(crate) fn written_sum(&self, entry: &Entry, digest: Option<&[u8]>) -> Option<Vec<u8>> {
-        match entry.checksum() {
-            [] => digest.map(|digest| self.checksum.written(digest)),
-            listed => Some(self.file_checksum.written(listed)),
-        }
+        let (kind, sum) = match entry.checksum() {
+            [] => (self.checksum, digest?),
+            listed => (self.file_checksum, listed),
+        };
+        (kind != Checksum::ImpliedMd4).then(|| kind.written(sum))
     }
 
     /// The form of requests and answers.

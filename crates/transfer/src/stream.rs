@@ -22,6 +22,10 @@ const FLUSH_AT: usize = 256 << 10;
 /// How long we listen for the peer's last words after the connection broke.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How long we stay when we leave without a word: a peer that still writes its list to us is to find out when it listens
+/// again, not by a broken connection. rsync stays as long.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// How long the peer may take to hear our last word.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -390,6 +394,9 @@ impl Stream {
         if is_silent {
             // Who leaves over a broken connection has said so.
             let _ = self.flush();
+            if code.is_some() && !protocol.has_error_exit() {
+                std::thread::sleep(LINGER);
+            }
             return self.unheard.take();
         }
         let mut frame = Vec::new();

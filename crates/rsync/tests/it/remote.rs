@@ -135,6 +135,25 @@ fn both_ends_know_why_one_leaves() {
     }
 }
 
+/// Old protocols have no word for it: whoever leaves stays a moment, so that a client that still writes its list does not
+/// find a broken connection (code 10) but, when it listens again, a closed one (code 12).
+#[test]
+fn old_clients_have_time_to_listen() {
+    let (theirs, ours) = (Original::Rsync.require(), example());
+    let scenario = Scenario {
+        tree: "f from/a 3 mtime=1\nf from/d/b 3 mtime=1",
+        files: &[],
+        words: &["-a", "--usermap=x", "--protocol=30", "from/", "host:to/"],
+    };
+    let said = |server: &Path| {
+        let place = scenario.place();
+        run(place.path(), &theirs, server, scenario.words)
+    };
+    // The moment is short: on a busy machine it may pass unused.
+    let is_same = (0..10).any(|_| said(&ours) == said(&theirs));
+    assert!(is_same, "{:?}", said(&ours));
+}
+
 #[test]
 fn errors_told_to_the_client_come_before_the_end() {
     let tree = "f from/a 3 mtime=1\nf from/b 3 mtime=1\nd from mtime=1\nf to 3 mtime=1";

@@ -283,7 +283,8 @@ pub(super) fn whole(
 
 /// Whether rsync would recurse directory by directory, which shows in what it prints (behaviour.md 1.12).
 pub(super) fn is_incremental(options: &Options) -> bool {
-    options.inc_recursive && can_go_by_directory(options)
+    let is_known = options.newest.has_compat_flags();
+    is_known && options.inc_recursive && can_go_by_directory(options)
 }
 
 /// Whether lists come by directory here. One list is kept where it shows that it is one: groups of hard links and

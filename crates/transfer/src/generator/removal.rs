@@ -37,6 +37,10 @@ impl<P: Peer> Generator<'_, P> {
             return Ok(());
         }
         for (number, entry) in list.active().filter(|(_, entry)| entry.is_dir()) {
+            if self.options.report.delete_detail && entry.top_dir && entry.has_content() {
+                let text = sentence(&[b"deleting in ", entry.path()]);
+                self.report.say(Class::Info, Role::Generator, text);
+            }
             self.delete_in(list, entry, number)?;
         }
         Ok(())
