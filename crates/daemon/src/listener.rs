@@ -1,21 +1,24 @@
 //! The process that waits for connections and gives each one a process of its own.
 //!
-//! It has one thread and no state that a connection could touch: each process starts anew, reads the configuration itself
-//! and finds its connection as standard input, as if inetd had started it.
+//! It has one thread, so a fork of it is a whole process, which leaves the loop of the listener with its connection and
+//! closes all else on the way. It reads the configuration itself and finds the connection as standard input, as if inetd
+//! had started it: nothing that it does can touch the listener. Forks share what the start of a program costs, in time and
+//! in memory. A listener that has read the key of a certificate forks nobody, lest traces of the key are in a worker's
+//! memory: its processes start anew.
 
 mod pid_file;
+pub(crate) mod signals;
 mod socket;
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 use std::time::Duration;
 
+use fork::{Fork, fork};
 use rsync::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::config::Config;
 use crate::entry::strerror;
@@ -23,14 +26,17 @@ use crate::journal::Journal;
 use crate::sandbox;
 use crate::start::{Setup, complain};
 use crate::terminator;
+use crate::worker::{self, Transport};
 use pid_file::PidFile;
+use signals::{Signal, Signals};
 use socket::{Door, Wanted};
 
 /// Set for a process that a daemon has started to take its place in the background.
 const DETACHED: &str = "DRIFTLESS_DETACHED";
 
-/// Listens until it is told to stop; the exit code.
-pub(crate) fn run(setup: &Setup) -> u8 {
+/// Listens until it is told to stop; the exit code. So does each process for a connection that comes out of it.
+pub(crate) fn run(setup: &mut Setup) -> u8 {
+    let is_child = setup.env.remove(DETACHED);
     let config = match setup.globals() {
         Ok(config) => config,
         Err(failure) => {
@@ -45,7 +51,6 @@ pub(crate) fn run(setup: &Setup) -> u8 {
     if let Err(text) = terminator::server(setup, &config.globals) {
         return complain(&format!("rsync: {text}"), Exit::Unsupported.code());
     }
-    let is_child = setup.env.get(DETACHED).is_some();
     let detaches = setup.given.detach != Some(false);
     if detaches && !is_child {
         return detach(setup);
@@ -70,9 +75,32 @@ pub(crate) fn run(setup: &Setup) -> u8 {
             }
         },
     };
-    let code = listen(setup, config, journal, is_child);
+    let end = listen(setup, config, journal, is_child);
     drop(pid_file);
-    code
+    match end {
+        End::Stopped(code) => code,
+        End::Forked(connection) => serve(setup, &connection),
+    }
+}
+
+/// How listening ends.
+enum End {
+    /// With an exit code.
+    Stopped(u8),
+    /// In a new process, which has this connection to serve.
+    Forked(OwnedFd),
+}
+
+/// Serves a client in a process that has come out of the listener.
+fn serve(setup: &Setup, connection: &OwnedFd) -> u8 {
+    signals::let_through();
+    if rustix::stdio::dup2_stdin(connection).is_err() {
+        return Exit::Ipc.code();
+    }
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+    worker::serve(setup, Transport::Socket)
 }
 
 /// Starts this program again in the background. Its parent waits until it listens, or has given up.
@@ -96,7 +124,7 @@ fn detach(setup: &Setup) -> u8 {
     }
 }
 
-fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8 {
+fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> End {
     let wanted = Wanted::new(setup, &config.globals);
     let doors = match wanted.inherited() {
         inherited if !inherited.is_empty() => inherited,
@@ -104,7 +132,7 @@ fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8
             Ok(doors) => doors,
             Err(text) => {
                 journal.warn(&text);
-                return complain(&text, Exit::SocketIo.code());
+                return End::Stopped(complain(&text, Exit::SocketIo.code()));
             }
         },
     };
@@ -119,7 +147,10 @@ fn listen(setup: &Setup, config: Config, journal: Journal, is_child: bool) -> u8
     }
     let signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(cause) => return complain(&format!("rsync: {cause}"), Exit::Ipc.code()),
+        Err(cause) => {
+            let text = format!("rsync: {}", strerror(&cause));
+            return End::Stopped(complain(&text, Exit::Ipc.code()));
+        }
     };
     journal.note(&format!(
         "rsyncd version {} starting, listening on port {}",
@@ -166,33 +197,18 @@ struct Listener<'a> {
     signals: Signals,
 }
 
-/// How the listener ends.
-enum Stop {
-    /// In order.
-    Asked,
-    Interrupted,
-}
-
 impl Listener<'_> {
-    fn serve(mut self) -> u8 {
+    fn serve(mut self) -> End {
         loop {
             let ready = self.wait();
-            match self.heed_signals() {
-                None => {}
-                Some(Stop::Asked) => {
-                    self.journal
-                        .note("sent 0 bytes  received 0 bytes  total size 0");
-                    return 0;
-                }
-                Some(Stop::Interrupted) => {
-                    let exit = Exit::Interrupted;
-                    self.journal.warn(&rsync::last_line(exit, "Receiver"));
-                    return exit.code();
-                }
+            if let Some(code) = self.heed_signals() {
+                return End::Stopped(code);
             }
             for at in ready {
-                if let Some(door) = self.doors.get(at) {
-                    self.accept(door);
+                if let Some(door) = self.doors.get(at)
+                    && let Some(connection) = self.accept(door)
+                {
+                    return End::Forked(connection);
                 }
             }
         }
@@ -204,7 +220,7 @@ impl Listener<'_> {
             .doors
             .iter()
             .map(|door| door.socket.as_fd())
-            .chain([self.signals.woken.as_fd()])
+            .chain([self.signals.as_fd()])
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         if poll(&mut polled, None).is_err() {
@@ -218,55 +234,77 @@ impl Listener<'_> {
             .collect()
     }
 
-    fn accept(&self, door: &Door) {
+    /// Gives a connection its process. That process is told so, by the connection.
+    fn accept(&self, door: &Door) -> Option<OwnedFd> {
         let flags = rustix::net::SocketFlags::CLOEXEC;
         let connection = match rustix::net::accept_with(&door.socket, flags) {
             Ok(connection) => connection,
             // The client has gone again, or somebody else serves it.
-            Err(errno) if is_passing(errno) => return,
+            Err(errno) if is_passing(errno) => return None,
             Err(errno) => {
                 let cause = strerror(&errno.into());
                 self.journal.warn(&format!("accept() failed: {cause}"));
-                return self.pause();
+                self.pause();
+                return None;
             }
         };
         self.wanted.set_options(&connection, &self.journal);
-        let mut command = self.setup.anew();
-        command.stdin(Stdio::from(connection)).env_remove(DETACHED);
-        if door.is_tls {
-            command.env(terminator::VARIABLE, "1");
-        }
         // The child is not waited for here but when its signal comes.
-        if let Err(cause) = command.spawn() {
+        let started = if self.wanted.tls_port().is_some() {
+            self.start_anew(connection, door.is_tls)
+        } else {
+            match fork() {
+                Ok(Fork::Child) => return Some(connection),
+                Ok(Fork::Parent(_)) => Ok(()),
+                Err(cause) => Err(cause),
+            }
+        };
+        if let Err(cause) = started {
             let cause = strerror(&cause);
             self.journal
                 .warn(&format!("could not create child server process: {cause}"));
             self.pause();
         }
+        None
+    }
+
+    fn start_anew(&self, connection: OwnedFd, is_tls: bool) -> io::Result<()> {
+        let mut command = self.setup.anew();
+        command.stdin(Stdio::from(connection)).env_remove(DETACHED);
+        if is_tls {
+            command.env(terminator::VARIABLE, "1");
+        }
+        command.spawn().map(drop)
     }
 
     /// What is missing now may be there again soon. Signals are not kept waiting.
     fn pause(&self) {
-        let mut polled = [PollFd::from_borrowed_fd(
-            self.signals.woken.as_fd(),
-            PollFlags::IN,
-        )];
+        let mut polled = [PollFd::new(&self.signals, PollFlags::IN)];
         let pause = Timespec::try_from(Duration::from_secs(1)).ok();
         let _ = poll(&mut polled, pause.as_ref());
     }
 
-    fn heed_signals(&mut self) -> Option<Stop> {
-        self.signals.clear();
-        if self.signals.has_come(SIGCHLD) {
-            while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+    /// Does what signals ask for; the exit code, if they ask for the end.
+    fn heed_signals(&mut self) -> Option<u8> {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::Child => {
+                    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+                }
+                Signal::Reload => self.reload(),
+                Signal::Interrupt => {
+                    let exit = Exit::Interrupted;
+                    self.journal.warn(&rsync::last_line(exit, "Receiver"));
+                    return Some(exit.code());
+                }
+                Signal::Stop => {
+                    self.journal
+                        .note("sent 0 bytes  received 0 bytes  total size 0");
+                    return Some(0);
+                }
+            }
         }
-        if self.signals.has_come(SIGHUP) {
-            self.reload();
-        }
-        if self.signals.has_come(SIGINT) {
-            return Some(Stop::Interrupted);
-        }
-        self.signals.has_come(SIGTERM).then_some(Stop::Asked)
+        None
     }
 
     /// Takes up a changed configuration. Processes read it anew in any case: this concerns log and sockets.
@@ -311,36 +349,4 @@ fn is_passing(errno: rustix::io::Errno) -> bool {
         errno,
         Errno::AGAIN | Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NETDOWN
     )
-}
-
-/// Signals as something to wait for.
-struct Signals {
-    woken: UnixStream,
-    flags: Vec<(i32, std::sync::Arc<std::sync::atomic::AtomicBool>)>,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        let (woken, waker) = UnixStream::pair()?;
-        woken.set_nonblocking(true)?;
-        let mut flags = Vec::new();
-        for signal in [SIGHUP, SIGINT, SIGTERM, SIGCHLD] {
-            let flag = std::sync::Arc::default();
-            // The flag is set before the waiter wakes.
-            signal_hook::flag::register(signal, std::sync::Arc::clone(&flag))?;
-            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
-            flags.push((signal, flag));
-        }
-        Ok(Self { woken, flags })
-    }
-
-    fn clear(&mut self) {
-        while matches!(self.woken.read(&mut [0; 64]), Ok(1..)) {}
-    }
-
-    fn has_come(&self, signal: i32) -> bool {
-        self.flags.iter().any(|(known, flag)| {
-            *known == signal && flag.swap(false, std::sync::atomic::Ordering::SeqCst)
-        })
-    }
 }

@@ -14,7 +14,7 @@ use crate::check::check;
 use crate::config::{Config, Failure, Override, Settings};
 use crate::entry::strerror;
 use crate::journal::{Destination, Journal};
-use crate::listener;
+use crate::listener::{self, signals};
 use crate::supervisor::Handover;
 use crate::terminator;
 use crate::worker::{self, Transport};
@@ -31,13 +31,15 @@ pub(crate) struct Setup {
 /// Runs a daemon with these options in this environment, and tells its exit code.
 #[must_use]
 pub fn main(given: DaemonGiven, env: Env) -> u8 {
-    let setup = match Setup::new(given, env) {
+    let mut setup = match Setup::new(given, env) {
         Ok(setup) => setup,
         Err(text) => return complain(&text, 1),
     };
     if setup.given.check_config {
         return check_config(&setup);
     }
+    // The listener that has started us keeps them for itself.
+    signals::let_through();
     if let Some(resumed) = Handover::taken(&setup.env) {
         return worker::resume(&setup, resumed);
     }
@@ -50,7 +52,7 @@ pub fn main(given: DaemonGiven, env: Env) -> u8 {
         }
         return worker::serve(&setup, Transport::Socket);
     }
-    listener::run(&setup)
+    listener::run(&mut setup)
 }
 
 /// Tells what is wrong with the configuration; the exit code is that of a syntax error if anything is.

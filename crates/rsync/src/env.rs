@@ -1,7 +1,7 @@
 //! The environment as a value, so that a run depends on nothing but its arguments.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The variables that rsync reads (behaviour.md 1.6).
@@ -29,6 +29,11 @@ impl Env {
     pub fn put(&mut self, name: &str, value: &[u8]) {
         self.variables
             .insert(name.into(), OsString::from_vec(value.to_vec()));
+    }
+
+    /// Takes a variable away. Returns whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.variables.remove(OsStr::new(name)).is_some()
     }
 
     /// The value of a variable that counts only if it is not empty.

@@ -8,10 +8,11 @@ use rustix::io::Errno;
 
 use crate::entry::strerror;
 
-/// A pid file that is ours. It goes with the value.
+/// A pid file that is ours. It goes with the value, unless that is a copy in a process that has come out of this one.
 #[derive(Debug)]
 pub(super) struct PidFile {
     path: PathBuf,
+    pid: u32,
     _locked: std::fs::File,
 }
 
@@ -44,7 +45,8 @@ impl PidFile {
         }
         rustix::fs::ftruncate(&fd, 0).map_err(|errno| failed("truncate", errno))?;
         let mut file = std::fs::File::from(fd);
-        writeln!(file, "{}", std::process::id()).map_err(|cause| {
+        let pid = std::process::id();
+        writeln!(file, "{pid}").map_err(|cause| {
             format!(
                 "failed to write pid file {}: {}",
                 path.display(),
@@ -53,6 +55,7 @@ impl PidFile {
         })?;
         Ok(Self {
             path: path.to_owned(),
+            pid,
             _locked: file,
         })
     }
@@ -60,8 +63,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // If it is gone already, somebody else has tidied up.
-        let _ = rustix::fs::unlink(&self.path);
+        if self.pid == std::process::id() {
+            // If it is gone already, somebody else has tidied up.
+            let _ = rustix::fs::unlink(&self.path);
+        }
     }
 }
 

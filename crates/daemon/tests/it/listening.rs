@@ -431,6 +431,41 @@ fn a_hangup_brings_the_configuration_of_now() {
     assert!(TcpStream::connect(at(old)).is_err());
 }
 
+/// A process for a connection comes out of the listener, and keeps nothing of it: neither its sockets and its log nor its pid
+/// file, and signals have their own effect.
+#[test]
+fn a_connection_keeps_nothing_of_the_listener() {
+    let (module, _) = trees();
+    let at = tempfile::tempdir().expect("a directory");
+    let pid_file = at.path().join("pid");
+    let mut daemon = daemon(module.path())
+        .global("pid file", text(&pid_file))
+        .start();
+    let mut raw = Raw::greeted(&daemon);
+    let workers = daemon.workers();
+    let [worker] = *workers else {
+        panic!("{workers:?}")
+    };
+    let blocked = fs::read_to_string(format!("/proc/{worker}/status")).expect("it runs");
+    assert!(blocked.contains("SigBlk:\t0000000000000000\n"), "{blocked}");
+    let open = fs::read_dir(format!("/proc/{worker}/fd")).expect("it runs");
+    let names = open.filter_map(|entry| fs::read_link(entry.expect("an entry").path()).ok());
+    let names: Vec<_> = names.map(|name| name.display().to_string()).collect();
+    let count = |part: &str| names.iter().filter(|name| name.contains(part)).count();
+    let connection = names.first().expect("standard input");
+    assert!(connection.starts_with("socket:"), "{names:?}");
+    assert_eq!(count("socket:"), count(connection), "{names:?}");
+    assert_eq!((count("signalfd"), count("/pid")), (0, 0), "{names:?}");
+    assert_eq!(count("/log"), 1, "{names:?}");
+
+    rustix::process::kill_process(worker, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(raw.rest(), b"");
+    assert!(pid_file.exists(), "the listener is still there");
+    assert!(Raw::greeted(&daemon).say(b"#list\n"));
+    daemon.stop();
+    assert!(!pid_file.exists());
+}
+
 #[test]
 fn parameters_of_the_command_line() {
     let (module, other) = trees();
