@@ -11,6 +11,8 @@ mod bench;
 mod checked;
 #[path = "it/clients.rs"]
 mod clients;
+#[path = "it/configurations.rs"]
+mod configurations;
 #[path = "it/converted.rs"]
 mod converted;
 #[path = "it/encrypted.rs"]

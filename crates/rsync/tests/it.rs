@@ -13,8 +13,6 @@ mod random;
 mod random_case;
 #[path = "it/remote.rs"]
 mod remote;
-#[path = "it/said.rs"]
-mod said;
 #[path = "it/scenarios.rs"]
 mod scenarios;
 #[path = "it/server_words.rs"]

@@ -2,6 +2,7 @@
 //!
 //! - [`Tree`] makes files from a few words ("`f a/b 10`"), [`Editor`] changes them at random from a seed.
 //! - [`compare`] tells in words where two trees differ; [`Aspects`] says what must agree.
+//! - [`said`] is what runs of a program print and leave, without what differs from run to run.
 //! - [`eventually`] polls until something holds. It is the only way a test may wait: no sleep-and-hope.
 //! - [`RsyncDaemon`] is a real stock rsync daemon that can be killed, stopped and started again, [`SshServer`] a real
 //!   sshd likewise; [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test.
@@ -27,6 +28,7 @@ mod port;
 mod process;
 mod program;
 mod random;
+pub mod said;
 mod skip;
 mod ssh;
 mod tmpfs;

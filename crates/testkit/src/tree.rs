@@ -72,6 +72,29 @@ impl Tree {
         }
     }
 
+    /// Gives all that has been made within a year the same old time, directories last, so that two trees that were made one
+    /// after the other are the same.
+    pub fn age(&self) {
+        const DAY: Duration = Duration::from_hours(24);
+        let mut paths = vec![self.root.clone()];
+        let mut at = 0;
+        while let Some(path) = paths.get(at).cloned() {
+            at += 1;
+            if path.is_dir() && !path.is_symlink() {
+                let entries = fs::read_dir(&path).expect("readable");
+                paths.extend(entries.map(|entry| entry.expect("an entry").path()));
+            }
+        }
+        let now = SystemTime::now();
+        let recently = now - 365 * DAY..now + DAY;
+        for path in paths.iter().rev() {
+            let path = path.strip_prefix(&self.root).expect("beneath");
+            if recently.contains(&self.mtime(path)) {
+                self.touch(path, UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+            }
+        }
+    }
+
     /// Its root.
     pub fn root(&self) -> &Path {
         &self.root

@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use crate::random_case::Case;
-use crate::said::Said;
 use crate::scenarios::{Bench, Way};
+use testkit::said::Said;
 
 /// What each run of the tests takes.
 const SEEDS: Range<u64> = 19..60;

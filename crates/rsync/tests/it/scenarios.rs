@@ -18,9 +18,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use testkit::said::{Said, normal, tree_lines};
 use testkit::{Original, RsyncDaemon, Tree};
-
-use crate::said::{Said, normal, tree_lines};
 
 macro_rules! tables {
     ($($name:ident)*) => {
@@ -124,7 +123,7 @@ impl Bench {
         shell.chmod("shell", 0o755);
         shell.write("secrets", "rsync_backup:syh\n");
         shell.chmod("secrets", 0o600);
-        shell.build_share();
+        build_share(base.path());
         let conf = DAEMON.replace("{base}", &base.path().display().to_string());
         let daemon = RsyncDaemon::module("w", base.path()).more(&conf).start();
         Self {
@@ -219,46 +218,10 @@ impl Bench {
     }
 }
 
-/// What a table needs of trees beside what every test does.
-pub(crate) trait Aged {
-    fn age(&self);
-    fn build_share(&self);
-}
-
-impl Aged for Tree {
-    /// Gives all that has no time of its own the same old one, directories last.
-    fn age(&self) {
-        let mut paths = vec![self.root().to_owned()];
-        let mut at = 0;
-        while let Some(path) = paths.get(at).cloned() {
-            at += 1;
-            if path.is_dir() && !path.is_symlink() {
-                let entries = fs::read_dir(&path).expect("readable");
-                paths.extend(entries.map(|entry| entry.expect("an entry").path()));
-            }
-        }
-        let year = std::time::Duration::from_secs(365 * 86_400);
-        let now = std::time::SystemTime::now();
-        let recently = now - year..now + year / 365;
-        for path in paths.iter().rev() {
-            let path = path.strip_prefix(self.root()).expect("beneath");
-            if recently.contains(&self.mtime(path)) {
-                self.touch(
-                    path,
-                    std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000),
-                );
-            }
-        }
-    }
-
-    /// What the daemon's read-only modules hold.
-    fn build_share(&self) {
-        Tree::build(
-            self.path("share"),
-            "f hosts 158\nf a/1 3\nf b/1 3\nf b/2 3\nf c 3",
-        )
-        .age();
-    }
+/// What the daemon's read-only modules hold.
+fn build_share(base: &Path) {
+    let spec = "f hosts 158\nf a/1 3\nf b/1 3\nf b/2 3\nf c 3";
+    Tree::build(base.join("share"), spec).age();
 }
 
 fn run(table: &str, text: &str) {

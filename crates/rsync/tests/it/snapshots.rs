@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use testkit::Tree;
 
-use crate::scenarios::{Aged, example};
+use crate::scenarios::example;
 
 const FROM: &str = "f a 10\nf b/c 2000\nf b/d 0 mode=0600\nd e\nl l -> a\nf stale 3";
 const TO: &str = "f a 3 mtime=900000000\nf gone 1\nf x/y 1\nf stale 3";

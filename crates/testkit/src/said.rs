@@ -8,22 +8,29 @@ use std::time::{Duration, SystemTime};
 
 /// The runs of one scenario.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
-    pub(crate) codes: Vec<Option<i32>>,
-    pub(crate) out: Vec<String>,
-    pub(crate) err: Vec<String>,
-    pub(crate) tree: Vec<String>,
+pub struct Said {
+    /// How each run ended; `None` by a signal.
+    pub codes: Vec<Option<i32>>,
+    /// Lines of standard output.
+    pub out: Vec<String>,
+    /// Lines of standard error, sorted.
+    pub err: Vec<String>,
+    /// Lines of a daemon's log, sorted: several processes write there at once.
+    pub log: Vec<String>,
+    /// What is there afterwards, as of [`tree_lines`].
+    pub tree: Vec<String>,
 }
 
 impl Said {
-    pub(crate) fn add(&mut self, step: &Self) {
+    /// Adds another run.
+    pub fn add(&mut self, step: &Self) {
         self.codes.extend(&step.codes);
         self.out.extend(step.out.iter().cloned());
         self.err.extend(step.err.iter().cloned());
     }
 
     /// Where `found` differs, in lines.
-    pub(crate) fn difference(&self, found: &Self) -> String {
+    pub fn difference(&self, found: &Self) -> String {
         let mut text = String::new();
         if self.codes != found.codes {
             text += &format!("  exit codes {:?}, ours {:?}\n", self.codes, found.codes);
@@ -31,6 +38,7 @@ impl Said {
         for (what, theirs, ours) in [
             ("standard output", &self.out, &found.out),
             ("standard error", &self.err, &found.err),
+            ("log", &self.log, &found.log),
             ("tree", &self.tree, &found.tree),
         ] {
             if theirs != ours {
@@ -49,7 +57,7 @@ impl Said {
 }
 
 /// A run's output with `names` replaced, and without numbers that are of that run only.
-pub(crate) fn normal(ran: &Output, names: &[(&str, &str)]) -> Said {
+pub fn normal(ran: &Output, names: &[(&str, &str)]) -> Said {
     let text = |bytes: &[u8]| {
         let mut text = String::from_utf8_lossy(bytes).replace('\r', "\n");
         for (name, stands_for) in names {
@@ -65,7 +73,7 @@ pub(crate) fn normal(ran: &Output, names: &[(&str, &str)]) -> Said {
     let mut err: Vec<String> = lines
         .lines()
         .filter_map(without_numbers)
-        .map(|line| without_place(&line))
+        .map(|line| without_place(&without_random(&line)))
         .collect();
     // Several processes write there at once.
     err.sort();
@@ -74,7 +82,7 @@ pub(crate) fn normal(ran: &Output, names: &[(&str, &str)]) -> Said {
         codes: vec![ran.status.code()],
         out,
         err,
-        tree: Vec::new(),
+        ..Said::default()
     }
 }
 
@@ -157,9 +165,45 @@ fn without_times(log: &[u8]) -> Vec<u8> {
 /// What no run takes; later times are not of now.
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The lines of a daemon's log with `names` replaced and without times, process numbers and what is of that run only.
+pub fn log_lines(log: &str, names: &[(&str, &str)]) -> Vec<String> {
+    let mut lines: Vec<String> = log
+        .lines()
+        .map(|line| {
+            let line = line.split_once("] ").map_or(line, |(_, text)| text);
+            let replaced =
+                |line: String, (name, stands_for): &(&str, &str)| line.replace(name, stands_for);
+            let line = names.iter().fold(line.to_owned(), replaced);
+            match line.split_once("  total size ") {
+                Some((_, size)) if line.starts_with("sent ") => format!("sent  total size {size}"),
+                _ => without_place(&without_random(&line)),
+            }
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// A temporary file's name ends in six characters that nobody has chosen: `.NAME.a1B2c3`.
+fn without_random(line: &str) -> String {
+    let is_temporary = |name: &str| {
+        let name = name.rsplit('/').next().unwrap_or_default();
+        let random = name.rsplit('.').next().unwrap_or_default();
+        name.starts_with('.')
+            && name.matches('.').count() > 1
+            && random.len() == 6
+            && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let parts = line.split('"').map(|part| match is_temporary(part) {
+        true => format!("{}RANDOM", &part[..part.len() - 6]),
+        false => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("\"")
+}
+
 /// All names below `root`, a line each: kind, mode, owner, links, size or target, time, content, extended attributes and
 /// with them access control lists. Times since `started` are now.
-pub(crate) fn tree_lines(root: &Path, started: SystemTime) -> Vec<String> {
+pub fn tree_lines(root: &Path, started: SystemTime) -> Vec<String> {
     let mut lines = Vec::new();
     let mut paths = vec![root.to_owned()];
     while let Some(path) = paths.pop() {
