@@ -165,11 +165,10 @@ impl<'a> Entry<'a> {
         let root = match self.open() {
             Ok(root) => root,
             Err(cause) => {
-                let path = self.way.inside.display();
-                let log = format!(
-                    "rsync: [Receiver] chdir {path} failed: {}",
-                    strerror(&cause)
-                );
+                let inside = &self.way.inside;
+                let path = std::path::absolute(inside).unwrap_or_else(|_| inside.clone());
+                let (path, cause) = (path.display(), strerror(&cause));
+                let log = format!("rsync: [Receiver] chdir {path} failed: {cause}");
                 return Err(self.worker.refuse("chdir failed", Some(&log)));
             }
         };
@@ -199,7 +198,8 @@ impl<'a> Entry<'a> {
         let temp_dir = self.temp_dir().and_then(|dir| match Root::open(&dir) {
             Ok(root) => Some(Arc::new(root)),
             Err(error) => {
-                let log = format!("temp dir is not used: {error}");
+                let (dir, cause) = (dir.display(), strerror(error.cause()));
+                let log = format!("temp dir {dir} is not used: {cause}");
                 self.worker.journal.warn(&log);
                 None
             }

@@ -10,6 +10,7 @@ use rsync::Env;
 
 use crate::config::{Metacharacter, Settings};
 use crate::converter::Program;
+use crate::entry::strerror;
 use crate::worker::{Leave, Worker};
 
 /// The hooks of a module, as commands for a shell.
@@ -75,8 +76,10 @@ impl Hooks {
         });
         match run {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => {
-                let log = format!("rsync: [Receiver] early exec failed: {status}");
+            // rsync has the system's words for what it then waits for in vain, in place of the program's status.
+            Ok(_) => {
+                let words = strerror(&rustix::io::Errno::CHILD.into());
+                let log = format!("rsync: [Receiver] early exec failed: {words}");
                 Err(worker.refuse("early exec failed", Some(&log)))
             }
             Err(cause) => {
@@ -108,7 +111,8 @@ impl Hooks {
         });
         let status = match run {
             Ok(status) if status.success() => return None,
-            Ok(status) => status.into_raw(),
+            // rsync waits for a process in between, which ends with 1 where the program has been killed.
+            Ok(status) => status.code().unwrap_or(1) << 8,
             Err(_) => -1,
         };
         let mut text = format!("pre-xfer exec returned failure ({status})").into_bytes();
@@ -201,7 +205,7 @@ mod tests {
         );
         assert_eq!(
             before("kill -9 $$").as_deref(),
-            Some("pre-xfer exec returned failure (9)")
+            Some("pre-xfer exec returned failure (256)")
         );
         let much = before("yes | head -c 100000; exit 1").expect("a failure");
         assert!(much.len() < 10_000);

@@ -448,9 +448,7 @@ impl<O: Write, E: Write> Printer<O, E> {
         let format = self.settings.log_format.as_ref();
         let receives = self.settings.is_receiving;
         let facts = &self.settings.facts;
-        let is_daemon = facts.visitor.is_some();
-        let shows_all =
-            (receives || !is_daemon) && format.is_some_and(|format| format.has_any(b"i"));
+        let shows_all = format.is_some_and(|format| format.has_any(b"i"));
         let is_told = item
             .flags
             .intersects(ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE)

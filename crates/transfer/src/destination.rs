@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tree::{Links, Policy, Root};
 
 use crate::Error;
@@ -48,6 +49,7 @@ impl Destination {
         } else {
             path
         };
+        Self::refuse_hidden(path, options)?;
         let has_slash = bytes.ends_with(b"/");
         let several = arriving.entries > 1;
         let is_single_dir = arriving.entries == 1 && arriving.first_is_dir;
@@ -67,6 +69,10 @@ impl Destination {
                 let text = "ERROR: cannot overwrite non-directory with a directory";
                 return Err(Error::fatal(3, Role::ReceivingSide, text, None));
             }
+            // A link that leads out of a module.
+            Err(cause) if is_loop(&cause) && options.confines_targets() => {
+                return Self::open(path, options, false);
+            }
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 let text = sentence(&[b"ERROR: cannot stat destination ", &shown]);
                 return Err(Error::fatal(3, Role::ReceivingSide, text, Some(cause)));
@@ -79,6 +85,25 @@ impl Destination {
             _ => {}
         }
         Self::single(path, options)
+    }
+
+    /// Nothing is put where a daemon's rules let nobody see anything: neither as a file nor as a directory, nor below one.
+    /// rsync looks at the name itself only.
+    fn refuse_hidden(path: &Path, options: &Options) -> Result<(), Error> {
+        let shown = options.shown(&trimmed(path));
+        let side = filter::Side::Receiver;
+        if ![false, true]
+            .map(|is_dir| options.hides_way(&shown, b".", is_dir, side))
+            .contains(&true)
+        {
+            return Ok(());
+        }
+        let text = sentence(&[
+            b"ERROR: daemon has excluded destination \"",
+            path.as_os_str().as_bytes(),
+            b"\"",
+        ]);
+        Err(Error::fatal(3, Role::ReceivingSide, text, None))
     }
 
     /// A destination that a run has made use of already.
@@ -243,6 +268,11 @@ fn is_missing(existing: &io::Result<bool>) -> bool {
     existing
         .as_ref()
         .is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
+}
+
+/// A link that is not followed (`ELOOP`).
+pub(crate) fn is_loop(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 fn make_directory(path: &Path, options: &Options) -> Result<(), Error> {

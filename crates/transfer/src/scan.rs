@@ -130,16 +130,22 @@ impl<'a> Scanner<'a> {
         let follow = start.content && path != b".";
         let meta = match root.lstat(rel(path)) {
             Ok(Some(meta)) if meta.is_symlink() && (follow || self.options.copy_links) => {
-                let Some(meta) = self.follow(base, path, meta) else {
-                    return Ok(());
-                };
-                Some(meta)
+                match (root.stat(rel(path)), self.beyond(base, path)) {
+                    (Ok(meta), _) => meta,
+                    (Err(_), Some(None)) => None,
+                    (Err(error), Some(_)) => {
+                        self.astray(base, path, &error);
+                        return Ok(());
+                    }
+                    (Err(error), None) => {
+                        self.bad_argument(base, path, error.cause());
+                        return Ok(());
+                    }
+                }
             }
             Ok(meta) => meta,
             Err(error) => {
-                let shown = quoted(&self.bases[usize::from(base)].shown, path);
-                let text = sentence(&[b"link_stat ", &shown, b" failed"]);
-                self.report.failed(Role::Sender, text, error.cause());
+                self.bad_argument(base, path, error.cause());
                 return Ok(());
             }
         };
@@ -483,23 +489,13 @@ impl<'a> Scanner<'a> {
 
     /// The stat of what a link leads to; `None`, with its message, if that is nothing.
     fn follow(&self, base: u16, path: &[u8], link: Meta) -> Option<Meta> {
-        let base = &self.bases[usize::from(base)];
-        match base.root.stat(rel(path)) {
-            Ok(Some(meta)) => Some(meta),
-            Ok(None) if link.is_symlink() => {
-                self.general_error();
-                let text = sentence(&[b"symlink has no referent: ", &quoted(&base.shown, path)]);
-                self.report.say(Class::Transfer, Role::Sender, text);
-                None
-            }
-            Ok(None) => None,
-            Err(error) => {
-                self.general_error();
-                let text = sentence(&[b"readlink_stat(", &quoted(&base.shown, path), b") failed"]);
-                self.report.failed(Role::Sender, text, error.cause());
-                None
-            }
+        match self.bases[usize::from(base)].root.stat(rel(path)) {
+            Ok(Some(meta)) => return Some(meta),
+            Ok(None) if link.is_symlink() => self.no_referent(base, path),
+            Ok(None) => {}
+            Err(error) => self.astray(base, path, &error),
         }
+        None
     }
 
     /// The number of a directory that names are relative to; `None`, with its message, if it cannot be opened.

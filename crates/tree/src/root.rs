@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::dir::{Dir, DirEntry, regular};
 use crate::error::{Context, Result};
-use crate::meta::{Identity, Meta};
+use crate::meta::{Identity, Kind, Meta};
 use crate::resolve::{self, Links, check_relative};
 
 /// How a root is opened and what its names may lead through.
@@ -170,6 +170,17 @@ impl Root {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error).at("stat", rel),
+        }
+    }
+
+    /// What kind of thing a link leads to, wherever that is, for messages about links that are not followed; `None` if
+    /// it leads nowhere. Only the link's own name is resolved beneath this root.
+    pub fn kind_beyond(&self, link: &Path) -> Result<Option<Kind>> {
+        let (dir, name) = self.at(link)?;
+        match rustix::fs::statat(dir.fd(), name, AtFlags::empty()) {
+            Ok(stat) => Ok(Kind::from_mode(stat.st_mode)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error).at("stat", link),
         }
     }
 

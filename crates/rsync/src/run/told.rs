@@ -38,7 +38,9 @@ pub(crate) fn told(error: &transfer::Error, role: &str) -> Vec<String> {
             role,
             ..
         } => {
-            let hint = if is_loop(cause) { UNTRUSTED } else { "" };
+            // In a module, a link is more likely to lead out of it.
+            let is_hinted = is_loop(cause) && !text.contains("\" (in ");
+            let hint = if is_hinted { UNTRUSTED } else { "" };
             let (role, cause) = (role_name(*role), strerror(cause));
             format!("{hint}\nrsync: [{role}] {text}: {cause}")
                 .trim_start()

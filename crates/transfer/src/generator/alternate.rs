@@ -1,7 +1,7 @@
 //! Files that other directories have already: `--compare-dest`, `--copy-dest`, `--link-dest`, and what an interrupted
 //! run has left (behaviour.md 2.9, 2.10 and 7.3).
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use tree::{Meta, Root};
 use wire::{BasisType, ItemFlags};
@@ -10,7 +10,7 @@ use super::file::Basis;
 use super::{At, Generator, Peer};
 use crate::Error;
 use crate::attributes::{Applied, There};
-use crate::destination::Destination;
+use crate::destination::{Destination, is_loop};
 use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, join, parent};
 use crate::fuzzy;
@@ -71,11 +71,19 @@ impl Alternates {
         let open = |dir: &PathBuf| {
             let path = options.below(&destination.shown, dir);
             let failure = match options.is_dir(&path) {
+                // It leads out of a module, which is nobody's business.
+                Err(cause) if is_loop(&cause) && options.confines_targets() => return None,
                 Err(_) => "arg does not exist",
                 Ok(false) => "arg is not a dir",
                 Ok(true) => return options.open_named_dir(&path).ok(),
             };
-            let shown = options.module.as_ref().map_or(&path, |_| dir);
+            let shown = match &options.module {
+                Some(module) if dir.is_relative() => {
+                    let depth = destination.shown.real().strip_prefix(&module.path);
+                    clamped(dir, depth.map_or(0, |inside| inside.components().count()))
+                }
+                _ => path,
+            };
             let text = format!("{name} {failure}: {}", shown.display());
             report.say(Class::Warning, Role::ReceivingSide, text);
             None
@@ -105,6 +113,23 @@ impl Alternates {
             .enumerate()
             .filter_map(|(index, dir)| Some((index, dir.as_ref()?)))
     }
+}
+
+/// A relative path from so deep in a module, as far up as that goes.
+fn clamped(dir: &Path, mut depth: usize) -> PathBuf {
+    let is_kept = |component: &Component<'_>| match component {
+        Component::ParentDir if depth == 0 => false,
+        Component::ParentDir => {
+            depth -= 1;
+            true
+        }
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        _ => false,
+    };
+    dir.components().filter(is_kept).collect()
 }
 
 impl<P: Peer> Generator<'_, P> {
