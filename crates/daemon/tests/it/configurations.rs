@@ -137,7 +137,7 @@ impl Side {
                 .replace("{url}", &url)
                 .replace("{port}", &port);
             let ran = Command::new("sh")
-                .args(["-c", &format!("exec \"$RSYNC\" {}", step)])
+                .args(["-c", &format!("exec \"$RSYNC\" {step}")])
                 .current_dir(&work)
                 .env("RSYNC", require_rsync())
                 .env("HOME", &work)
