@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use testkit::said::{Said, normal, tree_lines};
 use testkit::{Original, Tree, skip};
 
-use crate::said::{Said, normal, tree_lines};
 use crate::scenarios::example;
 
 /// Nobody's number, and nobody's group's.
