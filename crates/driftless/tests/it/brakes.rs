@@ -59,6 +59,14 @@ for_each_destination! {
         bench.finish(mirror);
     }
 
+    fn a_directory_that_is_renamed_takes_its_files_along(bench: Bench) {
+        fill(&bench);
+        let mirror = bench.live();
+        bench.wait_identical(&mirror);
+        bench.source.rename("many", "renamed");
+        bench.finish(mirror);
+    }
+
     fn removals_that_are_seen_one_by_one_are_not_asked_about(bench: Bench) {
         fill(&bench);
         let mirror = bench.live();

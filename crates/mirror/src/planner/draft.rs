@@ -268,7 +268,7 @@ impl<'a> Draft<'a> {
             }
         };
         self.done.whole.insert(dir.to_owned());
-        self.done.deletions.unknown |= !self.ledger.held(dir)?.is_some_and(|held| held.whole);
+        self.done.deletions.unknown |= !self.is_known_at_the_replica(dir)?;
         let unreadable = self.done.unreadable.len();
         let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
         let mut below = Vec::new();
@@ -342,6 +342,17 @@ impl<'a> Draft<'a> {
         }
         stack.extend(below.into_iter().rev());
         Ok(())
+    }
+
+    /// Whether the ledger knows all that the replica has in `dir`: because it was listed whole, or because there is no such
+    /// directory in one that was.
+    fn is_known_at_the_replica(&self, dir: &Path) -> Result<bool, PlanError> {
+        for above in dir.ancestors() {
+            if let Some(held) = self.ledger.held(above)? {
+                return Ok(held.whole);
+            }
+        }
+        Ok(false)
     }
 
     /// Compares the content of a directory, one level, with the ledger; its directories are compared in turn.

@@ -135,6 +135,18 @@ fn a_new_file_comes_with_the_directories_above_it() {
 }
 
 #[test]
+fn what_is_in_a_new_directory_is_known_where_the_replica_is() {
+    let mut bench = Bench::new(&["a/file"]);
+    fs::create_dir_all(bench.at("a/new/below")).unwrap();
+    let looks = [("a/new", Look::BELOW)];
+    let plan = bench.plan(&looks);
+    assert_eq!(plan.quick.batch.whole.len(), 2);
+    assert!(plan.deletions.is_none());
+    bench.ledger.doubt_directories([Path::new("a")]).unwrap();
+    assert!(bench.plan(&looks).deletions.unknown);
+}
+
+#[test]
 fn only_the_topmost_missing_name_is_removed() {
     let bench = Bench::new(&["d/e/f", "d/e/g", "d/h"]);
     fs::remove_dir_all(bench.at("d/e")).unwrap();

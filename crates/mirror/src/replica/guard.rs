@@ -134,8 +134,6 @@ impl Replica {
         for dir in &plan.deletions.dirs {
             deletions += self.ledger.files_below(dir)?;
         }
-        // A renamed file is there under another name.
-        deletions = deletions.saturating_sub(plan.quick.batch.renamed.len() as u64);
         if plan.deletions.unknown && !self.began_empty(state)? {
             let batch = &plan.quick.batch;
             match self.destination.count_removals(batch, u64::MAX) {
@@ -145,6 +143,8 @@ impl Replica {
                 Err(_) => {}
             }
         }
+        // A renamed file is there under another name.
+        deletions = deletions.saturating_sub(plan.quick.batch.renamed.len() as u64);
         deletions = deletions.saturating_sub(plan.deletions.witnessed);
         if deletions < limits.files {
             return Ok(None);
