@@ -41,6 +41,9 @@ const MORE_HINTS: Duration = Duration::from_millis(30);
 /// How often the history is written down while changes flow. What a crash takes of it nobody depends on.
 const HISTORY_KEPT_EVERY: Duration = Duration::from_secs(60);
 
+/// After so many paths, what they took of memory is given back when there is nothing more to do.
+const WORTH_RELEASING: usize = 1000;
+
 /// The pauses between tries: the first one, the longest one when the other end cannot be reached (asking costs one
 /// packet), and the longest one otherwise.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -100,6 +103,8 @@ impl Replica {
             rescan: Due::of(self.rescan.as_ref()),
             verify: Due::of(self.verify.schedule.as_ref()),
             is_complete: self.ledger.is_complete()?,
+            // The start itself has taken some.
+            unreleased: WORTH_RELEASING,
             ..State::default()
         };
         self.queue
@@ -258,6 +263,8 @@ impl Replica {
         let mut plan = planner::plan(&self.source, &self.ledger, abilities, taken.to_vec())?;
         self.check_place(state)?;
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
+        let paths = [&plan.quick, &plan.exact].map(|errand| errand.batch.items.len());
+        state.unreleased += taken.len() + paths.iter().sum::<usize>();
         let failures = self.carry_out(state, &mut plan)?;
         let is_last = plan.postponed.is_empty() && plan.parted.is_empty();
         self.put_back(&plan.postponed, Pace::Now);
@@ -339,6 +346,11 @@ impl Replica {
                     replica: self.name.clone(),
                     after: since.elapsed(),
                 });
+            }
+            if state.unreleased >= WORTH_RELEASING {
+                state.unreleased = 0;
+                self.ledger.rest()?;
+                tree::release_freed_memory();
             }
             self.begin_verification(state);
             if self.mode.once && state.verification.is_none() {
@@ -485,6 +497,8 @@ struct State {
     not_before: Option<Instant>,
     /// When the history was written down.
     history_kept: Option<Instant>,
+    /// How many paths have been planned since memory was given back.
+    unreleased: usize,
 }
 
 impl State {

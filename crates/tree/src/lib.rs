@@ -28,6 +28,7 @@ mod dir;
 mod error;
 mod fake_super;
 mod make;
+mod memory;
 mod meta;
 mod remove;
 mod resolve;
@@ -44,6 +45,7 @@ pub use copy::{CopyError, copy_contents, copy_keeping_holes};
 pub use dir::{Dir, DirEntry};
 pub use error::{Error, Result};
 pub use fake_super::FakeStat;
+pub use memory::release_freed_memory;
 pub use meta::{FileId, Identity, Kind, Meta, Time, Which};
 pub use remove::Removal;
 pub use resolve::{
