@@ -6,8 +6,10 @@ mod encrypted;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use transfer::{Client, Error, Link, Options, Outcome};
 use wire::ClientInfo;
 
@@ -48,10 +50,10 @@ impl Run<'_> {
         } = self.start_shell(host, &server.words, audience)?;
         let result = Link::over_pipes(input, output, self.cancel.clone())
             .and_then(|link| self.shell_session(link, &server, options, audience));
-        let status = child.wait().ok().map_or(0, exit_status);
+        let status = shell_ends(&mut child, result.as_ref().err());
         Ok(Ended {
             result: result.map(Some),
-            shell: Some(status),
+            shell: Some(status.map_or(0, exit_status)),
         })
     }
 
@@ -178,6 +180,28 @@ fn within(path: &[u8]) -> Vec<u8> {
     let rest = &path[module.len()..];
     rest.strip_prefix(b"/").unwrap_or(rest).to_vec()
 }
+
+/// Waits for the end of a remote shell. After a session that had to be broken off it may have no reason to end: the far end
+/// does not answer. Then it is told to, and not waited for.
+fn shell_ends(shell: &mut Child, error: Option<&Error>) -> Option<ExitStatus> {
+    if !matches!(error, Some(Error::Stalled(_) | Error::Cancelled)) {
+        return shell.wait().ok();
+    }
+    let start = Instant::now();
+    while start.elapsed() < FAREWELL {
+        match shell.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            ended => return ended.ok().flatten(),
+        }
+    }
+    let pid = i32::try_from(shell.id()).ok().and_then(Pid::from_raw);
+    // It is our child and has not been waited for, so the number is still its own.
+    pid.and_then(|pid| kill_process(pid, Signal::TERM).ok());
+    None
+}
+
+/// How long a remote shell may take to notice that its session was broken off.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The exit code of a remote shell. One that a signal killed has none: the broken session tells enough.
 fn exit_status(status: ExitStatus) -> u8 {

@@ -1,11 +1,12 @@
 //! What ends a run before its end: signals, and the time that `--stop-at` and `--stop-after` set.
 
-use std::sync::mpsc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Zoned;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::run::Run;
@@ -13,22 +14,31 @@ use crate::run::Run;
 /// A clock that is set is noticed after so long.
 const CLOCK_LATENCY: Duration = Duration::from_secs(10);
 
+/// Signals that follow the first one within this time are the same wish: `timeout` tells a program and then its group, and
+/// who presses Ctrl-C tells both ends, of which one tells the other.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
 impl Run<'_> {
-    /// The first signal, or the time, asks the engine to stop in order. Another signal ends the process, as the first one
-    /// does where the system has no more threads.
+    /// The first signal, or the time, asks the engine to stop in order. Another wish of the user ends the process, as the
+    /// first one does where the system has no more threads. SIGUSR1 is how rsync ends a server that it has started itself.
     pub(crate) fn heed_interrupts(&self) {
         self.heed_clock();
-        let cancel = self.cancel.clone();
+        let (cancel, usr1) = (self.cancel.clone(), Arc::clone(&self.usr1));
         let (ready, heeded) = mpsc::channel();
         let heed = move || {
             // Whoever is registered has taken the signal from the system, and so must be there to hear it.
-            let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
+            let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]);
             drop(ready);
             let Ok(mut signals) = signals else {
                 return;
             };
+            let mut first = None;
             for signal in signals.forever() {
-                if cancel.is_cancelled() {
+                if first.is_none() {
+                    usr1.store(signal == SIGUSR1, Ordering::Relaxed);
+                }
+                let first = first.get_or_insert_with(Instant::now);
+                if signal != SIGUSR1 && first.elapsed() > ONE_WISH {
                     // Without effect only for signals that cannot be registered either.
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
@@ -111,6 +121,7 @@ mod tests {
             meant,
             env: &env,
             cancel: transfer::Cancel::default(),
+            usr1: Arc::default(),
         };
         let options = run.options().expect("legal");
         assert_eq!(run.go(options), Ok(Exit::Timeout));

@@ -5,7 +5,8 @@ mod told;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Zoned;
@@ -146,6 +147,8 @@ pub(crate) struct Run<'a> {
     pub(crate) meant: Meant,
     pub(crate) env: &'a Env,
     pub(crate) cancel: Cancel,
+    /// SIGUSR1 was what cancelled the run.
+    pub(crate) usr1: Arc<AtomicBool>,
 }
 
 /// Where a run's lines go.
@@ -207,7 +210,12 @@ impl<'a> Run<'a> {
             let given = parse::more(meant.said, &options).map_err(receiver_refused)?;
             meant = Meant::new(given, env, &Zoned::now())?;
         }
-        Ok(Self { meant, env, cancel })
+        Ok(Self {
+            meant,
+            env,
+            cancel,
+            usr1: Arc::default(),
+        })
     }
 
     /// How rsync calls this side.
@@ -372,6 +380,9 @@ impl<'a> Run<'a> {
             transfer::Error::Cancelled if self.is_time_up() => {
                 lines.error(b"stopping at requested limit", now);
                 (Exit::Timeout, self.role())
+            }
+            transfer::Error::Cancelled if self.usr1.load(Ordering::Relaxed) => {
+                (Exit::Signalled, self.role())
             }
             error => {
                 let role = match error {

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::{self, Sink, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Zoned;
 use transfer::{Cancel, Class, Error, Event, Events, FilesFrom, Options, Report, Server, Speaker};
@@ -197,7 +197,12 @@ impl Request {
                     report,
                     ..options
                 };
-                let run = Run { meant, env, cancel };
+                let run = Run {
+                    meant,
+                    env,
+                    cancel,
+                    usr1: Arc::default(),
+                };
                 let order = match fault {
                     None => Ok(Order { run, bounds }),
                     Some(stop) => Err(Refusal::of(stop)),

@@ -13,7 +13,7 @@ use transfer::{
 use wire::EARLY_INPUT_MAX;
 
 use super::encrypted::Relaying;
-use super::{connect_program, exit_status, told_words};
+use super::{connect_program, exit_status, shell_ends, told_words};
 use crate::exit::Exit;
 use crate::given;
 use crate::host::Host;
@@ -63,7 +63,7 @@ impl Run<'_> {
         };
         let status = match behind {
             Behind::Nothing => None,
-            Behind::Shell(mut shell) => shell.wait().ok(),
+            Behind::Shell(mut shell) => shell_ends(&mut shell, result.as_ref().err()),
             Behind::Tls(relaying) => {
                 // The last words are on their way. A failure is also one of the session, which has told it.
                 let _ = relaying.join();

@@ -139,6 +139,48 @@ fn nothing_is_left_of_an_interrupted_file() {
 }
 
 #[test]
+fn a_wish_that_comes_twice_is_one() {
+    // As `timeout` does, which signals the program and then its group.
+    let place = Place::new();
+    let mut program = place.start(&["from/", "to/"]);
+    place.await_data();
+    program.signal(Signal::TERM);
+    program.signal(Signal::TERM);
+    program.signal(Signal::USR1);
+    assert_eq!(program.wait_exit(DEADLINE), 20, "{}", program.stderr());
+    assert_eq!(names_in(&place.path("to")), ["big"]);
+}
+
+#[test]
+fn an_end_by_rsync_itself_is_code_19_and_leaves_nothing() {
+    let place = Place::new();
+    let mut program = place.start(&["from/", "to/"]);
+    place.await_data();
+    program.signal(Signal::USR1);
+    assert_eq!(program.wait_exit(DEADLINE), 19, "{}", program.stderr());
+    assert!(
+        program
+            .stderr()
+            .contains("rsync error: received SIGUSR1 (code 19)")
+    );
+    assert_eq!(names_in(&place.path("to")), ["big"]);
+}
+
+/// The shell of a peer that has stopped in its tracks does not end by itself.
+#[test]
+fn a_silent_peer_is_code_30_in_time() {
+    let place = Place::new();
+    let server = format!("--rsync-path={}", example().display());
+    let words = ["--timeout=2", "-e", "./shell", &server, "from/", "h:to/"];
+    let mut program = place.start(&words);
+    place.await_data();
+    let peer = fs::read_to_string(place.path("server")).expect("the server's number");
+    let peer = peer.trim().parse().ok().and_then(Pid::from_raw);
+    kill_process(peer.expect("a number"), Signal::STOP).expect("the server is there");
+    assert_eq!(program.wait_exit(DEADLINE), 30, "{}", program.stderr());
+}
+
+#[test]
 fn partial_keeps_what_has_come() {
     let place = Place::new();
     interrupt(&place, Signal::INT, &["--partial", "from/", "to/"]);

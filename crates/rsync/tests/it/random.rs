@@ -20,7 +20,8 @@ const RUNS: usize = 3;
 #[test]
 fn random_command_lines() {
     let bench = Bench::new();
-    let told: Vec<String> = seeds()
+    let told: Vec<String> = asked("DRIFTLESS_RANDOM_CASES")
+        .unwrap_or(SEEDS)
         .filter_map(|seed| {
             let case = Case::of(seed);
             let (client, server) = differing_role(&bench, &case)?;
@@ -39,15 +40,14 @@ fn random_command_lines() {
     assert!(told.is_empty(), "{}", told.join("\n"));
 }
 
-fn seeds() -> Range<u64> {
-    let Some(asked) = std::env::var_os("DRIFTLESS_RANDOM_CASES") else {
-        return SEEDS;
-    };
+/// The seeds that somebody asks for by an environment variable, as `FIRST..END`.
+pub(crate) fn asked(variable: &str) -> Option<Range<u64>> {
+    let asked = std::env::var_os(variable)?;
     let ends = asked.to_str().and_then(|text| {
         let (first, end) = text.split_once("..")?;
         Some(first.parse().ok()?..end.parse().ok()?)
     });
-    ends.expect("DRIFTLESS_RANDOM_CASES is FIRST..END")
+    Some(ends.unwrap_or_else(|| panic!("{variable} is FIRST..END")))
 }
 
 /// Who is ours: the client, the server.
