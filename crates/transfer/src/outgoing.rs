@@ -54,6 +54,12 @@ impl Outgoing {
         }
     }
 
+    /// Whether the generator only waits for what the receiver hears.
+    pub(crate) fn set_idle(&self, is_idle: bool) {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.set_idle(is_idle);
+    }
+
     fn patience(&self) -> Option<Duration> {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         stream.patience()

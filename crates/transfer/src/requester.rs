@@ -124,8 +124,10 @@ impl<'a> Requester<'a> {
             // A receiver that has gone has left a note.
             let _ = wants.send(Want::Idle(self.taken));
         }
-        let note = self.notes.recv().map_err(|_| gone())?;
-        self.take(note)
+        self.outgoing.set_idle(true);
+        let note = self.notes.recv().map_err(|_| gone());
+        self.outgoing.set_idle(false);
+        self.take(note?)
     }
 
     /// Ends a list or a phase. It leaves with what follows, or when we wait.

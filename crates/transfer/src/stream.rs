@@ -4,7 +4,7 @@
 //! into `heard`, what the peer says beside the data. What we say is collected in `out`, with room for the frame's header in
 //! front, so that file contents are read straight into the frame they leave in.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long we stay when we leave without a word: a peer that still writes its list to us is to find out when it listens
 /// again, not by a broken connection. rsync stays as long.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// So many times its patience a half that only waits takes its own signs of life for the peer's.
+const OWN_SIGNS: u32 = 4;
 
 /// How long the peer may take to hear our last word.
 const FAREWELL: Duration = Duration::from_secs(60);
@@ -93,6 +96,11 @@ impl Stream {
     /// How long the peer may neither send nor take anything of substance, by our own wish or the server's.
     pub(crate) fn patience(&self) -> Option<Duration> {
         self.patience.get()
+    }
+
+    /// Whether this half of a split stream only waits for what the other half hears.
+    pub(crate) fn set_idle(&mut self, is_idle: bool) {
+        self.patience.idle.store(is_idle, Ordering::Relaxed);
     }
 
     /// From here on the peer has another time to make progress in.
@@ -169,6 +177,7 @@ impl Stream {
         mut decode: impl FnMut(&mut Cursor<'_>) -> Result<T, Stop>,
     ) -> Result<T, Error> {
         let mut deadline = self.deadline();
+        let mut last_heard = Instant::now();
         loop {
             let mut value = self.decode_some(keeps, &mut decode)?;
             if value.is_none() {
@@ -181,20 +190,22 @@ impl Stream {
             }
             let (data, heard) = (self.data.len(), self.heard.count);
             // To rsync any sign of life is a reason to go on waiting (wire-session.md 9.1): the other half of a split
-            // link may have made progress. To a mirror only progress is.
+            // link may have made progress. To a mirror only progress is. For a half that only waits itself our own signs
+            // count for some time, in which a sender may look at a large file, and not for ever as with rsync.
             let is_lenient = self.inbox.is_some();
-            let lives = |link: &Link, patience| link.last_sent().elapsed() < patience;
+            let patience = self.patience.get().unwrap_or(Duration::MAX);
+            let is_owed = self.patience.is_idle()
+                && last_heard.elapsed() >= patience.saturating_mul(OWN_SIGNS);
             let received = match self.receive(deadline) {
                 Err(Error::Stalled(_))
-                    if is_lenient
-                        && self
-                            .patience
-                            .get()
-                            .is_some_and(|patience| lives(&self.link, patience)) =>
+                    if is_lenient && !is_owed && self.link.last_sent().elapsed() < patience =>
                 {
                     Ok(())
                 }
-                received => received,
+                received => {
+                    last_heard = Instant::now();
+                    received
+                }
             };
             if is_lenient || self.data.len() > data || self.heard.count > heard {
                 deadline = self.deadline();
@@ -625,20 +636,31 @@ impl Stream {
 
 /// How long the peer may neither send nor take anything of substance. The halves of a split stream share it.
 #[derive(Debug, Clone)]
-struct Patience(Arc<AtomicU64>);
+struct Patience {
+    time: Arc<AtomicU64>,
+    /// The half that speaks has said all, and waits for answers.
+    idle: Arc<AtomicBool>,
+}
 
 impl Patience {
     fn new(time: Option<Duration>) -> Self {
-        Self(Arc::new(AtomicU64::new(time.map_or(ENDLESS, milliseconds))))
+        Self {
+            time: Arc::new(AtomicU64::new(time.map_or(ENDLESS, milliseconds))),
+            idle: Arc::default(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
     }
 
     fn get(&self) -> Option<Duration> {
-        let time = self.0.load(Ordering::Relaxed);
+        let time = self.time.load(Ordering::Relaxed);
         (time != ENDLESS).then(|| Duration::from_millis(time))
     }
 
     fn lower(&self, time: Duration) {
-        self.0.fetch_min(milliseconds(time), Ordering::Relaxed);
+        self.time.fetch_min(milliseconds(time), Ordering::Relaxed);
     }
 }
 
