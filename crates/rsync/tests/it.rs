@@ -5,6 +5,8 @@
     reason = "tests make and inspect trees of their own"
 )]
 
+#[path = "it/fault_place.rs"]
+mod fault_place;
 #[path = "it/faults.rs"]
 mod faults;
 #[path = "it/interrupted.rs"]

@@ -5,19 +5,16 @@
 //! final name is a version that existed; an orderly end leaves no temporary file; and the next run makes the trees equal.
 //! `DRIFTLESS_FAULT_CASES=FIRST..END` takes other seeds than those of each run of the tests, and tells how each case went.
 
-use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{
-    Aspects, Original, Program, Random, RsyncDaemon, Tmpfs, Tree, compare, content, skip,
-};
+use testkit::{Aspects, Original, Program, Random, RsyncDaemon, compare, skip};
 
+use crate::fault_place::{Place, files, is_temporary};
 use crate::random::asked;
 use crate::scenarios::example;
 
@@ -33,9 +30,6 @@ const PATIENCE: &str = "--timeout=3";
 /// Slow enough that most faults come before the end; nothing is asserted that depends on it.
 const PACE: &str = "--bwlimit=3000";
 
-/// Stands for a remote shell: forgets the host, notes which process becomes the server.
-const SHELL: &str = "#!/bin/sh\nshift\necho $$ >server\nexec \"$@\"\n";
-
 #[test]
 fn faults_at_any_time() {
     let (seeds, is_told) = match asked("DRIFTLESS_FAULT_CASES") {
@@ -49,7 +43,7 @@ fn faults_at_any_time() {
         };
         let (code, wrong) = case.carry_out();
         if is_told {
-            println!("seed {seed}: {case:?}: code {code:?}");
+            println!("seed {seed}: {case:?}: code {code:?} {wrong:?}");
         }
         for wrong in wrong {
             failed += &format!("seed {seed}: {case:?}, code {code:?}: {wrong}\n");
@@ -223,7 +217,7 @@ impl Case {
 
     /// Runs the case, and the run that makes up for it. Returns the exit code, and what is wrong.
     fn carry_out(&self) -> (Option<i32>, Vec<String>) {
-        let Some(mut place) = Place::new(self) else {
+        let Some(mut place) = Place::new(self.seed, self.fault == Fault::FullDisk) else {
             skip("mounting is not permitted");
             return (None, Vec::new());
         };
@@ -244,7 +238,7 @@ impl Case {
         let is_server_ours = self.ours != Ours::Client;
         let mut wrong = Vec::new();
         if self.fault == Fault::ClientSilence {
-            if !run.server_ends() && is_server_ours {
+            if is_server_ours && !run.server_ends() {
                 wrong.push("the server waits for ever".to_owned());
             }
             run.program.signal(Signal::KILL);
@@ -473,167 +467,5 @@ fn lives(pid: Pid) -> bool {
     stat.is_ok_and(|stat| {
         let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
         state.is_some_and(|state| !state.starts_with(['Z', 'X']))
-    })
-}
-
-/// A source, a destination with an earlier state of it, and all that has ever been in their files.
-struct Place {
-    dir: tempfile::TempDir,
-    to: PathBuf,
-    from: Tree,
-    versions: HashMap<String, Vec<Vec<u8>>>,
-    /// Files that have shrunk: what is appended to them now would follow what a reader has seen of them before.
-    shrunk: Vec<String>,
-    _disk: Option<Tmpfs>,
-}
-
-/// The source's files and their sizes.
-const FILES: &[(&str, usize)] = &[
-    ("a", 3),
-    ("big", 1_200_000),
-    ("c", 40_000),
-    ("dir/d", 0),
-    ("dir/large", 600_000),
-    ("dir/sub/f", 90_000),
-    ("dir/sub/g", 701),
-    ("e", 250_000),
-];
-
-/// Less than the source needs.
-const SMALL_DISK: u64 = 1 << 20;
-
-impl Place {
-    /// `None` if a disk cannot be had.
-    fn new(case: &Case) -> Option<Self> {
-        let mut random = Random::new(case.seed ^ 0x91ace);
-        let dir = tempfile::tempdir().expect("a directory");
-        let disk = match case.fault {
-            Fault::FullDisk => Some(Tmpfs::mount(SMALL_DISK)?),
-            _ => None,
-        };
-        let to = match &disk {
-            Some(disk) => disk.path().to_owned(),
-            None => dir.path().join("to"),
-        };
-        let shell = dir.path().join("shell");
-        fs::write(&shell, SHELL).expect("the shell");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
-        fs::create_dir(dir.path().join("tmp")).expect("room for temporary files");
-        let (from, old) = (Tree::at(dir.path().join("from")), Tree::at(&to));
-        let mut versions = HashMap::new();
-        for (path, size) in FILES {
-            let new = content(random.bits(), *size);
-            from.write(path, &new);
-            let mut known = vec![new];
-            if random.below(3) > 0 && disk.is_none() {
-                let mut earlier = known[0].clone();
-                let at = random.below(size + 1);
-                earlier.splice(at.., content(random.bits(), (size - at) / 2));
-                old.write(path, &earlier);
-                known.push(earlier);
-            }
-            // The last one is what the source has.
-            known.reverse();
-            versions.insert((*path).to_owned(), known);
-        }
-        old.write("extra", "extra");
-        versions.insert("extra".to_owned(), vec![b"extra".to_vec()]);
-        Some(Self {
-            dir,
-            to,
-            from,
-            versions,
-            shrunk: Vec::new(),
-            _disk: disk,
-        })
-    }
-
-    /// Changes something in the source, in one step.
-    fn edit(&mut self, random: &mut Random) {
-        let path = FILES[random.below(FILES.len())].0;
-        let is_file = self
-            .from
-            .path(path)
-            .symlink_metadata()
-            .is_ok_and(|meta| meta.is_file());
-        match random.below(10) {
-            0 if is_file => self.from.remove(path),
-            1 if is_file => {
-                self.from.remove(path);
-                self.from.directory(path);
-                self.write(&format!("{path}/in"), content(random.bits(), 9000));
-            }
-            2 if is_file => {
-                self.from.remove(path);
-                self.from.symlink(path, "a");
-            }
-            3..6 if is_file && !self.shrunk.iter().any(|other| other == path) => {
-                let more = content(random.bits(), 1 + random.below(100_000));
-                let whole = [&self.from.read(path)[..], &more].concat();
-                self.versions
-                    .entry(path.to_owned())
-                    .or_default()
-                    .push(whole);
-                self.from.append(path, more);
-            }
-            6..8 if is_file => {
-                let size = self.from.read(path).len();
-                self.shrunk.push(path.to_owned());
-                self.from.truncate(path, random.below(size + 1) as u64);
-            }
-            _ => {
-                if self.from.path(path).is_dir() {
-                    self.from.remove(path);
-                }
-                let size = random.below(300_000);
-                self.write(path, content(random.bits(), size));
-            }
-        }
-    }
-
-    /// A new file in the place of whatever was there.
-    fn write(&mut self, path: &str, bytes: Vec<u8>) {
-        let new = self.dir.path().join("new");
-        fs::write(&new, &bytes).expect("a new version");
-        self.versions
-            .entry(path.to_owned())
-            .or_default()
-            .push(bytes);
-        fs::rename(new, self.from.path(path)).expect("in its place");
-        self.shrunk.retain(|other| other != path);
-    }
-}
-
-/// All regular files below a directory, and their content.
-fn files(root: &Path) -> Vec<(String, Vec<u8>)> {
-    let (mut found, mut left) = (Vec::new(), vec![root.to_owned()]);
-    while let Some(dir) = left.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let name = path
-                .strip_prefix(root)
-                .expect("below it")
-                .display()
-                .to_string();
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => left.push(path),
-                Ok(kind) if kind.is_file() => {
-                    found.push((name, fs::read(path).unwrap_or_default()))
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-/// Whether a name is that of a file that is being written: `.NAME.` and six letters or digits.
-fn is_temporary(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let end = name
-        .strip_prefix('.')
-        .and_then(|name| name.rsplit_once('.'));
-    end.is_some_and(|(_, end)| {
-        end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
