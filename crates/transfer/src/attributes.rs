@@ -16,7 +16,7 @@ mod xattr;
 
 pub(crate) use set::{Applied, Failure};
 use xattr::is_long;
-pub(crate) use xattr::{LongValues, XattrRules, xattrs_of};
+pub(crate) use xattr::{LongValues, XattrRules, refuse_corrupt_note, xattrs_of};
 
 /// The rules of one run about attributes.
 #[derive(Debug)]

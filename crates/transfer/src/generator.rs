@@ -10,7 +10,7 @@ use tree::{Kind, Meta, Root};
 use wire::{Item, ItemFlags};
 
 use crate::Error;
-use crate::attributes::{Attributes, There};
+use crate::attributes::{Attributes, There, refuse_corrupt_note};
 use crate::backup::Backups;
 use crate::delete::{Deleter, Surplus, steps};
 use crate::destination::Destination;
@@ -215,10 +215,12 @@ impl<'a, P: Peer> Generator<'a, P> {
         let now = match looked {
             Ok(now) => now,
             Err(error) => {
-                let text = sentence(&[
-                    b"recv_generator: failed to stat ",
-                    &self.destination.quoted(place),
-                ]);
+                let shown = self.destination.quoted(place);
+                if let Some(root) = self.destination.root() {
+                    let why = (Role::Generator, error.cause());
+                    refuse_corrupt_note(root, rel(place), &shown, why)?;
+                }
+                let text = sentence(&[b"recv_generator: failed to stat ", &shown]);
                 self.report.failed(Role::Generator, text, error.cause());
                 return self.pass_over(at);
             }

@@ -13,7 +13,7 @@ use tree::{Kind, Links, Meta, Policy, Root, Time};
 use wire::{HardLink, MAX_PATH, Rdev};
 
 use crate::Error;
-use crate::attributes::{XattrRules, acl, xattrs_of};
+use crate::attributes::{XattrRules, acl, refuse_corrupt_note, xattrs_of};
 use crate::event::{Class, Event, Role, Skip};
 use crate::flist::{Entry, join};
 use crate::options::{FilesFrom, MissingArgs, Options};
@@ -247,6 +247,9 @@ impl<'a> Scanner<'a> {
                     continue;
                 }
                 Err(error) => {
+                    let shown = quoted(&base.shown, &path);
+                    let why = (Role::Sender, error.cause());
+                    refuse_corrupt_note(&base.root, rel(&path), &shown, why)?;
                     self.unreadable_entry(pending.base, &path, error.cause());
                     continue;
                 }

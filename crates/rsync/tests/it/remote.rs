@@ -214,6 +214,43 @@ fn a_server_says_why_it_leaves_before_the_client_hears_that_it_does() {
     .check();
 }
 
+/// Nobody can say what such a file stands for.
+#[test]
+fn a_note_of_fake_super_that_makes_no_sense_ends_the_run() {
+    let noted = "xattr=user.rsync.%stat:junk";
+    let at_source = format!("f from/a 3 mtime=1\nf from/b 3 mtime=1 {noted}\nd to");
+    let at_destination = format!("f from/b 3 mtime=1\nf to/b 3 mtime=1 {noted}");
+    for (tree, words) in [
+        (&at_source, &["-a", "--fake-super", "from/", "to/"][..]),
+        (&at_destination, &["-a", "--fake-super", "from/", "to/"]),
+        (
+            &at_destination,
+            &["-a", "--fake-super", "host:from/", "to/"],
+        ),
+        (
+            &at_destination,
+            &["-a", "-M--fake-super", "from/", "host:to/"],
+        ),
+    ] {
+        let scenario = Scenario {
+            tree,
+            files: &[],
+            words,
+        };
+        let said = |client: &Path, server: &Path| {
+            let place = scenario.place();
+            let said = run(place.path(), client, server, words);
+            let is_note = |line: &String| line.starts_with("Corrupt ");
+            (said.code, said.err.into_iter().find(is_note))
+        };
+        let (theirs, ours) = (Original::Rsync.require(), example());
+        let expected = said(&theirs, &theirs);
+        assert!(expected.1.is_some(), "{words:?}: {expected:?}");
+        assert_eq!(said(&ours, &theirs), expected, "{words:?}, our client");
+        assert_eq!(said(&theirs, &ours), expected, "{words:?}, our server");
+    }
+}
+
 /// Threads compress a file that is long enough, in a frame of its own between those of its neighbours.
 #[test]
 fn a_long_file_among_short_ones_is_compressed() {

@@ -9,12 +9,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use filter::{Rules, Side};
-use tree::{Kind, Root, Xattrs};
+use rustix::io::Errno;
+use tree::{FakeStat, Kind, Root, Xattrs};
 use wire::{Xattr, XattrItem, XattrNamespaces, XattrValue, xattr_digest};
 
 use super::{Applied, Failure};
+use crate::Error;
+use crate::event::Role;
 use crate::flist::Entry;
 use crate::options::{Options, Privilege};
+use crate::report::sentence;
 use crate::scan::{Base, rel};
 
 /// Which attributes one side of a run sends or keeps.
@@ -294,6 +298,32 @@ pub(crate) fn xattrs_of(root: &Root, path: &Path, kind: Kind) -> Result<Xattrs, 
     match root.xattrs(path, kind) {
         Err(error) if error.is_confined() => root.xattrs_of_target(path),
         opened => opened,
+    }
+}
+
+/// Ends the run if a file could not be looked at because its note of `--fake-super` makes no sense (behaviour.md 7.11):
+/// nobody can say what it stands for. `shown` is its name in quotes.
+pub(crate) fn refuse_corrupt_note(
+    root: &Root,
+    path: &Path,
+    shown: &[u8],
+    (role, cause): (Role, &std::io::Error),
+) -> Result<(), Error> {
+    if cause.raw_os_error() != Some(Errno::BADMSG.raw_os_error()) {
+        return Ok(());
+    }
+    let name = OsStr::new(FakeStat::XATTR);
+    let value = root
+        .xattrs(path, Kind::File)
+        .and_then(|xattrs| xattrs.value(name));
+    match value {
+        Ok(Some(value)) if FakeStat::parse(&value).is_none() => {
+            let note = [b": \"", &value[..], b"\""].concat();
+            let text = sentence(&[b"Corrupt user.rsync.%stat xattr attached to ", shown, &note]);
+            Err(Error::fatal(11, role, text, None))
+        }
+        // It is not the note: the file system has its own corruption.
+        _ => Ok(()),
     }
 }
 
