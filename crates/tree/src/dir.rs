@@ -199,7 +199,10 @@ impl Dir {
 
 /// Checks that what was opened is a regular file, or a device that counts as one.
 pub(crate) fn regular(fd: OwnedFd, policy: Policy) -> Result<(File, Meta), Errno> {
-    let meta = Meta::of(&fd)?;
+    let meta = match policy.without_births {
+        true => Meta::basic_of(&fd)?,
+        false => Meta::of(&fd)?,
+    };
     match meta.kind {
         Kind::File => Ok((File::from(fd), meta)),
         Kind::Char | Kind::Block if policy.devices => {

@@ -35,7 +35,7 @@ macro_rules! tables {
     };
 }
 
-tables! { access confinement files filters hooks limits logging refusals }
+tables! { access confinement files filters hooks limits logging owners refusals }
 
 /// What a group's scenarios start from.
 #[derive(Clone, Default)]
