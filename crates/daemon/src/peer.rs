@@ -47,17 +47,30 @@ pub(crate) fn of_shell(env: &Env) -> IpAddr {
 
 /// Looks up the name of an address, and whether that name leads back to it. `note` takes lines for the log.
 pub(crate) fn name(address: IpAddr, note: &mut dyn FnMut(String)) -> String {
+    if address.is_unspecified() {
+        return UNKNOWN.to_owned();
+    }
+    let words = |error: std::io::Error| {
+        let text = error.to_string();
+        // The standard library's, before the resolver's own.
+        let words = text.strip_prefix("failed to lookup address information: ");
+        words.unwrap_or(&text).to_owned()
+    };
     let name = match dns_lookup::lookup_addr(&address) {
         // The resolver's way of saying that there is none.
         Ok(name) if name.parse::<IpAddr>().is_ok() => return UNKNOWN.to_owned(),
         Ok(name) => name,
         Err(error) => {
-            note(format!("name lookup failed for {address}: {error}"));
+            let words = words(error.into());
+            note(format!("name lookup failed for {address}: {words}"));
             return UNKNOWN.to_owned();
         }
     };
     match dns_lookup::lookup_host(&name) {
-        Err(error) => note(format!("forward name lookup for {name} failed: {error}")),
+        Err(error) => {
+            let words = words(error.into());
+            note(format!("forward name lookup for {name} failed: {words}"));
+        }
         Ok(addresses) => {
             let addresses: Vec<IpAddr> = addresses.collect();
             if addresses

@@ -151,10 +151,8 @@ impl<'a> Worker<'a> {
         self.env
             .put("RSYNC_PID", std::process::id().to_string().as_bytes());
         let Peer { name, address } = &self.peer;
-        if self.transport == Transport::Socket {
-            self.journal
-                .note(&format!("connect from {name} ({address})"));
-        }
+        self.journal
+            .note(&format!("connect from {name} ({address})"));
         let (protocol, digest) = self.greet()?;
         let Some(module) = self.request(protocol)? else {
             return Ok(0);

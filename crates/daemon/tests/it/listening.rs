@@ -399,6 +399,29 @@ fn behind_a_remote_shell_a_user_has_a_configuration_of_his_own() {
     assert_eq!(fs::read(other.path().join("f")).expect("pulled"), b"text");
 }
 
+/// Whoever comes by a remote shell is logged as rsync does it, also if nobody knows the address.
+#[test]
+fn who_comes_by_a_shell_is_logged() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("m")).expect("made");
+    let config = "use chroot = no\n[m]\npath = @/m\nlist = no\n";
+    for (address, request) in [
+        ("192.0.2.7", "#list"),
+        ("0.0.0.0", "#list"),
+        ("2001:db8::7", "none"),
+    ] {
+        let client = format!("@RSYNCD: 31.0\n{request}\n");
+        let stock = place.serve(config, address, client.as_bytes());
+        let ours = place.serve_by(&program(), config, address, client.as_bytes());
+        assert_eq!(ours.log, stock.log, "{address}");
+        assert!(
+            ours.log
+                .iter()
+                .any(|line| line.starts_with("connect from "))
+        );
+    }
+}
+
 #[test]
 fn a_hangup_brings_the_configuration_of_now() {
     let place = Place::new();

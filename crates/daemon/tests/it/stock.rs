@@ -41,9 +41,20 @@ impl Place {
 
     /// Lets a stock daemon serve a client that says these lines, from an address.
     pub(crate) fn serve(&self, config: &str, address: &str, client: &[u8]) -> Said {
+        self.serve_by(&testkit::require_rsync(), config, address, client)
+    }
+
+    /// The same by another program.
+    pub(crate) fn serve_by(
+        &self,
+        program: &Path,
+        config: &str,
+        address: &str,
+        client: &[u8],
+    ) -> Said {
         let file = self.write("stock.conf", &format!("log file=@/log\n{config}"));
         let _ = fs::remove_file(self.path().join("log"));
-        let mut daemon = Command::new(testkit::require_rsync())
+        let mut daemon = Command::new(program)
             .args(["--server", "--daemon"])
             .arg(format!("--config={}", file.display()))
             .arg(".")
