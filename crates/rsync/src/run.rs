@@ -398,7 +398,12 @@ impl<'a> Run<'a> {
         // What ended here by itself is not the shell's fault.
         let is_own = match error {
             transfer::Error::Fatal { code, .. } => Exit::of(*code) != Exit::Stream,
-            transfer::Error::Cancelled => true,
+            transfer::Error::Cancelled
+            | transfer::Error::Stalled(_)
+            | transfer::Error::Filter(_)
+            | transfer::Error::Usage(_)
+            | transfer::Error::Unsupported(_)
+            | transfer::Error::NoCommon(_) => true,
             _ => false,
         };
         let shell = shell.filter(|_| !is_own);

@@ -198,7 +198,7 @@ impl Client {
         sends: bool,
     ) -> Result<Self, Error> {
         stream.heed_timeouts();
-        options.check_protocol(protocol)?;
+        options.check_protocol(protocol, Role::of_end(sends))?;
         let session = Session::of_client(&mut stream, protocol, info, options, sends)?;
         Ok(Self { stream, session })
     }

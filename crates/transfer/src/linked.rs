@@ -52,6 +52,7 @@ pub(crate) fn copy(
     settle_defaults(&mut options, protocol);
     // Both ends have the rules without a list; an old protocol restricts them as if there were one.
     check_rules(&options.rules, protocol)?;
+    options.check_requests(protocol, Role::Sender)?;
     // What is appended to is a basis, if only by its length.
     let needs_basis = options.append.is_some() || options.batch.is_some();
     options.whole_file.get_or_insert(!needs_basis);

@@ -238,7 +238,7 @@ impl Server {
         info: &ClientInfo,
         sends: bool,
     ) -> Result<Self, Error> {
-        options.check_protocol(protocol)?;
+        options.check_protocol(protocol, Role::of_end(sends))?;
         let session = Session::of_server(&mut stream, protocol, info, options, sends)?;
         Ok(Self { stream, session })
     }

@@ -10,7 +10,9 @@ use crate::charset::Charset;
 use crate::event::Role;
 use crate::flist::Entry;
 use crate::names;
-use crate::options::{Compress, DeleteWhen, MissingArgs, Options, Recording, RemoveSource};
+use crate::options::{
+    AlternateUse, Compress, DeleteWhen, MissingArgs, Options, Recording, RemoveSource,
+};
 use crate::stream::Stream;
 
 /// The facts of a session, which both ends know alike.
@@ -282,6 +284,12 @@ impl Session {
     }
 }
 
+fn too_old(asked: &str, needed: u8, protocol: Protocol, role: Role) -> Error {
+    let number = protocol.number();
+    let text = format!("{asked} requires protocol {needed} or higher (negotiated {number}).");
+    Error::fatal(2, role, text, None)
+}
+
 impl Role {
     /// That of an end before any list.
     pub(crate) fn of_end(sends: bool) -> Self {
@@ -294,21 +302,45 @@ impl Role {
 }
 
 impl Options {
-    /// Whether a peer of another program understands what is asked for (behaviour.md 1.5).
+    /// Whether a peer of another program understands what is asked for (behaviour.md 1.5). `role` is who finds out.
     ///
     /// # Errors
     /// What it does not.
-    pub(crate) fn check_protocol(&self, protocol: Protocol) -> Result<(), Error> {
+    pub(crate) fn check_protocol(&self, protocol: Protocol, role: Role) -> Result<(), Error> {
         let asked = [("--acls", self.acls), ("--xattrs", self.xattrs > 0)];
         match asked.into_iter().find(|(_, is_asked)| *is_asked) {
             Some((option, _)) if !protocol.has_acls_and_xattrs() => {
-                let number = protocol.number();
-                let text =
-                    format!("{option} requires protocol 30 or higher (negotiated {number}).");
-                Err(Error::fatal(2, Role::Sender, text, None))
+                Err(too_old(option, 30, protocol, role))
             }
-            _ => Ok(()),
+            _ => self.check_requests(protocol, role),
         }
+    }
+
+    /// Whether the requests of this protocol can say what is asked for, be it between ends of one program.
+    ///
+    /// # Errors
+    /// What they cannot.
+    pub(crate) fn check_requests(&self, protocol: Protocol, role: Role) -> Result<(), Error> {
+        let alternates = self.alternates.as_ref();
+        let option = alternates.map_or("", |alternates| match alternates.use_as {
+            AlternateUse::Compare => "--compare-dest",
+            AlternateUse::Copy => "--copy-dest",
+            AlternateUse::Link => "--link-dest",
+        });
+        let are_several = alternates.is_some_and(|alternates| alternates.dirs.len() > 1);
+        let (knows, prunes) = (protocol.has_item_flags(), protocol.has_prune_empty_dirs());
+        let too_much = if self.fuzzy > 0 && !knows {
+            "--fuzzy".to_owned()
+        } else if alternates.is_some() && self.inplace && !knows {
+            format!("{option} with --inplace")
+        } else if are_several && !knows {
+            format!("Using more than one {option} option")
+        } else if self.prune_empty_dirs && !prunes {
+            "--prune-empty-dirs".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(too_old(&too_much, 29, protocol, role))
     }
 
     /// What the client tells its server it can do; `sends` tells whether the client is the sender.

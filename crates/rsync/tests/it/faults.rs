@@ -176,8 +176,11 @@ impl Case {
                 Fault::Edits | Fault::Client(_) => true,
                 Fault::FullDisk => !matches!(way, Way::DaemonPush | Way::DaemonPull),
                 Fault::Server(Signal::KILL) => has_server,
-                // As long as a socket has room, a sender takes its own signs of life for progress, as rsync's does.
-                Fault::Silence => has_server && way != Way::DaemonPush,
+                // As long as a socket has room, a sender takes its own signs of life for progress, and so does either end
+                // of rsync's.
+                Fault::Silence => {
+                    matches!(way, Way::Pull | Way::DaemonPull) && ours != Ours::Server
+                }
                 Fault::Server(_) | Fault::ClientSilence => {
                     matches!(way, Way::Push | Way::Pull)
                 }
@@ -328,16 +331,20 @@ impl Case {
         }
     }
 
-    /// The exit codes that the client may have; a fault that comes too late does no harm.
+    /// The exit codes that the client may have; a fault that comes too late does no harm, and a signal that comes before
+    /// the program heeds any ends it.
     fn codes(&self) -> &'static [i32] {
         match self.fault {
             Fault::Edits => &[0, 23, 24],
             Fault::Client(Signal::KILL) | Fault::ClientSilence => &[137, 0],
-            Fault::Client(_) => &[20, 0],
+            Fault::Client(Signal::HUP) => &[20, 129, 0],
+            Fault::Client(Signal::INT) => &[20, 130, 0],
+            Fault::Client(_) => &[20, 143, 0],
             Fault::Server(Signal::KILL) => &[12, 10, 0],
-            Fault::Server(_) => &[20, 12, 0],
+            Fault::Server(_) => &[20, 12, 10, 0],
             Fault::Silence => &[30, 0],
-            Fault::FullDisk => &[11],
+            // Whoever still writes may find the other end gone before he hears why, which older ones cannot say at all.
+            Fault::FullDisk => &[11, 12, 10],
         }
     }
 

@@ -11,7 +11,7 @@ use crate::scenarios::{Bench, Way};
 use testkit::said::Said;
 
 /// What each run of the tests takes.
-const SEEDS: Range<u64> = 19..60;
+const SEEDS: Range<u64> = 18..60;
 
 /// Runs of a program that are compared before a difference counts: two processes share a clock and standard error, so what
 /// one program says may differ by itself.

@@ -251,6 +251,47 @@ fn a_note_of_fake_super_that_makes_no_sense_ends_the_run() {
     }
 }
 
+/// What the other end's protocol cannot say is refused with a code of our own, whatever becomes of the remote shell then.
+#[test]
+fn what_an_old_protocol_lacks_is_refused() {
+    let (theirs, ours) = (Original::Rsync.require(), example());
+    let lacks = "requires protocol 29 or higher (negotiated 28).";
+    for (words, told) in [
+        (&["-y"][..], format!("--fuzzy {lacks}")),
+        (&["-m"], format!("--prune-empty-dirs {lacks}")),
+        (
+            &["--inplace", "--copy-dest=/"],
+            format!("--copy-dest with --inplace {lacks}"),
+        ),
+        (
+            &["--link-dest=/", "--link-dest=/"],
+            format!("Using more than one --link-dest option {lacks}"),
+        ),
+        (
+            &["--filter=:p .rules"],
+            "filter rules are too modern for remote rsync.".to_owned(),
+        ),
+    ] {
+        for (client, server) in [(&ours, &theirs), (&theirs, &ours), (&ours, &ours)] {
+            for operands in [["from/", "host:to/"], ["host:from/", "to/"]] {
+                let place = tempfile::tempdir().expect("a directory");
+                let tree = Tree::build(place.path(), "f from/a 3\nd to");
+                tree.write("shell", SHELL);
+                tree.chmod("shell", 0o755);
+                let words = [words, &["-r", "--protocol=28"], &operands].concat();
+                let said = run(place.path(), client, server, &words);
+                assert_eq!(
+                    said.code,
+                    Some(2),
+                    "{client:?} {server:?} {words:?}: {said:?}"
+                );
+                assert!(said.err.contains(&told), "{words:?}: {said:?}");
+                assert!(!tree.exists("to/a"), "{words:?}");
+            }
+        }
+    }
+}
+
 /// Threads compress a file that is long enough, in a frame of its own between those of its neighbours.
 #[test]
 fn a_long_file_among_short_ones_is_compressed() {

@@ -263,9 +263,13 @@ impl<P: Peer> Generator<'_, P> {
             meta.is_dir().then_some(level)
         })?;
         let there = in_alternate(self.alternates.get(index)?, entry, &meta);
-        let differences = self
+        let mut differences = self
             .attributes
             .differences(entry, there, ItemFlags::empty());
+        // Of times that are not kept for directories (`--omit-dir-times`) rsync tells all the same here.
+        if self.options.times && !self.attributes.same_time(entry, meta.mtime) {
+            differences |= ItemFlags::REPORT_TIME;
+        }
         Some(differences | ItemFlags::LOCAL_CHANGE)
     }
 
