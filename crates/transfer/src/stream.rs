@@ -55,6 +55,8 @@ pub(crate) struct Stream {
     /// Bytes of data that have left, without what frames them.
     said: u64,
     multiplexes: bool,
+    /// Another one speaks for us.
+    only_hears: bool,
     /// The peer knows that we have heard that it leaves.
     has_parted: bool,
     /// Why it may not know it.
@@ -82,6 +84,7 @@ impl Stream {
             out: Vec::new(),
             said: 0,
             multiplexes: false,
+            only_hears: false,
             has_parted: false,
             unheard: None,
             record: None,
@@ -152,6 +155,7 @@ impl Stream {
             link: reading,
             out: Vec::new(),
             multiplexes: false,
+            only_hears: true,
             queue: Queue::default(),
             ..self
         };
@@ -189,16 +193,20 @@ impl Stream {
                 return Ok(value);
             }
             let (data, heard) = (self.data.len(), self.heard.count);
-            // To rsync any sign of life is a reason to go on waiting (wire-session.md 9.1): the other half of a split
-            // link may have made progress. To a mirror only progress is. For a half that only waits itself our own signs
-            // count for some time, in which a sender may look at a large file, and not for ever as with rsync.
+            // To rsync any sign of life is a reason to go on waiting (wire-session.md 9.1). To a mirror only progress is.
+            // Our own signs are those of the other half of a split link, which may have made progress; while that only
+            // waits itself they count for some time, in which a sender may look at a large file, and not for ever as
+            // with rsync.
             let is_lenient = self.inbox.is_some();
             let patience = self.patience.get().unwrap_or(Duration::MAX);
             let is_owed = self.patience.is_idle()
                 && last_heard.elapsed() >= patience.saturating_mul(OWN_SIGNS);
             let received = match self.receive(deadline) {
                 Err(Error::Stalled(_))
-                    if is_lenient && !is_owed && self.link.last_sent().elapsed() < patience =>
+                    if self.only_hears
+                        && is_lenient
+                        && !is_owed
+                        && self.link.last_sent().elapsed() < patience =>
                 {
                     Ok(())
                 }

@@ -176,11 +176,8 @@ impl Case {
                 Fault::Edits | Fault::Client(_) => true,
                 Fault::FullDisk => !matches!(way, Way::DaemonPush | Way::DaemonPull),
                 Fault::Server(Signal::KILL) => has_server,
-                // As long as a socket has room, a sender takes its own signs of life for progress, and so does either end
-                // of rsync's.
-                Fault::Silence => {
-                    matches!(way, Way::Pull | Way::DaemonPull) && ours != Ours::Server
-                }
+                // As long as a socket has room, rsync's receivers take their own signs of life for progress.
+                Fault::Silence => has_server && ours != Ours::Server,
                 Fault::Server(_) | Fault::ClientSilence => {
                     matches!(way, Way::Push | Way::Pull)
                 }
