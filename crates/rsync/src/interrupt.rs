@@ -34,7 +34,8 @@ impl Run<'_> {
             };
             let mut first = None;
             for signal in signals.forever() {
-                if first.is_none() {
+                // Those that come together come in any order; the user's wish outweighs another program's.
+                if first.is_none() || signal != SIGUSR1 {
                     usr1.store(signal == SIGUSR1, Ordering::Relaxed);
                 }
                 let first = first.get_or_insert_with(Instant::now);
