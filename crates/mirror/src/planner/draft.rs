@@ -271,7 +271,7 @@ impl<'a> Draft<'a> {
         self.done.deletions.unknown |= !self.is_known_at_the_replica(dir)?;
         let unreadable = self.done.unreadable.len();
         let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
-        let mut below = Vec::new();
+        let (mut below, mut stuck) = (Vec::new(), Vec::new());
         for Child { path, meta } in children {
             let held = missing.remove(name_of(&path));
             if meta.kind == Kind::Dir {
@@ -314,8 +314,8 @@ impl<'a> Draft<'a> {
                     && let Some(held) = &held
                     && self.is_stuck(&path, held, &meta, exact)?
                 {
-                    self.done.forgotten.push(path.clone());
-                    self.part(path, since);
+                    self.part(path.clone(), since);
+                    stuck.push(path);
                     continue;
                 }
                 self.add_leaf(&path, meta, is_update, exact)?;
@@ -331,6 +331,7 @@ impl<'a> Draft<'a> {
                 listed.note.whole = false;
             }
         } else {
+            self.done.forgotten.extend(stuck);
             for (name, held) in missing {
                 let path = dir.join(OsString::from_vec(name));
                 let kind = held.version.kind;
