@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 use tree::{Kind, Meta, Mounts, Policy, Root, Time, Which};
 use wire::{MAX_PATH, Protocol};
 
-use crate::Error;
 use crate::destination::Destination;
 use crate::event::{Class, Event, Role};
 use crate::flist::parent;
@@ -17,6 +16,7 @@ use crate::options::Options;
 use crate::report::{Reporter, absolute};
 use crate::scan::rel;
 use crate::symlink::is_unsafe;
+use crate::{Error, Rights};
 
 /// Where backups of one run go.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub(crate) struct Backups {
     safe_links: bool,
     /// Copies have the times that entries have, which may lack nanoseconds.
     protocol: Protocol,
+    /// What a copy has of the file that it stands for, as far as this process may set it.
+    kept: Which,
+    rights: Rights,
 }
 
 /// A directory for backups. It is made when the first one is.
@@ -54,9 +57,11 @@ impl Backups {
         let Some(backup) = &options.backup else {
             return Ok(None);
         };
-        let mut kept = Which::MODE | Which::MTIME;
+        let mut kept = Which::MODE;
         kept.set(Which::OWNER, options.owner);
         kept.set(Which::GROUP, options.group);
+        let kept_of_dirs = kept | Which::MTIME;
+        kept.set(Which::MTIME, options.times);
         let dir = match &backup.dir {
             Some(dir) => {
                 let path = absolute(&options.below(&destination.shown, dir));
@@ -70,7 +75,7 @@ impl Backups {
                     opened: OnceLock::new(),
                     policy: options.noting(Policy::default()),
                     reach: options.reach(),
-                    kept,
+                    kept: kept_of_dirs,
                 })
             }
             None => None,
@@ -80,6 +85,8 @@ impl Backups {
             dir,
             safe_links: options.safe_links,
             protocol,
+            kept,
+            rights: Rights::of_this_process(),
         }))
     }
 
@@ -135,7 +142,7 @@ impl Backups {
             };
             to.remove_tree(rel(&name), Mounts::Cross, &mut |_, _| false, &mut tell)?;
         }
-        link_or_copy(root, place, to, &name, now)?;
+        link_or_copy(root, place, to, &name, now, self.settable(now))?;
         report.event(Event::BackedUp {
             path: place,
             kept_as: &kept_as,
@@ -160,12 +167,17 @@ impl Backups {
             true => now.mtime,
             false => Time::from_secs(now.mtime.sec),
         };
-        copy_file(root, place, to, &name, &Meta { mtime, ..*now })?;
+        let which = self.settable(now);
+        copy_file(root, place, to, &name, &Meta { mtime, ..*now }, which)?;
         report.event(Event::BackedUp {
             path: place,
             kept_as: &kept_as,
         });
         Ok(())
+    }
+
+    fn settable(&self, now: &Meta) -> Which {
+        self.kept & self.rights.settable(now)
     }
 
     /// A file that was just kept, as a basis.
@@ -247,6 +259,7 @@ fn link_or_copy(
     to: &Root,
     name: &[u8],
     now: &Meta,
+    which: Which,
 ) -> Result<(), tree::Error> {
     let from_dir = from.dir(rel(parent(place)))?;
     let to_dir = to.dir(rel(parent(name)))?;
@@ -255,7 +268,7 @@ fn link_or_copy(
         return Ok(());
     };
     match now.kind {
-        Kind::File => copy_file(from, place, to, name, now),
+        Kind::File => copy_file(from, place, to, name, now, which),
         Kind::Symlink => to.symlink(rel(name), &from.read_link(rel(place))?),
         Kind::Dir => Err(refused),
         kind => to.mknod(rel(name), kind, now.mode, now.rdev),
@@ -268,11 +281,12 @@ fn copy_file(
     to: &Root,
     name: &[u8],
     now: &Meta,
+    which: Which,
 ) -> Result<(), tree::Error> {
     let (source, _) = from.open_regular(rel(place))?;
     let mut temp = to.temp_file(rel(name))?;
     let copied = tree::copy_contents(&source, temp.file(), now.size, &|| false, &mut |_| {});
     let stopped = || tree::Error::new("copy", rel(name), std::io::Error::other("stopped"));
     copied.map_err(|error| error.at(rel(place), rel(name)).unwrap_or_else(stopped))?;
-    temp.commit_unseen(now, Which::MODE | Which::MTIME)
+    temp.commit_unseen(now, which)
 }

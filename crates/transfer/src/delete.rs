@@ -87,17 +87,12 @@ impl<'a> Deleter<'a> {
         let Some(root) = self.destination.root() else {
             return Ok(Vec::new());
         };
-        if self.report.io_errors().contains(IoErrors::GENERAL) && !self.options.ignore_errors {
-            if !self.has_said_errors {
-                self.has_said_errors = true;
-                let text = "IO error encountered -- skipping file deletion";
-                self.report.say(Class::Info, Role::Generator, text);
-            }
-            return Ok(Vec::new());
-        }
         let Ok(opened) = root.dir(rel(dir)) else {
             return Ok(Vec::new());
         };
+        if self.is_stopped_by_errors() {
+            return Ok(Vec::new());
+        }
         if let Some(device) = self.device
             && opened.meta().is_ok_and(|meta| meta.dev != device)
         {
@@ -425,6 +420,19 @@ impl<'a> Deleter<'a> {
             || self
                 .options
                 .hides(&self.destination.shown, path, is_dir, Side::Receiver)
+    }
+
+    /// Whether something could not be read: then nothing is too much for certain. It is said once.
+    fn is_stopped_by_errors(&mut self) -> bool {
+        if !self.report.io_errors().contains(IoErrors::GENERAL) || self.options.ignore_errors {
+            return false;
+        }
+        if !self.has_said_errors {
+            self.has_said_errors = true;
+            let text = "IO error encountered -- skipping file deletion";
+            self.report.say(Class::Info, Role::Generator, text);
+        }
+        true
     }
 
     /// The rules for the content of `dir`.

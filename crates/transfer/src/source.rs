@@ -36,7 +36,13 @@ pub(crate) fn remove_source(
 ) {
     let path = entry.path();
     let role = Role::Sender;
-    let now = match base.root.lstat(rel(path)) {
+    let looked = base.root.lstat(rel(path));
+    // A link that was followed is judged by what it leads to.
+    let looked = looked.and_then(|now| match now {
+        Some(now) if now.is_symlink() && !entry.is_symlink() => base.root.stat(rel(path)),
+        now => Ok(now),
+    });
+    let now = match looked {
         Ok(Some(now)) => now,
         Ok(None) => {
             report.say(

@@ -196,12 +196,17 @@ impl<P: Peer> Generator<'_, P> {
             is_redo,
             values: self.wanted_values(at.entry, flags),
         };
-        if self.peer.wants_basis() && (!self.options.dry_run || self.options.is_only_recorded()) {
-            let basis = basis.or_else(|| self.own_basis(place, wanted.existing.as_ref()));
+        if !self.options.dry_run || self.options.is_only_recorded() {
+            let wants_basis = self.peer.wants_basis();
+            let basis = match wants_basis {
+                true => basis.or_else(|| self.own_basis(place, wanted.existing.as_ref())),
+                // A file that is sent whole has the permissions of what it is like all the same.
+                false => basis.filter(|basis| matches!(basis.kind, BasisType::AlternateDir(_))),
+            };
             if let Some(basis) = basis {
                 wanted.item.basis = basis.kind;
                 wanted.item.xname = basis.name;
-                wanted.basis = Some((basis.file, basis.meta));
+                wanted.basis = Some((basis.file, basis.meta)).filter(|_| wants_basis);
             }
         }
         self.open += 1;
