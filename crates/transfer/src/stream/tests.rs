@@ -23,21 +23,27 @@ fn pair(patience: Option<Duration>) -> (Stream, UnixStream) {
 
 #[test]
 fn who_waits_for_long_shows_that_it_lives() {
-    let (mut stream, mut peer) = pair(Some(Duration::from_secs(1)));
+    let (mut stream, mut peer) = pair(Some(Duration::from_secs(10)));
     stream.listen();
     let answering = thread::spawn(move || {
-        // Says nothing before it has seen two signs of life.
-        for _ in 0..2 {
-            let mut sign = [0; 4];
-            peer.read_exact(&mut sign).unwrap();
-            assert_eq!(sign, wire::KEEPALIVE);
-        }
+        // Says nothing before it has seen a sign of life.
+        let mut sign = [0; 4];
+        peer.read_exact(&mut sign).unwrap();
+        assert_eq!(sign, wire::KEEPALIVE);
         peer.write_all(b"\x01\0\0\x07x").unwrap();
         peer
     });
     let value = stream.read_hearing(&mut |_| Ok(()), false, |cursor| Ok(cursor.array::<1>()?[0]));
     assert_eq!(value.unwrap(), b'x');
     answering.join().unwrap();
+}
+
+#[test]
+fn own_signs_of_life_are_not_the_peers() {
+    let (mut stream, _peer) = pair(Some(Duration::from_millis(300)));
+    stream.listen();
+    let value = stream.read_hearing(&mut |_| Ok(()), false, |cursor| Ok(cursor.array::<1>()?[0]));
+    assert!(matches!(value, Err(Error::Stalled(_))), "{value:?}");
 }
 
 #[test]
