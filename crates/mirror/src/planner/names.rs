@@ -67,8 +67,9 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Whether a name must go before its new version can come: the replica holds it and others as one file, and would take
-    /// the new version for that, by itself. It would give the new attributes to all of them.
+    /// Whether a name must go before its new version can come: the replica holds it as one file with others that are
+    /// something else now, and would take the new version for that, by itself. It would give the new attributes to all
+    /// of them.
     pub(super) fn is_stuck(
         &self,
         path: &Path,
@@ -82,8 +83,13 @@ impl Draft<'_> {
         if !would_be_kept || old.identity() == meta.identity() {
             return Ok(false);
         }
-        let names = self.ledger.names_of(old.dev, old.ino)?;
-        Ok(names.iter().any(|(name, _)| name != path))
+        for (name, _) in self.ledger.names_of(old.dev, old.ino)? {
+            let now = self.source.lstat(&name).ok().flatten();
+            if name != path && now.is_some_and(|now| now.identity() != meta.identity()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Has a name looked at again in the next plan, when it has gone.
