@@ -6,32 +6,21 @@
 //! paths of a session are noted in `in_flight` before its first byte leaves, so that a crash costs
 //! repeated work and never a missed change.
 
+mod row;
 mod state_file;
+mod unconfirmed;
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Transaction, params};
-use tree::{Kind, Meta, Time};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tree::Meta;
 
+use self::row::{
+    DIRECTORY, HELD, INSERT, below, held_from_row, insert_row, join, select_held, split,
+};
 pub use self::state_file::{State, StateLock};
-
-/// A query for what [`held_from_row`] reads, [`HELD`] columns, with more columns behind them.
-macro_rules! select_held {
-    ($more:literal, $rest:literal) => {
-        concat!(
-            "SELECT kind, mode, uid, gid, size, mtime, mtime_ns, ctime, ctime_ns, btime, btime_ns, dev, ino, nlink, rdev, \
-             doubtful, whole",
-            $more,
-            " FROM entry ",
-            $rest
-        )
-    };
-}
-
-/// How many columns [`held_from_row`] reads.
-const HELD: usize = 17;
+pub use self::unconfirmed::Reach;
 
 /// One row: a version that a replica holds, and how sure that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +33,6 @@ pub struct Held {
     /// For a directory: the names the replica has in it are those the ledger knows. Otherwise nobody
     /// knows what else is there, and the next look lists it completely.
     pub whole: bool,
-}
-
-/// How far a session reaches at a path of the replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
-    /// A directory: it is made if it is missing, and its attributes are set.
-    Directory,
-    /// A directory that is listed whole: what is in it besides is removed.
-    Listed,
-    /// Anything else, or a name to be removed: whatever stands there goes, with everything below it.
-    Entry,
 }
 
 /// The ledger of one replica: a connection of its own, so that replicas never wait for each other longer
@@ -223,95 +201,6 @@ impl Ledger {
         rows.collect()
     }
 
-    /// The paths of sessions that have not been confirmed: what the replica holds there is unknown.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn in_flight(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
-        self.reached("SELECT path, reach FROM in_flight WHERE replica = ?1")
-    }
-
-    /// What broken sessions reached, and may still change.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn aftermath(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
-        self.reached("SELECT path, reach FROM aftermath WHERE replica = ?1")
-    }
-
-    fn reached(&self, select: &str) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
-        let mut statement = self.connection.prepare_cached(select)?;
-        let rows = statement.query_map([self.replica], |row| {
-            Ok((path_from(row.get(0)?), reach_from(row.get(1)?)))
-        })?;
-        rows.collect()
-    }
-
-    /// Notes that whoever got what is in flight may carry it out at any time from now on.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn expect_aftermath(&self) -> rusqlite::Result<()> {
-        self.connection
-            .execute(
-                "INSERT INTO aftermath SELECT replica, path, reach FROM in_flight WHERE replica = ?1 \
-                 ON CONFLICT DO UPDATE SET reach = max(reach, excluded.reach)",
-                [self.replica],
-            )
-            .map(drop)
-    }
-
-    /// Notes that nothing of that is to be expected any more.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn end_aftermath(&self) -> rusqlite::Result<()> {
-        self.connection
-            .execute("DELETE FROM aftermath WHERE replica = ?1", [self.replica])
-            .map(drop)
-    }
-
-    /// Notes that all has been looked at: nothing is in flight, not even what went again before it could be confirmed.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn land_all(&self) -> rusqlite::Result<()> {
-        let mut is_any = self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1)")?;
-        if is_any.query_row([self.replica], |row| row.get(0))? {
-            self.connection
-                .execute("DELETE FROM in_flight WHERE replica = ?1", [self.replica])?;
-        }
-        Ok(())
-    }
-
-    /// Notes what a session that is about to begin reaches. Among them are those that `may_go`, with everything below
-    /// them: until it is confirmed, nobody knows what the replica has in such a directory, should it come back in the
-    /// source as it was.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn begin_session<'a>(
-        &mut self,
-        reached: impl IntoIterator<Item = (&'a Path, Reach)>,
-        may_go: impl IntoIterator<Item = &'a Path>,
-    ) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        doubt_trees(&transaction, self.replica, may_go)?;
-        {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO in_flight (replica, path, reach) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT DO UPDATE SET reach = max(reach, excluded.reach)",
-            )?;
-            for (path, reach) in reached {
-                let path = path.as_os_str().as_bytes();
-                insert.execute(params![self.replica, path, reach as i64])?;
-            }
-        }
-        transaction.commit()
-    }
-
     /// Notes that nobody knows any more what the replica has in directories at or below these paths.
     ///
     /// # Errors
@@ -425,114 +314,10 @@ fn doubt_trees<'a>(
     Ok(())
 }
 
-/// The `kind` of directories.
-const DIRECTORY: u32 = Kind::Dir.type_bits() >> 12;
-
-const INSERT: &str = "INSERT OR REPLACE INTO entry VALUES \
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
-
-fn insert_row(
-    insert: &mut CachedStatement<'_>,
-    replica: i64,
-    path: &Path,
-    held: &Held,
-) -> rusqlite::Result<()> {
-    let (parent, name) = split(path);
-    let version = &held.version;
-    insert
-        .execute(params![
-            replica,
-            parent,
-            name,
-            version.full_mode() >> 12,
-            version.mode,
-            version.uid,
-            version.gid,
-            version.size.cast_signed(),
-            version.mtime.sec,
-            version.mtime.nsec,
-            version.ctime.sec,
-            version.ctime.nsec,
-            version.btime.map(|time| time.sec),
-            version.btime.map(|time| time.nsec),
-            version.dev.cast_signed(),
-            version.ino.cast_signed(),
-            version.nlink.cast_signed(),
-            i64::from(version.rdev.0) << 32 | i64::from(version.rdev.1),
-            held.doubtful,
-            held.whole,
-        ])
-        .map(drop)
-}
-
-/// Reads the columns of [`select_held`]: by number, for looking each up by its name takes longer than all the rest.
-fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
-    let unsigned = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    let btime = row.get::<_, Option<i64>>(9)?.zip(row.get(10)?);
-    let kind: u32 = row.get(0)?;
-    let rdev = unsigned(14)?;
-    Ok(Held {
-        version: Meta {
-            kind: Kind::from_mode(kind << 12)
-                .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind.into()))?,
-            mode: row.get(1)?,
-            uid: row.get(2)?,
-            gid: row.get(3)?,
-            size: unsigned(4)?,
-            mtime: Time {
-                sec: row.get(5)?,
-                nsec: row.get(6)?,
-            },
-            atime: Time::default(),
-            ctime: Time {
-                sec: row.get(7)?,
-                nsec: row.get(8)?,
-            },
-            btime: btime.map(|(sec, nsec)| Time { sec, nsec }),
-            dev: unsigned(11)?,
-            ino: unsigned(12)?,
-            nlink: unsigned(13)?,
-            rdev: ((rdev >> 32) as u32, rdev as u32),
-        },
-        doubtful: row.get(15)?,
-        whole: row.get(16)?,
-    })
-}
-
-/// Parent and name of a path as the table keeps them; the root is the empty name in the empty parent.
-fn split(path: &Path) -> (&[u8], &[u8]) {
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let parent = path
-        .parent()
-        .map(|parent| parent.as_os_str().as_bytes())
-        .unwrap_or_default();
-    (parent, name)
-}
-
-fn join(parent: Vec<u8>, name: &[u8]) -> PathBuf {
-    path_from(parent).join(OsStr::from_bytes(name))
-}
-
-fn path_from(bytes: Vec<u8>) -> PathBuf {
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
-}
-
-fn reach_from(number: i64) -> Reach {
-    match number {
-        0 => Reach::Directory,
-        1 => Reach::Listed,
-        _ => Reach::Entry,
-    }
-}
-
-/// The bounds of the parents that lie below the directory `dir`, which is not the root: between `DIR/` and `DIR0`, '0'
-/// being the byte after '/'.
-fn below(dir: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    ([dir, b"/"].concat(), [dir, b"0"].concat())
-}
-
 #[cfg(test)]
 mod tests {
+    use tree::{Kind, Time};
+
     use super::*;
 
     fn file(ino: u64, size: u64) -> Held {
@@ -684,56 +469,6 @@ mod tests {
                 ledger.held(Path::new(path)).unwrap().unwrap().whole,
                 "{path}"
             );
-        }
-    }
-
-    #[test]
-    fn a_session_that_was_not_confirmed_is_remembered_across_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state");
-        {
-            let mut ledger = State::open(&path).unwrap().ledger("r").unwrap();
-            ledger
-                .begin_session(
-                    [
-                        (Path::new("a"), Reach::Directory),
-                        (Path::new("b"), Reach::Listed),
-                    ],
-                    [],
-                )
-                .unwrap();
-            let confirmed = Confirmed {
-                landed: vec!["a".into()],
-                ..Confirmed::default()
-            };
-            ledger.confirm(&confirmed).unwrap();
-        }
-        let ledger = State::open(&path).unwrap().ledger("r").unwrap();
-        let left = [(PathBuf::from("b"), Reach::Listed)];
-        assert_eq!(ledger.in_flight().unwrap(), left);
-        assert_eq!(ledger.aftermath().unwrap(), []);
-        ledger.expect_aftermath().unwrap();
-        ledger.land_all().unwrap();
-        assert_eq!(ledger.in_flight().unwrap(), []);
-        assert_eq!(ledger.aftermath().unwrap(), left);
-        ledger.end_aftermath().unwrap();
-        assert_eq!(ledger.aftermath().unwrap(), []);
-    }
-
-    #[test]
-    fn the_furthest_reach_counts() {
-        let mut ledger = State::in_memory().ledger("r").unwrap();
-        let path = Path::new("a");
-        for (reach, known) in [
-            (Reach::Listed, Reach::Listed),
-            (Reach::Directory, Reach::Listed),
-            (Reach::Entry, Reach::Entry),
-        ] {
-            ledger.begin_session([(path, reach)], []).unwrap();
-            ledger.expect_aftermath().unwrap();
-            let known = [(path.to_owned(), known)];
-            assert_eq!(ledger.in_flight().unwrap(), known);
-            assert_eq!(ledger.aftermath().unwrap(), known);
         }
     }
 }
