@@ -2,7 +2,8 @@
 //!
 //! - [`Tree`] makes files from a few words ("`f a/b 10`"), [`Editor`] changes them at random from a seed.
 //! - [`compare`] tells in words where two trees differ; [`Aspects`] says what must agree.
-//! - [`said`] is what runs of a program print and leave, without what differs from run to run.
+//! - [`said`] is what runs of a program print and leave, without what differs from run to run; [`scenario`] reads tables of
+//!   command lines over trees.
 //! - [`eventually`] polls until something holds. It is the only way a test may wait: no sleep-and-hope.
 //! - [`RsyncDaemon`] is a real stock rsync daemon that can be killed, stopped and started again, [`SshServer`] a real
 //!   sshd likewise; [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test.
@@ -29,6 +30,7 @@ mod process;
 mod program;
 mod random;
 pub mod said;
+pub mod scenario;
 mod skip;
 mod ssh;
 mod tmpfs;
@@ -40,7 +42,7 @@ pub use editor::{Edit, Editor};
 pub use eventually::eventually;
 pub use original::{Original, require_rsync};
 pub use process::{Pid, Signal};
-pub use program::{Line, Memory, Program, Stream};
+pub use program::{Line, Memory, Program, Stream, example};
 pub use random::{Random, content};
 pub use skip::{is_root, skip};
 pub use ssh::SshServer;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -47,6 +48,26 @@ pub struct Memory {
     pub rss: u64,
     /// Proportional set size: a page shared by n processes counts as 1/n.
     pub pss: u64,
+}
+
+/// An example program of the crate under test, which cargo builds with its tests.
+///
+/// # Panics
+///
+/// When it has not been built.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a program");
+    let target = test.parent().and_then(Path::parent);
+    let program = target
+        .expect("a test lies in target/PROFILE/deps")
+        .join("examples")
+        .join(name);
+    assert!(
+        program.is_file(),
+        "build {program:?} with cargo build --examples"
+    );
+    program
 }
 
 impl Program {

@@ -12,19 +12,9 @@ use testkit::{DaemonBuilder, RsyncDaemon, require_rsync};
 /// No answer takes longer, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Our program, which cargo builds with the tests.
+/// Our program.
 pub(crate) fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test is a program");
-    let target = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/debug/deps");
-    let program = target.join("examples/rsync-daemon");
-    assert!(
-        program.is_file(),
-        "build {program:?} with cargo build --examples"
-    );
-    program
+    testkit::example("rsync-daemon")
 }
 
 /// A daemon of ours, with the module `m` over `tree`.

@@ -1,28 +1,25 @@
 //! Configurations that the installed rsync's daemon and ours get alike, with the installed rsync as client. What the client
 //! is told, how it ends, what is logged and what is there afterwards must be the same.
 //!
-//! The files in `tests/configurations` are tables. `[TITLE]` begins a group of scenarios, which lines before the first
-//! command line describe:
+//! The files in `tests/configurations` are tables as of [`testkit::scenario`]. Of the trees `m` is the module's, of the files
+//! only their owner may read them, variables are those of the client. Their settings:
 //!
-//! - `DIR: ENTRY; ENTRY...` makes a directory, entries as of [`testkit::Tree::build`]; `m` is the module's;
-//! - `file NAME: TEXT` writes a file that only its owner may read, `\n` in the text is a line end;
-//! - `env: NAME=VALUE` sets a variable of the client;
 //! - `global: LINE` is a line of the configuration before any module;
 //! - `conf: LINE` is one of module `m`; after a line `[NAME]` it is one of that module;
 //! - `with: LINE | LINE...` are more lines of module `m`, of one configuration: each `with` is a scenario of its own, with
 //!   each of the command lines;
 //! - `needs: root` leaves the group out for anybody else.
 //!
-//! Each other line is a command line as for a shell, `&&` between runs. `@/` is the directory in which they run and all this
-//! is made, `{m}` is `rsync://127.0.0.1:PORT/m`, `{url}` that without the module, and `{port}` its port.
+//! In command lines, files and configurations `@/` is the directory in which they run and all this is made; in command lines `{m}` is
+//! `rsync://127.0.0.1:PORT/m`, `{url}` that without the module, and `{port}` its port.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use testkit::said::{Said, log_lines, normal, tree_lines};
-use testkit::{RsyncDaemon, Tree, eventually, is_root, require_rsync, skip};
+use testkit::scenario::{self, Group};
+use testkit::{RsyncDaemon, eventually, is_root, require_rsync, skip};
 
 use crate::bench::program;
 
@@ -37,49 +34,8 @@ macro_rules! tables {
 
 tables! { access confinement files filters hooks limits logging owners refusals }
 
-/// What a group's scenarios start from.
-#[derive(Clone, Default)]
-struct Group {
-    title: String,
-    trees: Vec<(String, String)>,
-    files: Vec<(String, String)>,
-    env: Vec<(String, String)>,
-    globals: String,
-    lines: String,
-    variants: Vec<String>,
-    needs_root: bool,
-}
-
-impl Group {
-    /// Takes a line that describes the group; `false` if it is a command line.
-    fn describe(&mut self, line: &str) -> bool {
-        let Some((key, value)) = line.split_once(": ") else {
-            return false;
-        };
-        let value = value.trim();
-        let lines = |value: &str| value.replace(" | ", "\n") + "\n";
-        match key.split_once(' ') {
-            Some(("file", name)) => {
-                let text = value.replace("\\n", "\n");
-                self.files.push((name.to_owned(), text));
-            }
-            Some(_) => return false,
-            None if key.starts_with('-') => return false,
-            None => match key {
-                "env" => {
-                    let (name, value) = value.split_once('=').expect("NAME=VALUE");
-                    self.env.push((name.to_owned(), value.to_owned()));
-                }
-                "global" => self.globals += &lines(value),
-                "conf" => self.lines += &lines(value),
-                "with" => self.variants.push(lines(value)),
-                "needs" => self.needs_root = value == "root",
-                _ => self.trees.push((key.to_owned(), value.replace(';', "\n"))),
-            },
-        }
-        true
-    }
-}
+/// The settings of the tables.
+const KEYS: [&str; 4] = ["global", "conf", "with", "needs"];
 
 /// A daemon that reads another configuration for each scenario.
 struct Side {
@@ -106,48 +62,30 @@ impl Side {
     fn run(&self, group: &Group, variant: &str, line: &str) -> Said {
         let work = self.base.path().join("work");
         let here = |text: &str| text.replace("@/", &format!("{}/", work.display()));
-        for (name, spec) in &group.trees {
-            Tree::build(work.join(name), spec);
-        }
-        let top = Tree::at(&work);
+        let tree = group.make(&work);
         for (name, text) in &group.files {
-            top.write(name, here(text));
-            top.chmod(name, 0o600);
+            tree.write(name, here(text));
+            tree.chmod(name, 0o600);
         }
-        top.chmod("", 0o755);
-        top.age();
-        let user = match is_root() {
-            true => "uid = 0\ngid = 0\n",
-            false => "",
-        };
-        let conf = format!(
-            "use chroot = no\n{user}{}[m]\npath = @/m\n{variant}{}",
-            group.globals, group.lines
-        );
-        fs::write(self.base.path().join("conf"), here(&conf)).expect("written");
+        tree.chmod("", 0o755);
+        tree.age();
+        fs::write(
+            self.base.path().join("conf"),
+            here(&configuration(group, variant)),
+        )
+        .expect("written");
         let started = SystemTime::now() - Duration::from_secs(1);
         let logged = self.daemon.log().len();
         let port = self.daemon.port().to_string();
+        let url = format!("rsync://127.0.0.1:{port}/");
         let names = [(&*work.display().to_string(), "@"), (&*port, "PORT")];
         let mut said = Said::default();
         for step in line.split(" && ") {
-            let url = format!("rsync://127.0.0.1:{port}/");
             let step = step
                 .replace("{m}", &format!("{url}m"))
                 .replace("{url}", &url)
                 .replace("{port}", &port);
-            let ran = Command::new("sh")
-                .args(["-c", &format!("exec \"$RSYNC\" {step}")])
-                .current_dir(&work)
-                .env("RSYNC", require_rsync())
-                .env("HOME", &work)
-                .env("TZ", "UTC")
-                .env("LC_ALL", "C.UTF-8")
-                .env_remove("RSYNC_PASSWORD")
-                .envs(group.env.iter().map(|(name, value)| (name, value)))
-                .stdin(Stdio::null())
-                .output()
-                .expect("sh");
+            let ran = group.run(&require_rsync(), &step, &work);
             said.add(&normal(&ran, &names));
             eventually(Duration::from_secs(60), || {
                 match self.daemon.workers().len() {
@@ -163,51 +101,42 @@ impl Side {
     }
 }
 
+/// What the daemon reads for a scenario.
+fn configuration(group: &Group, variant: &str) -> String {
+    let lines = |key| group.setting(key).map(lines).collect::<String>();
+    let user = match is_root() {
+        true => "uid = 0\ngid = 0\n",
+        false => "",
+    };
+    let (globals, module) = (lines("global"), lines("conf"));
+    format!("use chroot = no\n{user}{globals}[m]\npath = @/m\n{variant}{module}")
+}
+
+/// The lines that stand in one of a table.
+fn lines(value: &str) -> String {
+    value.replace(" | ", "\n") + "\n"
+}
+
 fn run(table: &str, text: &str) {
     let (stock, ours) = (Side::new(&require_rsync()), Side::new(&program()));
-    let mut group = Group::default();
-    let (mut is_described, mut count, mut differing) = (false, 0, String::new());
-    let lines = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    for line in lines {
-        if let Some(title) = line.strip_prefix('[')
-            && let Some(title) = title.strip_suffix(']')
-        {
-            group = Group {
-                title: title.to_owned(),
-                ..Group::default()
-            };
-            is_described = false;
-            continue;
-        }
-        if !is_described && group.describe(line) {
-            continue;
-        }
-        is_described = true;
-        if group.needs_root && !is_root() {
+    scenario::assert_equal(table, text, &KEYS, |group, line| {
+        if group.setting("needs").any(|need| need == "root") && !is_root() {
             skip(&format!("{}: only root can", group.title));
-            continue;
+            return String::new();
         }
-        let none = [String::new()];
-        let variants = match &*group.variants {
-            [] => &none[..],
-            variants => variants,
-        };
-        for variant in variants {
-            count += 1;
-            differing += &compared(&stock, &ours, &group, variant, line);
+        let mut variants: Vec<String> = group.setting("with").map(lines).collect();
+        if variants.is_empty() {
+            variants.push(String::new());
         }
-    }
-    assert!(count > 0, "{table} has no scenario");
-    assert!(
-        differing.is_empty(),
-        "{table}, {count} scenarios:\n{differing}"
-    );
+        variants
+            .iter()
+            .map(|variant| difference(&stock, &ours, group, variant, line))
+            .collect()
+    });
 }
 
 /// What differs in a scenario, for a person; empty if nothing does.
-fn compared(stock: &Side, ours: &Side, group: &Group, variant: &str, line: &str) -> String {
+fn difference(stock: &Side, ours: &Side, group: &Group, variant: &str, line: &str) -> String {
     let expected = stock.run(group, variant, line);
     let found = ours.run(group, variant, line);
     // The processes at both ends share a clock and the client's standard error: what the installed program itself says

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use driftless_filter::{Cvs, MergeFile, Options, Rules, Scope, Side};
@@ -68,19 +68,10 @@ fn a_single_path_is_excluded_where_a_scan_would_not_reach_it() {
 
 #[test]
 fn the_original_decides_as_the_table_says() {
-    if Command::new("rsync")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_err()
-    {
-        println!("skipped: no rsync here");
-        return;
-    }
     for case in cases() {
         let dir = case.set_up();
         let src = dir.path().join("src");
-        let mut rsync = Command::new("rsync");
+        let mut rsync = Command::new(testkit::require_rsync());
         rsync
             .current_dir(dir.path())
             .env("HOME", dir.path())

@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use driftless_filter::{Options, Rules, Side};
 use proptest::prelude::*;
@@ -16,15 +16,6 @@ const NAMES: [&str; 14] = [
 
 #[test]
 fn any_pattern_excludes_what_the_original_excludes() {
-    if Command::new("rsync")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_err()
-    {
-        println!("skipped: no rsync here");
-        return;
-    }
     let dir = tempfile::tempdir().expect("a temporary directory");
     std::fs::create_dir_all(dir.path().join("src/d/d")).expect("mkdir");
     std::fs::create_dir(dir.path().join("other")).expect("mkdir");
@@ -41,7 +32,7 @@ fn any_pattern_excludes_what_the_original_excludes() {
         ..Config::default()
     });
     let result = runner.run(&patterns, |pattern| {
-        let mut run = Command::new("rsync");
+        let mut run = Command::new(testkit::require_rsync());
         run.current_dir(dir.path())
             .args(["-rn", "--out-format=%n"])
             .arg(format!("--filter=- {pattern}"));

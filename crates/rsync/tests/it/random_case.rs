@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use testkit::scenario::Group;
 use testkit::{Random, is_root};
 
-use crate::scenarios::{Group, Way};
+use crate::scenarios::Way;
 
 /// What a seed makes up.
 #[derive(Clone)]

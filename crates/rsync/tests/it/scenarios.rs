@@ -1,24 +1,20 @@
 //! Scenarios: command lines that the installed rsync and ours get over equal trees. What they print, how they end and what
 //! they leave behind must be the same.
 //!
-//! The files in `tests/scenarios` are tables. `[TITLE]` begins a group of scenarios over one tree, which lines before the
-//! first command line describe:
+//! The files in `tests/scenarios` are tables as of [`testkit::scenario`]. Their only setting is `via: WAY...`, which says how the
+//! commands run: `local` (the default); `push` and `pull`, through a remote shell that drops the host, with ours at each end
+//! in turn; `dpush` and `dpull`, with the installed daemon.
 //!
-//! - `DIR: ENTRY; ENTRY...` makes a directory, entries as of [`testkit::Tree::build`];
-//! - `file NAME: TEXT` writes a file, `\n` in the text is a line end;
-//! - `env: NAME=VALUE` sets a variable;
-//! - `via: WAY...` says how the commands run: `local` (the default); `push` and `pull`, through a remote shell that drops the
-//!   host, with ours at each end in turn; `dpush` and `dpull`, with the installed daemon.
-//!
-//! Each other line is a scenario, the arguments of a run as for a shell; `&&` between runs. `{from}` and `{to}` are the
-//! directories of these names, seen from the client; `{url}` is `rsync://127.0.0.1:PORT/` and `{port}` its port. The daemon's
-//! modules are in `rsyncd.conf`. Bytes on the wire, rates, times of now and places in the program are put aside.
+//! In command lines `{from}` and `{to}` are the directories of these names, seen from the client; `{url}` is
+//! `rsync://127.0.0.1:PORT/` and `{port}` its port. The daemon's modules are in `rsyncd.conf`. Bytes on the wire, rates, times
+//! of now and places in the program are put aside.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use testkit::said::{Said, normal, tree_lines};
+use testkit::scenario::{self, Group};
 use testkit::{Original, RsyncDaemon, Tree};
 
 macro_rules! tables {
@@ -70,43 +66,6 @@ impl Way {
     }
 }
 
-/// What a group's scenarios start from.
-#[derive(Clone, Default)]
-pub(crate) struct Group {
-    pub(crate) title: String,
-    pub(crate) trees: Vec<(String, String)>,
-    pub(crate) files: Vec<(String, String)>,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) ways: Vec<Way>,
-}
-
-impl Group {
-    /// Takes a line that describes the group; `false` if it is a command line.
-    fn describe(&mut self, line: &str) -> bool {
-        let Some((key, value)) = line.split_once(": ") else {
-            return false;
-        };
-        let value = value.trim();
-        match key.split_once(' ') {
-            Some(("file", name)) => {
-                let text = value.replace("\\n", "\n");
-                self.files.push((name.to_owned(), text));
-            }
-            Some(_) => return false,
-            None if key.starts_with('-') => return false,
-            None if key == "via" => {
-                self.ways = value.split(' ').map(Way::parse).collect();
-            }
-            None if key == "env" => {
-                let (name, value) = value.split_once('=').expect("NAME=VALUE");
-                self.env.push((name.to_owned(), value.to_owned()));
-            }
-            None => self.trees.push((key.to_owned(), value.replace(';', "\n"))),
-        }
-        true
-    }
-}
-
 /// A place with the daemon and the shell that all scenarios of a table share.
 pub(crate) struct Bench {
     base: tempfile::TempDir,
@@ -144,33 +103,11 @@ impl Bench {
         server: &Path,
     ) -> Said {
         let work = self.base.path().join("work");
-        for (name, spec) in &group.trees {
-            Tree::build(work.join(name), spec);
-        }
-        let top = Tree::at(&work);
-        for (name, text) in &group.files {
-            top.write(name, text);
-        }
-        top.age();
+        group.make(&work).age();
         let started = std::time::SystemTime::now() - std::time::Duration::from_secs(1);
         let mut said = Said::default();
         for step in line.split(" && ") {
-            let ran = Command::new("sh")
-                .args([
-                    "-c",
-                    &format!("exec \"$RSYNC\" {}", self.arguments(way, step, server)),
-                ])
-                .current_dir(&work)
-                .env("RSYNC", client)
-                .env("HOME", &work)
-                .env("TZ", "UTC")
-                .env("LC_ALL", "C.UTF-8")
-                .env_remove("RSYNC_RSH")
-                .env_remove("RSYNC_PASSWORD")
-                .envs(group.env.iter().map(|(name, value)| (name, value)))
-                .stdin(Stdio::null())
-                .output()
-                .expect("sh");
+            let ran = group.run(client, &self.arguments(way, step, server), &work);
             let names = [
                 (&*work.display().to_string(), "@"),
                 (&*server.display().to_string(), "SERVER"),
@@ -226,43 +163,16 @@ fn build_share(base: &Path) {
 
 fn run(table: &str, text: &str) {
     let bench = Bench::new();
-    let mut group = Group::default();
-    let (mut is_described, mut count, mut differing) = (false, 0, String::new());
-    for line in text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        if let Some(title) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
-            group = Group {
-                title: title.to_owned(),
-                ..Group::default()
-            };
-            is_described = false;
-            continue;
-        }
-        if !is_described && group.describe(line) {
-            continue;
-        }
-        is_described = true;
-        let ways = if group.ways.is_empty() {
-            vec![Way::Local]
-        } else {
-            group.ways.clone()
-        };
-        for way in ways {
-            count += 1;
-            differing += &compared(&bench, &group, way, line);
-        }
-    }
-    assert!(count > 0, "{table} has no scenario");
-    assert!(differing.is_empty(), "{table}:\n{differing}");
+    scenario::assert_equal(table, text, &["via"], |group, line| {
+        let via = group.setting("via").last().unwrap_or("local");
+        via.split(' ')
+            .map(|way| difference(&bench, group, Way::parse(way), line))
+            .collect()
+    });
 }
 
 /// What differs in a scenario, for a person; empty if nothing does.
-fn compared(bench: &Bench, group: &Group, way: Way, line: &str) -> String {
+fn difference(bench: &Bench, group: &Group, way: Way, line: &str) -> String {
     let expected = bench.run(group, way, line, &bench.theirs, &bench.theirs);
     let mut differing = String::new();
     for (role, is_client, is_server) in way.roles() {
@@ -307,12 +217,7 @@ fn both_programs_have_the_same_help() {
     }
 }
 
-/// The example, which cargo builds before it runs tests.
+/// Our program.
 pub(crate) fn example() -> PathBuf {
-    let test = std::env::current_exe().expect("a path");
-    let target = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps");
-    target.join("examples/rsync")
+    testkit::example("rsync")
 }
