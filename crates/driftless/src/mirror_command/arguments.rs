@@ -82,170 +82,258 @@ pub(super) struct MirrorArguments {
     pub(super) shown: Shown,
 }
 
-const DEFAULT_SETTLE: Duration = Duration::from_millis(10);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Reads the arguments, and the files they name.
 pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
-    let mut places: Vec<OsString> = Vec::new();
-    let mut rules = Vec::new();
-    let (mut deletes, mut once, mut allow_empty_source, mut verbose) = (true, false, false, false);
-    let (mut settle, mut timeout, mut max_watches) = (DEFAULT_SETTLE, DEFAULT_TIMEOUT, None);
-    let mut protocol = Protocol::LATEST;
-    let mut password_file: Option<PathBuf> = None;
-    let (mut state, mut control): (Option<PathBuf>, Option<PathBuf>) = (None, None);
-    let mut brake = BrakeLimits::default();
-    let (mut verify, mut trash) = (Verify::default(), None::<String>);
-    let (mut shell, mut rsync) = (Vec::new(), None::<String>);
-    let (mut status, mut status_token) = (None::<String>, None::<PathBuf>);
-    let mut log = None;
-    let (mut config, mut check) = (None::<PathBuf>, false);
-    let (mut encrypts, mut authorities) = (false, None::<PathBuf>);
-    let mut parser = Parser::from_args(arguments);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Long("once") => once = true,
-            Arg::Long("exclude") => rules.push(FilterRule::Exclude(parser.value()?.into_vec())),
-            Arg::Long("include") => rules.push(FilterRule::Include(parser.value()?.into_vec())),
-            Arg::Long("filter") | Arg::Short('f') => {
-                rules.push(FilterRule::Filter(parser.value()?.into_vec()));
-            }
-            Arg::Long("no-delete") => deletes = false,
-            Arg::Long("password-file") => password_file = Some(parser.value()?.into()),
-            Arg::Long("tls") => encrypts = true,
-            Arg::Long("tls-ca") => authorities = Some(parser.value()?.into()),
-            Arg::Long("state") => state = Some(parser.value()?.into()),
-            Arg::Long("settle") => settle = Duration::from_millis(number(&mut parser, "--settle")?),
-            Arg::Long("timeout") => {
-                timeout = Duration::from_secs(number(&mut parser, "--timeout")?);
-            }
-            Arg::Long("protocol") => {
-                protocol = protocol_version(number(&mut parser, "--protocol")?)?;
-            }
-            Arg::Long("max-watches") => max_watches = Some(number(&mut parser, "--max-watches")?),
-            Arg::Long("allow-empty-source") => allow_empty_source = true,
-            Arg::Long("max-delete-share") => {
-                let percent = number(&mut parser, "--max-delete-share")?;
-                brake.percent = u8::try_from(percent)
-                    .ok()
-                    .filter(|percent| *percent <= 100)
-                    .with_context(|| format!("--max-delete-share takes 0 to 100, not {percent}"))?;
-            }
-            Arg::Long("verify") => verify.at_start = true,
-            Arg::Long("verify-rate") => {
-                let text = parser.value()?.string()?;
-                let rate = mirror::config::rate(&text);
-                verify.rate =
-                    Some(rate.with_context(|| format!("--verify-rate: {text:?} is no rate"))?);
-            }
-            Arg::Long("trash") => trash = Some(parser.value()?.string()?),
-            Arg::Long("rsh") | Arg::Short('e') => {
-                let command = parser.value()?.string()?;
-                shell = command.split_whitespace().map(str::to_owned).collect();
-            }
-            Arg::Long("rsync-path") => rsync = Some(parser.value()?.string()?),
-            Arg::Long("config") => config = Some(PathBuf::from(parser.value()?)),
-            Arg::Long("check-config") => check = true,
-            Arg::Long("status") => status = Some(parser.value()?.string()?),
-            Arg::Long("status-token") => status_token = Some(parser.value()?.into()),
-            Arg::Long("log") => log = Some(log_format(&parser.value()?)?),
-            Arg::Long("control") => control = Some(parser.value()?.into()),
-            Arg::Long("verbose") | Arg::Short('v') => verbose = true,
-            Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
-            Arg::Value(place) => places.push(place),
-            Arg::Long(_) | Arg::Short(_) => return Err(argument.unexpected().into()),
+    let Some(mut given) = Given::read(arguments)? else {
+        return Ok(Asked::Help);
+    };
+    let mirrors = match given.config.take() {
+        Some(path) => given.of_file(path)?,
+        None => given.of_command_line()?,
+    };
+    Ok(Asked::Mirror(Box::new(mirrors)))
+}
+
+/// What the command line says, before any of it is looked at beside the rest.
+struct Given {
+    places: Vec<OsString>,
+    rules: Vec<FilterRule>,
+    deletes: bool,
+    once: bool,
+    allow_empty_source: bool,
+    brake: BrakeLimits,
+    settle: Duration,
+    timeout: Duration,
+    protocol: Protocol,
+    max_watches: Option<u64>,
+    verify: Verify,
+    trash: Option<String>,
+    shell: Vec<String>,
+    rsync: Option<String>,
+    password_file: Option<PathBuf>,
+    tls: bool,
+    tls_ca: Option<PathBuf>,
+    state: Option<PathBuf>,
+    control: Option<PathBuf>,
+    status: Option<String>,
+    status_token: Option<PathBuf>,
+    log: Option<LogFormat>,
+    config: Option<PathBuf>,
+    check: bool,
+    verbose: bool,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            rules: Vec::new(),
+            deletes: true,
+            once: false,
+            allow_empty_source: false,
+            brake: BrakeLimits::default(),
+            settle: Duration::from_millis(10),
+            timeout: Duration::from_secs(60),
+            protocol: Protocol::LATEST,
+            max_watches: None,
+            verify: Verify::default(),
+            trash: None,
+            shell: Vec::new(),
+            rsync: None,
+            password_file: None,
+            tls: false,
+            tls_ca: None,
+            state: None,
+            control: None,
+            status: None,
+            status_token: None,
+            log: None,
+            config: None,
+            check: false,
+            verbose: false,
         }
     }
-    let shown = Shown {
-        page: page(status.as_deref(), status_token.as_deref())?,
-        log,
-    };
-    if let Some(path) = config {
-        if !places.is_empty() {
+}
+
+impl Given {
+    /// `None` asks for help.
+    fn read(arguments: Vec<OsString>) -> anyhow::Result<Option<Self>> {
+        let mut given = Self::default();
+        let mut parser = Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("once") => given.once = true,
+                Arg::Long("exclude") => {
+                    let pattern = parser.value()?.into_vec();
+                    given.rules.push(FilterRule::Exclude(pattern));
+                }
+                Arg::Long("include") => {
+                    let pattern = parser.value()?.into_vec();
+                    given.rules.push(FilterRule::Include(pattern));
+                }
+                Arg::Long("filter") | Arg::Short('f') => {
+                    let rule = parser.value()?.into_vec();
+                    given.rules.push(FilterRule::Filter(rule));
+                }
+                Arg::Long("no-delete") => given.deletes = false,
+                Arg::Long("password-file") => given.password_file = Some(parser.value()?.into()),
+                Arg::Long("tls") => given.tls = true,
+                Arg::Long("tls-ca") => given.tls_ca = Some(parser.value()?.into()),
+                Arg::Long("state") => given.state = Some(parser.value()?.into()),
+                Arg::Long("settle") => {
+                    given.settle = Duration::from_millis(number(&mut parser, "--settle")?);
+                }
+                Arg::Long("timeout") => {
+                    given.timeout = Duration::from_secs(number(&mut parser, "--timeout")?);
+                }
+                Arg::Long("protocol") => {
+                    given.protocol = protocol_version(number(&mut parser, "--protocol")?)?;
+                }
+                Arg::Long("max-watches") => {
+                    given.max_watches = Some(number(&mut parser, "--max-watches")?);
+                }
+                Arg::Long("allow-empty-source") => given.allow_empty_source = true,
+                Arg::Long("max-delete-share") => {
+                    given.brake.percent = percent(number(&mut parser, "--max-delete-share")?)?;
+                }
+                Arg::Long("verify") => given.verify.at_start = true,
+                Arg::Long("verify-rate") => {
+                    let text = parser.value()?.string()?;
+                    let rate = mirror::config::rate(&text)
+                        .with_context(|| format!("--verify-rate: {text:?} is no rate"))?;
+                    given.verify.rate = Some(rate);
+                }
+                Arg::Long("trash") => given.trash = Some(parser.value()?.string()?),
+                Arg::Long("rsh") | Arg::Short('e') => {
+                    let command = parser.value()?.string()?;
+                    given.shell = command.split_whitespace().map(str::to_owned).collect();
+                }
+                Arg::Long("rsync-path") => given.rsync = Some(parser.value()?.string()?),
+                Arg::Long("config") => given.config = Some(parser.value()?.into()),
+                Arg::Long("check-config") => given.check = true,
+                Arg::Long("status") => given.status = Some(parser.value()?.string()?),
+                Arg::Long("status-token") => given.status_token = Some(parser.value()?.into()),
+                Arg::Long("log") => given.log = Some(log_format(&parser.value()?)?),
+                Arg::Long("control") => given.control = Some(parser.value()?.into()),
+                Arg::Long("verbose") | Arg::Short('v') => given.verbose = true,
+                Arg::Long("help") | Arg::Short('h') => return Ok(None),
+                Arg::Value(place) => given.places.push(place),
+                Arg::Long(_) | Arg::Short(_) => return Err(argument.unexpected().into()),
+            }
+        }
+        Ok(Some(given))
+    }
+
+    /// The mirrors that the file of `--config` describes.
+    fn of_file(self, path: PathBuf) -> anyhow::Result<MirrorArguments> {
+        let shown = self.shown()?;
+        if !self.places.is_empty() {
             bail!("--config names everything: give no SRC and DEST beside it");
         }
         let file = ConfigFile {
             path,
             form: Form::Toml,
-            once,
-            verify: verify.at_start,
+            once: self.once,
+            verify: self.verify.at_start,
             shown,
         };
-        let said = file.read()?;
-        return Ok(Asked::Mirror(Box::new(MirrorArguments {
-            settings: said.settings,
-            shown: said.shown,
+        let read = file.read()?;
+        Ok(MirrorArguments {
+            settings: read.settings,
+            shown: read.shown,
             file: Some(file),
-            check,
-            verbose,
-        })));
+            check: self.check,
+            verbose: self.verbose,
+        })
     }
-    if check {
-        bail!("--check-config needs --config FILE");
+
+    /// The one mirror that the command line describes.
+    fn of_command_line(self) -> anyhow::Result<MirrorArguments> {
+        let shown = self.shown()?;
+        if self.check {
+            bail!("--check-config needs --config FILE");
+        }
+        if let Some(trash) = &self.trash {
+            mirror::config::check_trash(trash).map_err(anyhow::Error::msg)?;
+        }
+        let (source, places) = self.places()?;
+        let state = match &self.state {
+            Some(path) if path == Path::new(":memory:") => None,
+            Some(path) => Some(path.clone()),
+            None => Some(state::default_file(&source, &places)?),
+        };
+        let control = match &self.control {
+            Some(path) if path == Path::new("none") => None,
+            Some(path) => Some(path.clone()),
+            None => state.as_deref().map(socket_path),
+        };
+        let settings = Settings {
+            name: source.display().to_string(),
+            replicas: self.replicas(places)?,
+            source,
+            rules: self.rules,
+            settle: self.settle,
+            state,
+            control,
+            once: self.once,
+            allow_empty_source: self.allow_empty_source,
+            brake: self.brake,
+            max_watches: self.max_watches,
+            rescan: None,
+            verify: self.verify,
+            failures: None,
+            hooks: Vec::new(),
+        };
+        Ok(MirrorArguments {
+            settings: vec![settings],
+            shown,
+            file: None,
+            check: false,
+            verbose: self.verbose,
+        })
     }
-    if let Some(trash) = &trash {
-        mirror::config::check_trash(trash).map_err(anyhow::Error::msg)?;
+
+    fn shown(&self) -> anyhow::Result<Shown> {
+        Ok(Shown {
+            page: page(self.status.as_deref(), self.status_token.as_deref())?,
+            log: self.log,
+        })
     }
-    let mut places = places.into_iter();
-    let source = PathBuf::from(places.next().context("the source is missing")?);
-    let replicas = places
-        .map(|place| destination(&place, &shell, rsync.as_deref(), encrypts))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    if replicas.is_empty() {
-        bail!("the destination is missing");
+
+    /// The source, and where its replicas are.
+    fn places(&self) -> anyhow::Result<(PathBuf, Vec<Place>)> {
+        let (source, destinations) = self.places.split_first().context("the source is missing")?;
+        let places = destinations
+            .iter()
+            .map(|place| destination(place, &self.shell, self.rsync.as_deref(), self.tls))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        if places.is_empty() {
+            bail!("the destination is missing");
+        }
+        Ok((source.into(), places))
     }
-    let state = match state {
-        Some(path) if path == Path::new(":memory:") => None,
-        Some(path) => Some(path),
-        None => Some(state::default_file(&source, &replicas)?),
-    };
-    let control = match control {
-        Some(path) if path == Path::new("none") => None,
-        Some(path) => Some(path),
-        None => state.as_deref().map(socket_path),
-    };
-    let password = match &password_file {
-        Some(path) => Some(mirror::password_from(path)?),
-        None => configuration::password(),
-    };
-    let credentials = Credentials {
-        user: configuration::user(),
-        password,
-    };
-    let tls = encryption(encrypts, authorities.as_deref(), &replicas)?;
-    let replica = |place: Place| ReplicaSettings {
-        tls: tls.clone().filter(|_| matches!(place, Place::Daemon(_))),
-        deletes,
-        credentials: credentials.clone(),
-        timeout,
-        protocol,
-        trash: trash.clone(),
-        ..ReplicaSettings::at(place)
-    };
-    let settings = Settings {
-        name: source.display().to_string(),
-        replicas: replicas.into_iter().map(replica).collect(),
-        source,
-        rules,
-        settle,
-        state,
-        control,
-        once,
-        allow_empty_source,
-        brake,
-        max_watches,
-        rescan: None,
-        verify,
-        failures: None,
-        hooks: Vec::new(),
-    };
-    Ok(Asked::Mirror(Box::new(MirrorArguments {
-        settings: vec![settings],
-        shown,
-        file: None,
-        check,
-        verbose,
-    })))
+
+    fn replicas(&self, places: Vec<Place>) -> anyhow::Result<Vec<ReplicaSettings>> {
+        let password = match &self.password_file {
+            Some(path) => Some(mirror::password_from(path)?),
+            None => configuration::password(),
+        };
+        let credentials = Credentials {
+            user: configuration::user(),
+            password,
+        };
+        let tls = encryption(self.tls, self.tls_ca.as_deref(), &places)?;
+        let replica = |place: Place| ReplicaSettings {
+            tls: tls.clone().filter(|_| matches!(place, Place::Daemon(_))),
+            deletes: self.deletes,
+            credentials: credentials.clone(),
+            timeout: self.timeout,
+            protocol: self.protocol,
+            trash: self.trash.clone(),
+            ..ReplicaSettings::at(place)
+        };
+        Ok(places.into_iter().map(replica).collect())
+    }
 }
 
 fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
@@ -253,6 +341,13 @@ fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
     value
         .parse()
         .with_context(|| format!("{option} takes a whole number, not {}", value.display()))
+}
+
+fn percent(number: u64) -> anyhow::Result<u8> {
+    u8::try_from(number)
+        .ok()
+        .filter(|percent| *percent <= 100)
+        .with_context(|| format!("--max-delete-share takes 0 to 100, not {number}"))
 }
 
 /// The status page that the options ask for.
