@@ -14,10 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tree::Meta;
+use tree::{FileId, Identity, Meta};
 
 use self::row::{
-    DIRECTORY, HELD, INSERT, below, held_from_row, insert_row, join, select_held, split,
+    DIRECTORY, HELD, INSERT, below, birth, held_from_row, insert_row, join, select_held, split,
 };
 pub use self::state_file::{State, StateLock};
 pub use self::unconfirmed::Reach;
@@ -143,6 +143,30 @@ impl Ledger {
         count.query_row(params![self.replica, DIRECTORY, dir, from, to], |row| {
             row.get(0).map(i64::cast_unsigned)
         })
+    }
+
+    /// Which files (whatever is no directory) the replica holds at `path` or, if that is a directory, below it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn files_at(&self, path: &Path) -> rusqlite::Result<Vec<FileId>> {
+        let ((parent, name), dir) = (split(path), path.as_os_str().as_bytes());
+        let (from, to) = below(dir);
+        let mut select = self.connection.prepare_cached(
+            "SELECT dev, ino, btime, btime_ns FROM entry WHERE replica = ?1 AND kind <> ?2 AND parent = ?3 AND name = ?4 \
+             UNION ALL SELECT dev, ino, btime, btime_ns FROM entry WHERE replica = ?1 AND kind <> ?2 AND parent = ?5 \
+             UNION ALL SELECT dev, ino, btime, btime_ns FROM entry WHERE replica = ?1 AND kind <> ?2 AND parent >= ?6 AND parent < ?7",
+        )?;
+        let known = params![self.replica, DIRECTORY, parent, name, dir, from, to];
+        let rows = select.query_map(known, |row| {
+            let unsigned = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            let (dev, ino) = (unsigned(0)?, unsigned(1)?);
+            Ok(FileId {
+                identity: Identity { dev, ino },
+                btime: birth(row, 2)?,
+            })
+        })?;
+        rows.collect()
     }
 
     /// What the replica holds under `path`.
@@ -428,6 +452,15 @@ mod tests {
         assert_eq!(ledger.files().unwrap(), 5);
         assert_eq!(ledger.files_below(Path::new("d")).unwrap(), 3);
         assert_eq!(ledger.files_below(Path::new("d/e")).unwrap(), 2);
+        for (path, expected) in [("d", 3), ("d/e", 2), ("d/a", 1), ("none", 0)] {
+            let files = ledger.files_at(Path::new(path)).unwrap();
+            assert_eq!(files.len(), expected, "{path}");
+        }
+        let known = ledger.held(Path::new("top")).unwrap().unwrap();
+        assert_eq!(
+            ledger.files_at(Path::new("top")).unwrap(),
+            [known.version.file_id()]
+        );
     }
 
     #[test]

@@ -67,6 +67,37 @@ for_each_destination! {
         bench.finish(mirror);
     }
 
+    fn so_does_one_of_empty_files_and_links(bench: Bench) {
+        for number in 0..MANY {
+            let path = format!("many/{}/f{number}", number % 10);
+            match number % 3 {
+                0 => bench.source.symlink(path, "target"),
+                1 => {
+                    bench.source.write(&path, "content");
+                    bench.source.hard_link(format!("{path}.link"), &path);
+                }
+                _ => bench.source.write(path, ""),
+            }
+        }
+        let mirror = bench.live();
+        bench.wait_identical(&mirror);
+        bench.source.rename("many", "renamed");
+        bench.finish(mirror);
+    }
+
+    fn names_of_files_that_keep_another_one_are_not_asked_about(bench: Bench) {
+        fill(&bench);
+        for number in 0..MANY {
+            let file = format!("many/{}/f{number}", number % 10);
+            bench.source.hard_link(format!("kept/f{number}"), file);
+        }
+        let mirror = bench.live();
+        bench.finish(mirror);
+        bench.source.remove("many");
+        let mirror = bench.start_with(&["--max-delete-share", "1"]);
+        bench.finish(mirror);
+    }
+
     fn removals_that_are_seen_one_by_one_are_not_asked_about(bench: Bench) {
         fill(&bench);
         let mirror = bench.live();

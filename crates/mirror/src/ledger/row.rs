@@ -71,7 +71,6 @@ pub(super) fn insert_row(
 /// Reads the columns of `select_held`: by number, for looking each up by its name takes longer than all the rest.
 pub(super) fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
     let unsigned = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    let btime = row.get::<_, Option<i64>>(9)?.zip(row.get(10)?);
     let kind: u32 = row.get(0)?;
     let rdev = unsigned(14)?;
     Ok(Held {
@@ -91,7 +90,7 @@ pub(super) fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
                 sec: row.get(7)?,
                 nsec: row.get(8)?,
             },
-            btime: btime.map(|(sec, nsec)| Time { sec, nsec }),
+            btime: birth(row, 9)?,
             dev: unsigned(11)?,
             ino: unsigned(12)?,
             nlink: unsigned(13)?,
@@ -100,6 +99,12 @@ pub(super) fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
         doubtful: row.get(15)?,
         whole: row.get(16)?,
     })
+}
+
+/// The time of birth in a column and the one after it.
+pub(super) fn birth(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Time>> {
+    let parts = row.get::<_, Option<i64>>(column)?.zip(row.get(column + 1)?);
+    Ok(parts.map(|(sec, nsec)| Time { sec, nsec }))
 }
 
 /// Parent and name of a path as the table keeps them; the root is the empty name in the empty parent.

@@ -1,6 +1,6 @@
 //! A plan in the making: looks go in one by one, and what differs gathers until the plan is full.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::source::{Child, Source};
 const BATCH_ITEMS: usize = 20_000;
 
 /// A batch is closed when the files in it have this many bytes, so that a broken session repeats little.
-const BATCH_BYTES: u64 = 4 << 30;
+pub(super) const BATCH_BYTES: u64 = 4 << 30;
 
 /// A ctime younger than this may be carried by a later change too: the coarsest clock tick of the kernels
 /// in use (HZ=100).
@@ -39,7 +39,8 @@ pub(super) struct Draft<'a> {
 #[derive(Default)]
 pub(super) struct Done {
     pub(super) whole: HashSet<PathBuf>,
-    pub(super) gone: BTreeSet<PathBuf>,
+    /// Names to be removed, and since when they are known to be missing.
+    pub(super) gone: BTreeMap<PathBuf, Instant>,
     pub(super) forgotten: Vec<PathBuf>,
     pub(super) unreadable: Vec<(PathBuf, String)>,
     pub(super) deletions: Deletions,
@@ -163,9 +164,9 @@ impl<'a> Draft<'a> {
         } else if self.abilities.removes_by_name {
             if !topmost
                 .ancestors()
-                .any(|above| self.done.gone.contains(above))
-                && self.done.gone.insert(topmost.to_owned())
+                .any(|above| self.done.gone.contains_key(above))
             {
+                self.done.gone.insert(topmost.to_owned(), since);
                 let kind = if topmost == path { kind } else { Kind::Dir };
                 self.note_deletion(topmost, kind);
             }
@@ -510,8 +511,11 @@ impl<'a> Draft<'a> {
             .insert(item.path.clone(), DraftItem { item, note, exact });
     }
 
-    pub(super) fn finish(mut self, postponed: Vec<Taken>) -> Result<Plan, PlanError> {
+    pub(super) fn finish(mut self, mut postponed: Vec<Taken>) -> Result<Plan, PlanError> {
         self.join_groups();
+        if !postponed.is_empty() {
+            postponed.extend(self.take_former_places());
+        }
         let (exact, mut quick): (Vec<_>, Vec<_>) = std::mem::take(&mut self.items)
             .into_values()
             .partition(|item| item.exact);
@@ -537,10 +541,10 @@ impl<'a> Draft<'a> {
         };
         let gone = std::mem::take(&mut self.done.gone);
         let mut parents = Parents::new(self.source, self.ledger);
-        plan.quick = parents.complete(quick, gone)?;
+        plan.quick = parents.complete(quick, gone.into_keys())?;
         plan.quick.batch.whole = std::mem::take(&mut self.done.whole);
         self.add_renames(&mut plan.quick.batch)?;
-        plan.exact = parents.complete(exact, BTreeSet::new())?;
+        plan.exact = parents.complete(exact, [])?;
         plan.exact.batch.exact = true;
         Ok(plan)
     }

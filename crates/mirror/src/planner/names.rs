@@ -40,7 +40,7 @@ impl Draft<'_> {
     /// Notes that a new name is that of a file which the replica holds under a former name, if that is so: the same
     /// inode and birth, size and time, and nothing under the former name any more.
     pub(super) fn note_rename(&mut self, path: &Path, meta: &Meta) -> Result<(), PlanError> {
-        if meta.kind != Kind::File || meta.size == 0 || meta.nlink > 1 {
+        if meta.nlink > 1 {
             return Ok(());
         }
         for (former, held) in self.ledger.names_of(meta.dev, meta.ino)? {
@@ -65,6 +65,27 @@ impl Draft<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the removals of directories out of which files have been renamed, which another plan is to look at: as long
+    /// as more of their files are to come, these would cross as data.
+    pub(super) fn take_former_places(&mut self) -> Vec<Taken> {
+        let former = self.done.renamed.keys();
+        let places: HashSet<&Path> = former.flat_map(|path| path.ancestors().skip(1)).collect();
+        let is_place = |path: &PathBuf, _: &mut Instant| places.contains(path.as_path());
+        let taken: Vec<Taken> = self
+            .done
+            .gone
+            .extract_if(.., is_place)
+            .map(|(path, since)| Taken {
+                path,
+                look: Look::AT,
+                since,
+            })
+            .collect();
+        let is_left = |dir: &PathBuf| !taken.iter().any(|taken| taken.path == *dir);
+        self.done.deletions.dirs.retain(is_left);
+        taken
     }
 
     /// Whether a name must go before its new version can come: the replica holds it as one file with others that are
@@ -118,10 +139,12 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Adds the renames whose former directories can be told to the replica too.
+    /// Adds the renames that spare sending data, and whose former directories can be told to the replica too.
     pub(super) fn add_renames(&mut self, batch: &mut Batch) -> Result<(), PlanError> {
         let mut former_dirs: BTreeMap<PathBuf, Item> = BTreeMap::new();
-        for renamed in std::mem::take(&mut self.done.renamed).into_values() {
+        let renamed = std::mem::take(&mut self.done.renamed).into_values();
+        let has_data = |old: &Meta| old.kind == Kind::File && old.size > 0;
+        for renamed in renamed.filter(|renamed| has_data(&renamed.old.meta)) {
             let mut above = Vec::new();
             let mut is_known = batch.item(&renamed.new).is_some();
             for dir in renamed.old.path.ancestors().skip(1) {

@@ -1,6 +1,6 @@
 //! The directories above everything in a batch: a session changes their times, and must be told the right ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use transfer::{Batch, Item};
@@ -37,7 +37,7 @@ impl<'a> Parents<'a> {
     pub(super) fn complete(
         &mut self,
         items: Vec<DraftItem>,
-        gone: BTreeSet<PathBuf>,
+        gone: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Errand, PlanError> {
         let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
         for DraftItem { mut item, note, .. } in items {

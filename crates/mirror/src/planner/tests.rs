@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
+use super::draft::BATCH_BYTES;
 use super::parents::Parents;
 use super::*;
 use crate::dirty::Look;
@@ -292,6 +293,30 @@ fn a_renamed_directory_moves_no_data() {
         .map(|dir| dir.path.clone())
         .collect();
     assert_eq!(paths(&former), ["d", "d/e"]);
+}
+
+#[test]
+fn a_renamed_directory_is_removed_when_all_of_it_has_come() {
+    let mut bench = Bench::new(&["d/last/f"]);
+    // As much as one batch takes; all of it is a hole.
+    let full = fs::File::create(bench.at("d/full")).unwrap();
+    full.set_len(BATCH_BYTES).unwrap();
+    bench.confirm_all();
+    fs::rename(bench.at("d"), bench.at("moved")).unwrap();
+    let first = bench.plan(&[("d", Look::AT), ("moved", Look::BELOW)]);
+    assert_eq!(paths(&first.quick.batch.gone), [""; 0]);
+    assert!(first.deletions.is_none());
+    let mut left: Vec<_> = first.postponed.iter().collect();
+    left.sort_by_key(|taken| &taken.path);
+    let looks: Vec<_> = left
+        .iter()
+        .map(|taken| (taken.path.to_str().unwrap(), taken.look))
+        .collect();
+    assert_eq!(looks, [("d", Look::AT), ("moved/last", Look::BELOW)]);
+    let second = bench.plan(&looks);
+    assert_eq!(paths(&second.quick.batch.gone), ["d"]);
+    assert_eq!(second.quick.batch.renamed.len(), 1);
+    assert!(second.postponed.is_empty());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Before a plan is carried out: is the source what it was, and may so much be deleted?
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tree::Meta;
+use tree::{FileId, Identity, Meta};
 
 use super::{Failed, Replica, State};
 use crate::Event;
@@ -143,12 +144,12 @@ impl Replica {
                 Err(_) => {}
             }
         }
-        // A renamed file is there under another name.
-        deletions = deletions.saturating_sub(plan.quick.batch.renamed.len() as u64);
         deletions = deletions.saturating_sub(plan.deletions.witnessed);
         if deletions < limits.files {
             return Ok(None);
         }
+        // A renamed file is there under another name.
+        deletions = deletions.saturating_sub(self.removed_names_of_kept_files(plan)?);
         let is_file = |item: &&transfer::Item| !item.meta.is_dir();
         let in_batch = plan.quick.batch.items.iter().filter(is_file).count() as u64;
         // Of a replica that the ledger does not know yet, what stays is at most what the source has.
@@ -158,6 +159,35 @@ impl Replica {
         };
         let is_exceeded = limits.are_exceeded_by(deletions, held);
         Ok(is_exceeded.then_some(Brake::ManyDeletions { deletions, held }))
+    }
+
+    /// How many of the names that a plan removes are of files that have, or get, another name at the replica.
+    fn removed_names_of_kept_files(&self, plan: &Plan) -> Result<u64, Failed> {
+        let errands = [&plan.quick, &plan.exact];
+        let items = errands.iter().flat_map(|errand| &errand.batch.items);
+        let files = items.filter(|item| !item.meta.is_dir());
+        let coming: HashSet<FileId> = files.map(|item| item.meta.file_id()).collect();
+        let gone = plan.quick.batch.gone.iter().chain(&plan.forgotten);
+        let removed: HashSet<&Path> = gone.map(PathBuf::as_path).collect();
+        let mut kept = 0;
+        for path in &removed {
+            for file in self.ledger.files_at(path)? {
+                let is_kept = coming.contains(&file) || self.is_held_beside(file, &removed)?;
+                kept += u64::from(is_kept);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether the replica holds a file under a name that the source has too and that is not `removed`.
+    fn is_held_beside(&self, file: FileId, removed: &HashSet<&Path>) -> Result<bool, Failed> {
+        let Identity { dev, ino } = file.identity;
+        let names = self.ledger.names_of(dev, ino)?;
+        Ok(names.iter().any(|(name, held)| {
+            held.version.file_id() == file
+                && !name.ancestors().any(|above| removed.contains(above))
+                && matches!(self.source.lstat(name), Ok(Some(now)) if now.file_id() == file)
+        }))
     }
 
     /// Whether the replica had nothing in it when it was met for the first time: then all it has is from the source.
