@@ -20,6 +20,25 @@ pub(crate) fn notice_line(notice: &Notice<'_>) -> Vec<u8> {
     }
 }
 
+/// What `--debug=filter` says of an entry that a rule decided on.
+pub(crate) fn filtered(
+    role: Role,
+    path: &[u8],
+    is_dir: bool,
+    is_excluded: bool,
+    rule: &[u8],
+) -> Vec<u8> {
+    let verb = match (role, is_excluded) {
+        (Role::Sender, true) => "hiding",
+        (Role::Sender, false) => "showing",
+        (_, true) => "protecting",
+        (_, false) => "risking",
+    };
+    let (role, kind) = (role_name(role), if is_dir { "directory" } else { "file" });
+    let head = format!("[{role}] {verb} {kind} ");
+    [head.as_bytes(), path, b" because of pattern ", rule].concat()
+}
+
 /// The name of a role in messages.
 pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
