@@ -4,12 +4,17 @@
 //! into `heard`, what the peer says beside the data. What we say is collected in `out`, with room for the frame's header in
 //! front, so that file contents are read straight into the frame they leave in.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod parting;
+mod patience;
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use wire::{Code, Cursor, Demux, Incoming, Message, Stop};
 
+use self::patience::Patience;
 use crate::Error;
 use crate::heard::Heard;
 use crate::link::Link;
@@ -19,18 +24,8 @@ use crate::recording::Record;
 /// Output is sent when it has grown to this, in bytes: large writes, few system calls.
 const FLUSH_AT: usize = 256 << 10;
 
-/// How long we listen for the peer's last words after the connection broke.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// How long we stay when we leave without a word: a peer that still writes its list to us is to find out when it listens
-/// again, not by a broken connection. rsync stays as long.
-const LINGER: Duration = Duration::from_millis(100);
-
 /// So many times its patience a half that only waits takes its own signs of life for the peer's.
 const OWN_SIGNS: u32 = 4;
-
-/// How long the peer may take to hear our last word.
-const FAREWELL: Duration = Duration::from_secs(60);
 
 /// Both directions of a session.
 #[derive(Debug)]
@@ -103,7 +98,7 @@ impl Stream {
 
     /// Whether this half of a split stream only waits for what the other half hears.
     pub(crate) fn set_idle(&mut self, is_idle: bool) {
-        self.patience.idle.store(is_idle, Ordering::Relaxed);
+        self.patience.set_idle(is_idle);
     }
 
     /// From here on the peer has another time to make progress in.
@@ -393,46 +388,6 @@ impl Stream {
         sent.map_err(|error| self.hear_out(error))
     }
 
-    /// Tells the peer with which code we leave, or that we have heard with which code it does, and lets it hear that
-    /// (wire-session.md 4.7). Returns what broke the connection meanwhile; the exit code stays what it is.
-    pub(crate) fn say_farewell(
-        &mut self,
-        protocol: wire::Protocol,
-        error: &Error,
-    ) -> Option<Error> {
-        let code = match error {
-            Error::PeerExit { .. } => None,
-            error => Some(i32::from(error.exit_code())),
-        };
-        // What the peer finds out by itself, or has no ears for (9.3, 9.4).
-        let is_silent = matches!(code, Some(10 | 12 | 19 | 30));
-        let is_silent = is_silent || self.has_parted || !self.multiplexes;
-        let is_silent = is_silent || !protocol.has_error_exit();
-        // Who cannot begin with its own arguments leaves without a word to the peer.
-        let is_silent = is_silent || matches!(error, Error::Usage(_));
-        if is_silent {
-            // Who leaves over a broken connection has said so.
-            let _ = self.flush();
-            if code.is_some() && !protocol.has_error_exit() {
-                std::thread::sleep(LINGER);
-            }
-            return self.unheard.take();
-        }
-        let mut frame = Vec::new();
-        Message::ErrorExit(code).encode(protocol, &mut frame);
-        let patience = self.patience.get();
-        let told = self.flush().and_then(|()| {
-            self.link.send(&frame, &mut self.raw, patience)?;
-            match error {
-                Error::Cancelled => Ok(()),
-                _ => self
-                    .link
-                    .drain(&Code::ErrorExit.header(0), patience.unwrap_or(FAREWELL)),
-            }
-        });
-        told.err()
-    }
-
     /// Sends nothing, to show that we live. Only a multiplexed direction can say that.
     pub(crate) fn send_empty_frame(&mut self) -> Result<(), Error> {
         self.flush()?;
@@ -473,17 +428,6 @@ impl Stream {
     /// What the peer has said beside the data.
     pub(crate) fn heard(&mut self) -> &mut Heard {
         &mut self.heard
-    }
-
-    /// Reads on until the peer closes, for what it still has to say.
-    pub(crate) fn read_to_end(&mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + LAST_WORDS;
-        while self.link.fill(&mut self.raw, Some(deadline))? > 0 {
-            self.take_in()?;
-            self.data.clear();
-            self.decoded = 0;
-        }
-        Ok(())
     }
 
     fn decode<T>(
@@ -547,21 +491,6 @@ impl Stream {
         }
     }
 
-    /// A peer that has told us why it leaves waits until we have heard it (wire-session.md 4.7).
-    fn leave_if_told(&mut self) -> Result<(), Error> {
-        if !self.heard.is_leaving {
-            return Ok(());
-        }
-        if self.multiplexes {
-            // Whether it still takes this makes no difference any more.
-            let farewell = Code::ErrorExit.header(0);
-            let told = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
-            self.has_parted = true;
-            self.unheard = told.and_then(|()| self.read_to_end()).err();
-        }
-        Err(self.hear_out(Error::Socket(std::io::ErrorKind::ConnectionAborted.into())))
-    }
-
     /// Sorts what has arrived into data and messages.
     fn take_in(&mut self) -> Result<(), Error> {
         if self.decoded > FLUSH_AT {
@@ -604,24 +533,6 @@ impl Stream {
         Ok(())
     }
 
-    /// The error that broke the connection, in the peer's own words if it had any: what it sent before is read
-    /// first, also when it closed while we were still writing.
-    fn hear_out(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Socket(_)) && !self.has_parted && self.link.reads() {
-            // A broken connection may end in another error; what came before that is what matters.
-            let _ = self.read_to_end();
-        }
-        let _ = self.take_in();
-        let words = std::mem::take(&mut self.heard.errors);
-        match (error, self.heard.exit) {
-            (Error::Socket(_) | Error::Read { .. } | Error::Closed { .. }, Some(code)) => {
-                Error::PeerExit { code, words }
-            }
-            (Error::Stalled(_), _) => Error::Stalled(self.patience.get()),
-            (error, _) => error.with_peer_words(self.link.received(), words),
-        }
-    }
-
     fn open_frame(&mut self) {
         if self.multiplexes {
             self.out.extend_from_slice(&[0; FRAME_HEADER]);
@@ -642,46 +553,8 @@ impl Stream {
     }
 }
 
-/// How long the peer may neither send nor take anything of substance. The halves of a split stream share it.
-#[derive(Debug, Clone)]
-struct Patience {
-    time: Arc<AtomicU64>,
-    /// The half that speaks has said all, and waits for answers.
-    idle: Arc<AtomicBool>,
-}
-
-impl Patience {
-    fn new(time: Option<Duration>) -> Self {
-        Self {
-            time: Arc::new(AtomicU64::new(time.map_or(ENDLESS, milliseconds))),
-            idle: Arc::default(),
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.idle.load(Ordering::Relaxed)
-    }
-
-    fn get(&self) -> Option<Duration> {
-        let time = self.time.load(Ordering::Relaxed);
-        (time != ENDLESS).then(|| Duration::from_millis(time))
-    }
-
-    fn lower(&self, time: Duration) {
-        self.time.fetch_min(milliseconds(time), Ordering::Relaxed);
-    }
-}
-
-const ENDLESS: u64 = u64::MAX;
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(ENDLESS)
-}
-
+/// Bytes in front of a frame's content.
 const FRAME_HEADER: usize = 4;
 
 /// Nobody has more to say while one value travels.
 const INBOX_MAX: usize = 1 << 17;
-
-#[cfg(test)]
-mod tests;
