@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use wire::{Ndx, NdxReader, TokenDecoder};
 
-use crate::Error;
 use crate::attributes::{Attributes, LongValues};
 use crate::backup::Backups;
 use crate::destination::{Arriving, Destination};
@@ -28,6 +27,7 @@ use crate::requester::{Arrived, Requester};
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::threads::start_thread;
+use crate::{Cancel, Error};
 
 /// What the receiving side of a session works with.
 pub(crate) struct Receiving<'a> {
@@ -83,18 +83,9 @@ impl Receiving<'_> {
             return nothing_came(session, &mut incoming.stream, outgoing, report);
         }
         let mut reader = NdxReader::new(session.protocol);
-        let (second, all_listed) = match session.is_incremental() && first.entries.len() <= 1 {
-            true => second_list(&mut incoming, &mut reader, &mut lists)?,
-            false => (None, !session.is_incremental()),
-        };
-        let root = lists.dir_of(&first).cloned();
-        let arriving = Arriving {
-            entries: first.entries.len()
-                + second.as_ref().map_or(0, |(list, _)| list.entries.len()),
-            first_is_dir: first.entries.first().is_some_and(Entry::is_dir),
-        };
+        let opening = Opening::from_first(first, &mut incoming, &mut reader, &mut lists, session)?;
         let destination = match self.destination.filter(|_| !options.list_only) {
-            Some(path) => Destination::resolve(path, arriving, options, report)?,
+            Some(path) => Destination::resolve(path, opening.arriving(), options, report)?,
             None => Destination::none(),
         };
         let attributes = Attributes::new(options, &self.rules, LongValues::none());
@@ -117,7 +108,7 @@ impl Receiving<'_> {
             reader,
             lists,
             open: VecDeque::new(),
-            all_listed,
+            all_listed: opening.all_listed,
             is_client: self.is_client,
             stats: Stats::default(),
             items: session.item_format(options),
@@ -126,13 +117,7 @@ impl Receiving<'_> {
             redone: HashSet::new(),
             total_done: 0,
         };
-        receiver.add_list(first, root);
-        if let Some((list, dir)) = second {
-            receiver.add_list(list, Some(dir));
-        }
-        if session.is_incremental() && all_listed {
-            receiver.tell(Note::AllListed);
-        }
+        opening.give(&mut receiver, session);
         let requester = Requester::new(
             options,
             session,
@@ -151,31 +136,89 @@ impl Receiving<'_> {
             report,
             requester,
         );
-        std::thread::scope(|scope| {
-            let (working, end) = crossbeam_channel::bounded::<()>(0);
-            let keep_alive = move || outgoing.keep_alive(&end);
-            start_thread(scope, Role::ReceivingSide, keep_alive)?;
-            let receiver = start_thread(scope, Role::ReceivingSide, move || receiver.run())?;
-            let generated = generate(&mut generator, options, session, report, self.is_client);
-            if generated.is_err() {
-                stop.cancel();
-            }
-            let stats = receiver.join().unwrap_or_default();
-            drop(working);
-            generated?;
-            let counts = generator.deleter.counts;
-            let sent = match self.is_client {
-                true => stats.sent,
-                false => outgoing.sent(),
-            };
-            let stats = Stats {
-                deleted: counts,
-                sent,
-                ..stats
-            };
-            Ok(report.outcome(stats, generator.deleter.skipped))
+        let generate = || generate(&mut generator, options, session, report, self.is_client);
+        let stats = at_once(receiver, generate, outgoing, &stop)?;
+        let sent = match self.is_client {
+            true => stats.sent,
+            false => outgoing.sent(),
+        };
+        let stats = Stats {
+            deleted: generator.deleter.counts,
+            sent,
+            ..stats
+        };
+        Ok(report.outcome(stats, generator.deleter.skipped))
+    }
+}
+
+/// What the sender lists by itself. After a first list of one entry it goes on at once, so that we know whether that is all.
+struct Opening {
+    first: List,
+    /// The directory that the first list is the content of.
+    root: Option<Entry>,
+    second: Option<(List, Entry)>,
+    all_listed: bool,
+}
+
+impl Opening {
+    fn from_first(
+        first: List,
+        incoming: &mut Incoming<'_>,
+        reader: &mut NdxReader,
+        lists: &mut ListReader<'_>,
+        session: &Session,
+    ) -> Result<Self, Error> {
+        let (second, all_listed) = match session.is_incremental() && first.entries.len() <= 1 {
+            true => second_list(incoming, reader, lists)?,
+            false => (None, !session.is_incremental()),
+        };
+        Ok(Self {
+            root: lists.dir_of(&first).cloned(),
+            first,
+            second,
+            all_listed,
         })
     }
+
+    fn arriving(&self) -> Arriving {
+        let second = self.second.as_ref();
+        Arriving {
+            entries: self.first.entries.len() + second.map_or(0, |(list, _)| list.entries.len()),
+            first_is_dir: self.first.entries.first().is_some_and(Entry::is_dir),
+        }
+    }
+
+    fn give(self, receiver: &mut Receiver<'_>, session: &Session) {
+        receiver.add_list(self.first, self.root);
+        if let Some((list, dir)) = self.second {
+            receiver.add_list(list, Some(dir));
+        }
+        if session.is_incremental() && self.all_listed {
+            receiver.tell(Note::AllListed);
+        }
+    }
+}
+
+/// Runs the receiver beside the generator, and shows the sender that we live. If the generator fails, `stop` ends the receiver.
+fn at_once(
+    receiver: Receiver<'_>,
+    generate: impl FnOnce() -> Result<(), Error>,
+    outgoing: &Outgoing,
+    stop: &Cancel,
+) -> Result<Stats, Error> {
+    std::thread::scope(|scope| {
+        let (working, end) = crossbeam_channel::bounded::<()>(0);
+        let keep_alive = move || outgoing.keep_alive(&end);
+        start_thread(scope, Role::ReceivingSide, keep_alive)?;
+        let receiver = start_thread(scope, Role::ReceivingSide, move || receiver.run())?;
+        let generated = generate();
+        if generated.is_err() {
+            stop.cancel();
+        }
+        let stats = receiver.join().unwrap_or_default();
+        drop(working);
+        generated.map(|()| stats)
+    })
 }
 
 /// A server that has nothing to send leaves at once (8.5). It is told what we make of that all the same, and whether it
@@ -209,7 +252,6 @@ fn nothing_came(
     Ok(Outcome { stats, ..outcome })
 }
 
-/// After a first list of one entry the sender goes on at once, so that we know whether that is all.
 fn second_list(
     incoming: &mut Incoming<'_>,
     reader: &mut NdxReader,
