@@ -29,8 +29,6 @@ pub enum BadBlocks {
 impl Blocks {
     /// The longest block from protocol 30 on.
     pub const MAX_LEN: u32 = 1 << 17;
-    /// The longest block before protocol 30.
-    pub const MAX_LEN_OLD: u32 = 1 << 29;
 
     /// Blocks as a peer describes them: `count` blocks of `block_len` bytes, the last one of `remainder` if that is not 0.
     ///

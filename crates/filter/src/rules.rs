@@ -312,12 +312,6 @@ impl Rules {
         self.dir_merges().next().is_some()
     }
 
-    /// The names of those files. A change of such a file changes what is excluded beside and below it; so may a file
-    /// that one of them names in turn.
-    pub fn dir_merge_names(&self) -> impl Iterator<Item = &[u8]> {
-        self.dir_merges().map(|merge| merge.rule.basename())
-    }
-
     /// What the rules say about `path`, which is relative to the root of the transfer, without leading or trailing
     /// slash. Per-directory files and absolute paths need a [`Scope`](crate::Scope).
     pub fn check(&self, path: &[u8], is_dir: bool, side: Side) -> Verdict<'_> {

@@ -98,11 +98,6 @@ impl Error {
         self.is(&[Errno::NAMETOOLONG])
     }
 
-    /// Two names that had to be on one file system are not.
-    pub fn is_cross_device(&self) -> bool {
-        self.is(&[Errno::XDEV])
-    }
-
     /// The file system has no such feature.
     pub fn is_unsupported(&self) -> bool {
         self.is(&[Errno::OPNOTSUPP, Errno::NOSYS])

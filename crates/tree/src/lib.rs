@@ -30,13 +30,13 @@ mod fake_super;
 mod make;
 mod memory;
 mod meta;
+mod operator_file;
 mod remove;
 mod resolve;
 mod root;
 mod set;
 mod sparse;
 mod temp;
-mod volume;
 mod walk;
 mod xattr;
 
@@ -47,14 +47,14 @@ pub use error::{Error, Result};
 pub use fake_super::FakeStat;
 pub use memory::release_freed_memory;
 pub use meta::{FileId, Identity, Kind, Meta, Time, Which};
-pub use remove::Removal;
-pub use resolve::{
-    Links, append_trusted_file, create_trusted_file, open_confined_file, open_trusted_file,
+pub use operator_file::{
+    append_trusted_file, create_trusted_file, open_confined_file, open_trusted_file,
 };
+pub use remove::Removal;
+pub use resolve::Links;
 pub use root::{Policy, Root};
 pub use set::set_meta_of;
 pub use sparse::{Holes, SparseWriter, preallocate};
 pub use temp::TempFile;
-pub use volume::{Volume, VolumeKind};
 pub use walk::{Mounts, Walk, WalkEntry};
 pub use xattr::Xattrs;

@@ -13,6 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::dir::{Dir, DirEntry, regular};
 use crate::error::{Context, Result};
 use crate::meta::{Identity, Kind, Meta};
+use crate::operator_file::open_trusted;
 use crate::resolve::{self, Links, check_relative};
 
 /// How a root is opened and what its names may lead through.
@@ -72,7 +73,7 @@ impl Root {
     /// Opens an existing directory under a policy of its own.
     pub fn open_with(path: &Path, policy: Policy) -> Result<Self> {
         let opened = if policy.trusted_path {
-            resolve::open_trusted(path, DIRECTORY)
+            open_trusted(path, DIRECTORY)
         } else {
             open_path(path)
         };

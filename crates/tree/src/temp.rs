@@ -43,8 +43,7 @@ impl Root {
     }
 
     /// A new file that will be `rel`, under the name `NAME.XXXXXX` in `temp_dir` (`--temp-dir`).
-    /// Committing it fails with [`is_cross_device`](Error::is_cross_device) if that is on another
-    /// file system: copy it then.
+    /// Committing it fails with `EXDEV` if that is on another file system: copy it then.
     pub fn temp_file_in(&self, temp_dir: &Arc<Dir>, rel: &Path) -> Result<TempFile> {
         let (dir, name) = self.at(rel)?;
         TempFile::create(temp_dir, false, dir, name)

@@ -3,7 +3,7 @@
 // Trees are built and inspected with std, apart from the code under test.
 #![allow(clippy::disallowed_methods)]
 // What the tests share is test code too, but clippy knows only the functions marked as such.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "it/hostile.rs"]
 mod hostile;
@@ -79,9 +79,9 @@ fn list(dir: &Path, prefix: &str, found: &mut Vec<String>) {
 }
 
 fn is_root(reason: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
+    let root = testkit::is_root();
     if !root {
-        println!("skipped: {reason}");
+        testkit::skip(reason);
     }
     root
 }

@@ -120,12 +120,6 @@ impl ClientInfo {
         self.pre_release.map_or(0, |version| version.sub)
     }
 
-    /// The client can set the times of symlinks.
-    #[must_use]
-    pub fn has_symlink_times(&self) -> bool {
-        self.has(b'L')
-    }
-
     /// The client can convert symlink targets.
     #[must_use]
     pub fn has_symlink_iconv(&self) -> bool {

@@ -116,12 +116,6 @@ impl BasisType {
             0x84.. => Self::FuzzyAlternateDir(byte - 0x84),
         }
     }
-
-    /// Whether the basis is found by a name that travels with the item.
-    #[must_use]
-    pub fn is_fuzzy(self) -> bool {
-        matches!(self, Self::Fuzzy | Self::FuzzyAlternateDir(_))
-    }
 }
 
 impl ItemFormat {

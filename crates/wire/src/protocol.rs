@@ -142,12 +142,6 @@ impl Protocol {
         self.0 >= 29
     }
 
-    /// Filter rules may be perishable (modifier `p`).
-    #[must_use]
-    pub fn has_perishable_rules(self) -> bool {
-        self.0 >= 30
-    }
-
     /// Names of a forwarded files-from list travel inside frames.
     #[must_use]
     pub fn frames_files_from(self) -> bool {

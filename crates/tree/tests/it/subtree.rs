@@ -94,7 +94,7 @@ fn a_walk_stays_on_its_file_system_when_asked() {
             .map(|meta| meta.dev)
     };
     if dev("proc").is_none() || dev("proc") == dev("") {
-        println!("skipped: /proc is not mounted");
+        testkit::skip("/proc is not mounted");
         return;
     }
     let only_proc = |path: &Path, _: bool| path.starts_with("proc");
@@ -166,8 +166,8 @@ fn a_directory_that_vanishes_far_down_ends_only_its_own_part() {
 #[test]
 fn directories_of_ours_without_permissions_are_removed_too() {
     use std::os::unix::fs::PermissionsExt;
-    if rustix::process::geteuid().is_root() {
-        println!("skipped: root needs no permissions");
+    if testkit::is_root() {
+        testkit::skip("root needs no permissions");
         return;
     }
     let fixture = Fixture::new().with(&["t/shut/x", "t/unwritable/y/z"]);

@@ -15,7 +15,7 @@ fn of(fixture: &Fixture, rel: &str) -> Option<Xattrs> {
     let probe = fixture.root.xattrs(Path::new(""), Kind::Dir).unwrap();
     match probe.set(OsStr::new("user.probe"), b"") {
         Err(error) if error.is_unsupported() => {
-            println!("skipped: no extended attributes here");
+            testkit::skip("no extended attributes here");
             None
         }
         set => {
@@ -64,7 +64,7 @@ fn links_and_pipes_have_their_own() {
         };
         match xattrs.set(name, b"value") {
             Err(error) if error.is_permission() || error.is_unsupported() => {
-                println!("skipped: {error}");
+                testkit::skip(&error.to_string());
                 return;
             }
             set => set.unwrap(),
@@ -96,7 +96,7 @@ fn access_and_default_lists_reach_the_kernel() {
     };
     match file.set_acl(AclKind::Access, Some(&acl)) {
         Err(error) if error.is_unsupported() => {
-            println!("skipped: no access control lists here");
+            testkit::skip("no access control lists here");
             return;
         }
         set => set.unwrap(),
@@ -122,7 +122,7 @@ fn a_file_stands_for_a_device() {
     let noted = Xattrs::of_file(temp.file(), Path::new("null")).unwrap();
     match noted.set_fake_stat(Some(&fake)) {
         Err(error) if error.is_unsupported() => {
-            println!("skipped: no extended attributes here");
+            testkit::skip("no extended attributes here");
             return;
         }
         set => set.unwrap(),
