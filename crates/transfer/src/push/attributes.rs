@@ -9,7 +9,8 @@ use std::path::Path;
 use tree::{Kind, Root, Xattrs};
 use wire::{Entry, Malformed, XattrItem, XattrNamespaces, XattrsOwed};
 
-use super::{PushOptions, Target};
+use super::list::Target;
+use super::options::PushOptions;
 use crate::Error;
 use crate::attributes::{acl, xattrs_of};
 use crate::local::is_mirrored;

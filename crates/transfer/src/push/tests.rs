@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tree::{Root, Which};
 use wire::{Code, Message, Ndx, NdxWriter, Protocol, put_int, put_shortint};
 
 use super::*;
-use crate::{Cancel, Credentials, DaemonAddress, Terms};
+use crate::{Cancel, Credentials, DaemonAddress, Item, Terms};
 
 /// Long enough for a busy machine; a peer that stalls is given up after [`PATIENCE`].
 const LIMIT: Duration = Duration::from_secs(20);
