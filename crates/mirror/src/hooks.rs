@@ -5,16 +5,20 @@
 
 mod delivery;
 mod runner;
+mod stopping;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use serde::{Deserialize, Serialize};
+use transfer::Cancel;
 
 use self::runner::Runner;
+use self::stopping::Stopping;
 use crate::Error;
 use crate::mirror::Report;
 
@@ -156,10 +160,12 @@ impl Change {
     }
 }
 
-/// The hooks of a tree, each with a thread of its own. Dropping it lets them finish what they have been told.
+/// The hooks of a tree, each with a thread of its own. Dropping it lets them finish what they have been told; where the
+/// mirror has been told to stop, for a moment.
 pub(crate) struct Hooks {
     runners: Vec<(Hook, Sender<Told>)>,
     threads: Vec<JoinHandle<()>>,
+    stopping: Arc<Stopping>,
 }
 
 struct Told {
@@ -168,7 +174,7 @@ struct Told {
 }
 
 impl Hooks {
-    /// Starts the hooks of the tree `name` at `source`.
+    /// Starts the hooks of the tree `name` at `source`; `stop` cuts short what they do.
     ///
     /// # Errors
     /// [`Error::Hook`] for an expression that means nothing, [`Error::Thread`].
@@ -177,7 +183,9 @@ impl Hooks {
         name: &str,
         source: &Path,
         report: &Report,
+        stop: &Cancel,
     ) -> Result<Self, Error> {
+        let stopping = Arc::new(Stopping::new(stop.clone()));
         let mut runners = Vec::new();
         let mut threads = Vec::new();
         for hook in hooks {
@@ -200,12 +208,17 @@ impl Hooks {
                 source: source.to_owned(),
                 told,
                 report: report.clone(),
+                stopping: Arc::clone(&stopping),
             };
             let thread = std::thread::Builder::new().name("hook".to_owned());
             threads.push(thread.spawn(move || runner.run()).map_err(Error::Thread)?);
             runners.push((hook.clone(), sender));
         }
-        Ok(Self { runners, threads })
+        Ok(Self {
+            runners,
+            threads,
+            stopping,
+        })
     }
 
     /// Looks for mistakes without starting anything.
@@ -251,10 +264,13 @@ impl Hooks {
 
 impl Drop for Hooks {
     fn drop(&mut self) {
+        const NAP: Duration = Duration::from_millis(10);
         self.runners.clear();
         for thread in self.threads.drain(..) {
-            // A panic in there has been printed, and concerns nobody else.
-            let _ = thread.join();
+            // One that waits for a server ends by its own time limits, or with the process.
+            while !thread.is_finished() && !self.stopping.is_in_vain() {
+                std::thread::sleep(NAP);
+            }
         }
     }
 }

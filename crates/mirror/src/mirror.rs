@@ -78,7 +78,8 @@ impl Mirror {
             allow_empty_source: settings.allow_empty_source,
             brake: settings.brake,
         };
-        let hooks = Hooks::start(&settings.hooks, &settings.name, &settings.source, &report)?;
+        let (name, place) = (&settings.name, &settings.source);
+        let hooks = Hooks::start(&settings.hooks, name, place, &report, &cancel)?;
         let hooks = Arc::new(hooks);
         let failures = match &settings.failures {
             Some(path) => {

@@ -33,6 +33,10 @@ pub struct Abilities {
     pub compares_nanoseconds: bool,
     /// It compares contents. Otherwise what is to be compared is sent, whatever it holds.
     pub compares_contents: bool,
+    /// It keeps symbolic links. Otherwise it has nothing under their names.
+    pub keeps_links: bool,
+    /// The same of devices, sockets and FIFOs.
+    pub keeps_specials: bool,
 }
 
 impl Abilities {
@@ -42,6 +46,15 @@ impl Abilities {
         let same_time = old.mtime.sec == new.mtime.sec
             && (!self.compares_nanoseconds || old.mtime == new.mtime);
         old.kind == Kind::File && new.kind == Kind::File && old.size == new.size && same_time
+    }
+
+    /// Whether the replica keeps what is of this kind.
+    fn keep(self, kind: Kind) -> bool {
+        match kind {
+            Kind::File | Kind::Dir => true,
+            Kind::Symlink => self.keeps_links,
+            _ => self.keeps_specials,
+        }
     }
 }
 

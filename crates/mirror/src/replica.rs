@@ -109,7 +109,8 @@ impl Replica {
         };
         self.queue
             .order(|orders| orders.verify |= self.verify.at_start);
-        self.recall()?;
+        self.recall()
+            .map_err(|failed| failed.into_error(&self.name))?;
         while self.wait(&state) {
             self.keep_schedules(&mut state);
             let has_looks = self.queue.has_due()
@@ -118,6 +119,7 @@ impl Replica {
                     .next_due()
                     .is_some_and(|due| due <= Instant::now());
             let result = match &state.verification {
+                _ if state.is_forgetful => self.recall().map(|()| state.is_forgetful = false),
                 Some(job) if !has_looks && job.due <= Instant::now() => {
                     self.verify_some(&mut state)
                 }
@@ -126,21 +128,19 @@ impl Replica {
             if self.stop.is_cancelled() {
                 break;
             }
-            match result {
-                Ok(()) => {
-                    if self.take_stock(&mut state)? {
-                        return Ok(());
-                    }
-                }
-                Err(error) => self.fall_behind(&mut state, error)?,
+            let taken_stock = result.and_then(|()| self.take_stock(&mut state));
+            match taken_stock {
+                Ok(false) => {}
+                Ok(true) => return Ok(()),
+                Err(failed) => self.fall_behind(&mut state, failed)?,
             }
         }
         Ok(())
     }
 
-    /// Puts into the queue what has to be looked at after a start: everything, and by content what was under way when
-    /// the last run ended.
-    fn recall(&mut self) -> Result<(), Error> {
+    /// Puts into the queue what has to be looked at after a start, or after the state file did not take what it was given:
+    /// everything, and by content what was under way then.
+    fn recall(&mut self) -> Result<(), Failed> {
         let in_flight = self.ledger.in_flight()?;
         let in_doubt = in_flight.iter().map(|(path, _)| path.clone()).collect();
         self.doubt(&in_doubt)?;
@@ -263,6 +263,9 @@ impl Replica {
         let mut plan = planner::plan(&self.source, &self.ledger, abilities, taken.to_vec())?;
         self.check_place(state)?;
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
+        if self.destination.has_learned() {
+            return Err(Failed::Premature);
+        }
         let paths = [&plan.quick, &plan.exact].map(|errand| errand.batch.items.len());
         state.unreleased += taken.len() + paths.iter().sum::<usize>();
         let failures = self.carry_out(state, &mut plan)?;
@@ -297,7 +300,7 @@ impl Replica {
     }
 
     /// After a round without failures: says what has been reached. True if the replica's work is done.
-    fn take_stock(&mut self, state: &mut State) -> Result<bool, Error> {
+    fn take_stock(&mut self, state: &mut State) -> Result<bool, Failed> {
         let (waiting, oldest) = {
             let mut waiting = self.queue.lock();
             if waiting.len() == 0 {
@@ -356,7 +359,7 @@ impl Replica {
             if self.mode.once && state.verification.is_none() {
                 // What the replica does not take is a difference all the same.
                 return match self.board.read().standing.into_values().next() {
-                    Some(reason) => Err(Failed::Paths(vec![reason]).into_error(&self.name)),
+                    Some(reason) => Err(Failed::Paths(vec![reason])),
                     None => Ok(true),
                 };
             }
@@ -380,8 +383,12 @@ impl Replica {
         self.destination.rest();
         let is_unreachable = failed.is_unreachable();
         let lasting = !failed.can_pass() && !state.has_succeeded && self.mode.is_only_one;
-        if self.mode.once || lasting || matches!(failed, Failed::Ledger(_)) {
+        let is_ledgers = matches!(failed, Failed::Ledger(_));
+        if self.mode.once || lasting || is_ledgers && !failed.can_pass() {
             return Err(failed.into_error(&self.name));
+        }
+        if is_ledgers {
+            self.forget(state);
         }
         let waiting = self.queue.lock().len();
         let reason = failed.to_string();
@@ -437,6 +444,13 @@ impl Replica {
         Ok(())
     }
 
+    /// What the ledger has not been told is found as after a crash.
+    fn forget(&self, state: &mut State) {
+        state.is_forgetful = true;
+        self.queue
+            .add(|dirty| dirty.add(PathBuf::new(), Look::AT, Pace::Now, Instant::now()));
+    }
+
     /// Does what a schedule says is due.
     fn keep_schedules(&mut self, state: &mut State) {
         if state.rescan.has_come() {
@@ -484,6 +498,8 @@ struct State {
     is_approved: bool,
     /// Whether the replica has held the whole tree at some time.
     is_complete: bool,
+    /// Whether the ledger lacks something that it should have been told.
+    is_forgetful: bool,
     rescan: Due,
     verify: Due,
     /// The verification that is under way.

@@ -239,6 +239,47 @@ fn hooks_hear_of_what_has_been_brought_over() {
 }
 
 #[test]
+fn hooks_that_hang_or_fail_hold_up_nothing() {
+    let bench = Configured::new();
+    bench.tree("one").write("old", "content");
+    let each = bench.path("each");
+    let script = bench.path("per-path.sh");
+    let text = format!("echo \"${{1##*/}}\" >> {}\nexit 1\n", each.display());
+    std::fs::write(&script, text).unwrap();
+    let hooks = format!(
+        "[[tree.hook]]\nshell = \"sleep 600 2>&-; true\"\n\
+         [[tree.hook]]\nwait-ms = 5000\ncommand = [\"/bin/sh\", {:?}, \"{{path}}\"]\n",
+        script.display().to_string()
+    );
+    bench.write(&bench.table("one", &hooks));
+    let mut mirror = bench.start(&[]);
+    mirror.wait_in_step();
+    // More than one batch, the first of which hangs.
+    for number in 0..3 {
+        let name = format!("f{number}");
+        bench.tree("one").write(&name, "content");
+        eventually(SOON, || match bench.tree("one-replica").exists(&name) {
+            true => Ok(()),
+            false => Err(format!("{name} is not brought over:\n{}", mirror.said())),
+        });
+    }
+    // One path that fails is no reason to leave the others out.
+    eventually(SOON, || {
+        let text = std::fs::read_to_string(&each).unwrap_or_default();
+        let names: Vec<&str> = text.lines().collect();
+        match ["f0", "f1", "f2"].iter().all(|name| names.contains(name)) {
+            true => Ok(()),
+            false => Err(format!("the hook has heard {text:?}\n{}", mirror.said())),
+        }
+    });
+    mirror.wait_for("hook: /bin/sh: exit status: 1");
+    mirror.program.signal(Signal::TERM);
+    let (code, said) = mirror.wait_exit();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("for the mirror ends"), "{said}");
+}
+
+#[test]
 fn the_list_of_failures_is_true_now() {
     let bench = Configured::new();
     bench.tree("one").write("dir", "a file now");

@@ -271,6 +271,27 @@ fn full_disk_of_a_daemon() {
 }
 
 #[test]
+fn full_disk_of_the_state_file() {
+    let Some(tmpfs) = Tmpfs::mount(2 << 20) else {
+        return skip("mounting is not permitted");
+    };
+    let bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    let state = tmpfs.path().join("state");
+    let mut mirror = bench.live_with(&["--state", state.to_str().unwrap()]);
+    let filler = tmpfs.path().join("filler");
+    // As much as goes in.
+    let _ = std::fs::write(&filler, vec![1; 2 << 20]);
+    bench.source.many("burst", 10, 100, 10);
+    mirror.wait_for("state file: ");
+    bench.source.rename("burst", "renamed");
+    std::fs::remove_file(filler).unwrap();
+    bench.wait_identical(&mirror);
+    mirror.wait_for("caught up");
+    bench.finish(mirror);
+}
+
+#[test]
 fn full_disk_with_once_ends_with_the_words_of_the_daemon() {
     let Some(tmpfs) = Tmpfs::mount(1 << 20) else {
         return skip("mounting is not permitted");

@@ -89,6 +89,47 @@ fn symbolic_links() {
     does_without("links", &[told], aspects);
 }
 
+/// A name that becomes one of a kind which the replica does not keep: what was there before has no place any more.
+#[track_caller]
+fn goes_where_its_new_kind_is_not_kept(options: &str, make: impl Fn(&Bench, &str)) {
+    let names = ["now", "later", "dir", "before", "link", "fifo"];
+    let bench = bench_with_module_that_refuses(options, Aspects::content());
+    let bench = bench.ignoring(move |path| names.iter().any(|name| path.ends_with(name)));
+    make(&bench, "before");
+    bench.replica.write("before", "somebody's");
+    bench.source.write("now", "content");
+    bench.source.write("later", "content");
+    let become_another = |name: &str, mirror: &crate::bench::Mirror| {
+        bench.source.remove(name);
+        make(&bench, name);
+        testkit::eventually(crate::bench::SOON, || match bench.replica.exists(name) {
+            true => Err(format!("{name} is still there:\n{}", mirror.said())),
+            false => Ok(()),
+        });
+    };
+    let mirror = bench.live();
+    become_another("now", &mirror);
+    become_another("dir", &mirror);
+    assert!(!bench.replica.exists("before"), "{}", mirror.said());
+    bench.finish(mirror);
+    // A mirror that does not know yet what the module refuses.
+    bench.source.remove("later");
+    make(&bench, "later");
+    let mirror = bench.live();
+    assert!(!bench.replica.exists("later"), "{}", mirror.said());
+    bench.finish(mirror);
+}
+
+#[test]
+fn what_becomes_a_link_goes_where_links_are_refused() {
+    goes_where_its_new_kind_is_not_kept("links", |bench, name| bench.source.symlink(name, "t"));
+}
+
+#[test]
+fn what_becomes_a_special_file_goes_where_these_are_refused() {
+    goes_where_its_new_kind_is_not_kept("D", |bench, name| bench.source.fifo(name));
+}
+
 #[test]
 fn acknowledging_what_is_stored() {
     // It is only asked for when something fails.

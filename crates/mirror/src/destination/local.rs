@@ -46,6 +46,8 @@ impl Destination for DirectoryReplica {
             removes_by_name: true,
             compares_nanoseconds: true,
             compares_contents: true,
+            keeps_links: true,
+            keeps_specials: true,
         })
     }
 

@@ -16,6 +16,8 @@ impl Destination for Nowhere {
             removes_by_name: true,
             compares_nanoseconds: true,
             compares_contents: true,
+            keeps_links: true,
+            keeps_specials: true,
         })
     }
 

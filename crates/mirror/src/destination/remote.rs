@@ -31,6 +31,9 @@ const SLOT_PAUSE: Duration = Duration::from_millis(20);
 /// Below so many bytes, sending renamed files takes less time than a session that spares it.
 const WORTH_A_SESSION: u64 = 256 << 10;
 
+/// Without these a peer keeps nothing of some kinds.
+const KINDS: Without = Without::LINKS.union(Without::DEVICES);
+
 /// Who takes our sessions.
 pub(crate) enum Peer {
     /// A daemon.
@@ -257,9 +260,17 @@ impl RemoteReplica {
             else {
                 return pushed;
             };
+            let kept_before = self.capabilities.without() & KINDS;
             // Each is refused once, so this ends.
             if !self.learn_from(error) {
                 return pushed;
+            }
+            if self.capabilities.without() & KINDS != kept_before {
+                // The replica must have nothing else under these names: that takes another plan.
+                self.has_learned = true;
+                if !options.dry_run {
+                    return pushed;
+                }
             }
         }
     }
@@ -378,11 +389,14 @@ impl Destination for RemoteReplica {
         self.ready = self.take_connection()?;
         let removes = |ready: &Connection| ready.protocol().removes_missing_arguments();
         let compares = |ready: &Connection| ready.compares_nanoseconds();
+        let without = self.capabilities.without();
         Ok(Abilities {
             removes_by_name: self.removes_by_name && self.ready.as_ref().is_none_or(removes),
             compares_nanoseconds: self.compares_nanoseconds
                 && self.ready.as_ref().is_none_or(compares),
-            compares_contents: !self.capabilities.without().contains(Without::CHECKSUM),
+            compares_contents: !without.contains(Without::CHECKSUM),
+            keeps_links: !without.contains(Without::LINKS),
+            keeps_specials: !without.contains(Without::DEVICES),
         })
     }
 

@@ -1,14 +1,16 @@
 //! How a hook's message gets to whom it is for: a program, an HTTP server, a socket. Each has a time limit.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Url;
+use super::stopping::Stopping;
 
 /// How long a command or an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,46 +20,53 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs a program to its end, which it finds in time or is given.
-pub(super) fn run(words: impl IntoIterator<Item = OsString>, input: &[u8]) -> Result<(), String> {
+pub(super) fn run(
+    words: impl IntoIterator<Item = OsString>,
+    input: Vec<u8>,
+    stopping: &Stopping,
+) -> Result<(), String> {
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_default();
     let name = Path::new(&program).display().to_string();
-    let failed = |error: std::io::Error| format!("{name}: {error}");
+    let failed = |error: io::Error| format!("{name}: {error}");
     let mut child = Command::new(&program)
         .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        // What it starts in turn ends with it.
+        .process_group(0)
         .spawn()
         .map_err(failed)?;
-    let given = child.stdin.take();
-    std::thread::scope(|scope| {
+    if let Some(mut given) = child.stdin.take() {
         // A program that does not read would hold us up for ever; it may also have no interest.
-        let give = move || given.map(|mut given| given.write_all(input));
-        if let Err(cause) = std::thread::Builder::new().spawn_scoped(scope, give) {
-            let _ = child.kill();
-            let _ = child.wait();
+        let give = move || drop(given.write_all(&input));
+        if let Err(cause) = std::thread::Builder::new().spawn(give) {
+            end(&mut child).map_err(failed)?;
             return Err(failed(cause));
         }
-        wait(&mut child).map_err(failed)
-    })
-    .and_then(|status| match status {
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let status = wait(&mut child, || {
+        Instant::now() >= deadline || stopping.is_over()
+    });
+    match status.map_err(failed)? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(format!("{name}: {status}")),
+        None if stopping.is_over() => Err(format!("{name}: ended, for the mirror ends")),
         None => Err(format!("{name}: ended after {} s", PATIENCE.as_secs())),
-    })
+    }
 }
 
-fn wait(child: &mut Child) -> std::io::Result<Option<std::process::ExitStatus>> {
+/// Waits for a program's end; none if it had to be ended.
+fn wait(child: &mut Child, is_over: impl Fn() -> bool) -> io::Result<Option<ExitStatus>> {
     const LONGEST_NAP: Duration = Duration::from_millis(50);
-    let deadline = Instant::now() + PATIENCE;
     let mut nap = Duration::from_millis(1);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
+        if is_over() {
+            end(child)?;
             return Ok(None);
         }
         std::thread::sleep(nap);
@@ -65,12 +74,25 @@ fn wait(child: &mut Child) -> std::io::Result<Option<std::process::ExitStatus>> 
     }
 }
 
+/// Ends a program and everything that it has started.
+fn end(child: &mut Child) -> io::Result<()> {
+    let group = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
+    child.wait().map(drop)
+}
+
 /// Tries several times, with growing pauses.
-pub(super) fn patiently(mut attempt: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+pub(super) fn patiently(
+    stopping: &Stopping,
+    mut attempt: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..ATTEMPTS {
         if attempt().is_ok() {
             return Ok(());
+        }
+        if stopping.is_over() {
+            break;
         }
         std::thread::sleep(pause);
         pause *= 2;
@@ -79,7 +101,7 @@ pub(super) fn patiently(mut attempt: impl FnMut() -> Result<(), String>) -> Resu
 }
 
 pub(super) fn deliver(address: &str, bytes: &[u8]) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("{address}: {error}");
+    let failed = |error: io::Error| format!("{address}: {error}");
     if address.starts_with('/') {
         let mut stream = UnixStream::connect(address).map_err(failed)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
@@ -116,7 +138,7 @@ pub(super) fn post(url: &Url, body: &[u8]) -> Result<(), String> {
 pub(super) fn exchange(address: &str, request: &[u8]) -> Result<String, String> {
     use std::io::{BufRead, BufReader, Read};
     const STATUS_MAX: u64 = 1024;
-    let failed = |error: std::io::Error| format!("{address}: {error}");
+    let failed = |error: io::Error| format!("{address}: {error}");
     let mut stream = connect(address).map_err(failed)?;
     stream.write_all(request).map_err(failed)?;
     let mut status = Vec::new();
@@ -136,9 +158,9 @@ pub(super) fn is_success(status: &str) -> Result<(), String> {
     }
 }
 
-fn connect(address: &str) -> std::io::Result<TcpStream> {
+fn connect(address: &str) -> io::Result<TcpStream> {
     use std::net::ToSocketAddrs;
-    let mut last = std::io::Error::other("the name has no address");
+    let mut last = io::Error::other("the name has no address");
     for resolved in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&resolved, PATIENCE) {
             Ok(stream) => {
@@ -154,6 +176,8 @@ fn connect(address: &str) -> std::io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use transfer::Cancel;
+
     use super::*;
 
     #[test]
@@ -164,19 +188,33 @@ mod tests {
         }
     }
 
+    fn run_here(words: [&str; 3], input: &[u8]) -> Result<(), String> {
+        let words = words
+            .iter()
+            .filter(|word| !word.is_empty())
+            .map(OsString::from);
+        run(words, input.to_vec(), &Stopping::new(Cancel::default()))
+    }
+
     #[test]
     fn a_command_is_given_the_batch_and_its_failure_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         let script = format!("cat > '{}'", out.display());
-        let words = ["/bin/sh", "-c", &script].map(OsString::from);
-        run(words, b"{\"x\":1}").unwrap();
+        run_here(["/bin/sh", "-c", &script], b"{\"x\":1}").unwrap();
         assert_eq!(std::fs::read(out).unwrap(), b"{\"x\":1}");
-        assert!(run(["/bin/false"].map(OsString::from), b"").is_err());
+        assert!(run_here(["/bin/false", "", ""], b"").is_err());
         assert!(
-            run(["/no/such/program"].map(OsString::from), b"")
+            run_here(["/no/such/program", "", ""], b"")
                 .unwrap_err()
                 .contains("/no/such/program")
         );
+    }
+
+    #[test]
+    fn a_command_that_leaves_a_reader_behind_holds_nobody_up() {
+        // More than a pipe takes, and somebody who keeps it open without reading.
+        let input = vec![b' '; 1 << 20];
+        run_here(["/bin/sh", "-c", "sleep 20 <&0 >&- 2>&- & exit 0"], &input).unwrap();
     }
 }

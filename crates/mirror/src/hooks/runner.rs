@@ -3,12 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
 
 use super::delivery::{deliver, exchange, is_success, patiently, post, run};
+use super::stopping::Stopping;
 use super::{Action, Change, Hook, PATH_ARGUMENT, Purge, Told};
 use crate::Event;
 use crate::mirror::Report;
@@ -36,6 +38,7 @@ pub(super) struct Runner {
     pub(super) source: PathBuf,
     pub(super) told: Receiver<Told>,
     pub(super) report: Report,
+    pub(super) stopping: Arc<Stopping>,
 }
 
 impl Runner {
@@ -67,7 +70,14 @@ impl Runner {
             self.only.is_empty() || self.only.iter().any(|only| only.is_match(&path))
         });
         for changes in changes.chunks(BATCH_MAX) {
-            if let Err(reason) = self.act(replica, changes) {
+            let acted = match self.stopping.is_over() {
+                true => Err(format!(
+                    "{} changes are told no more, for the mirror ends",
+                    changes.len()
+                )),
+                false => self.act(replica, changes),
+            };
+            if let Err(reason) = acted {
                 (self.report)(Event::Notice {
                     replica: Some(replica.to_owned()),
                     text: format!("hook: {reason}"),
@@ -88,20 +98,22 @@ impl Runner {
             })
             .map_err(|error| error.to_string())
         };
+        let stopping = &*self.stopping;
         match &self.hook.action {
-            Action::Command(words) if words.iter().any(|word| word.contains(PATH_ARGUMENT)) => {
-                for change in changes {
+            Action::Command(words) if words.iter().any(|word| word.contains(PATH_ARGUMENT)) => self
+                .for_each(changes, |change, _| {
                     let path = self.source.join(&change.exact);
                     let words = words.iter().map(|word| with_path(word, &path));
-                    run(words, b"")?;
-                }
-                Ok(())
+                    run(words, Vec::new(), stopping)
+                }),
+            Action::Command(words) => run(words.iter().map(OsString::from), batch()?, stopping),
+            Action::Shell(script) => {
+                let words = ["/bin/sh", "-c", script].map(OsString::from);
+                run(words, batch()?, stopping)
             }
-            Action::Command(words) => run(words.iter().map(OsString::from), &batch()?),
-            Action::Shell(script) => run(["/bin/sh", "-c", script].map(OsString::from), &batch()?),
             Action::Http(url) => {
                 let body = batch()?;
-                patiently(|| post(url, &body))
+                patiently(stopping, || post(url, &body))
             }
             Action::Socket {
                 address,
@@ -109,18 +121,51 @@ impl Runner {
             } => {
                 let mut line = batch()?;
                 line.push(b'\n');
-                patiently(|| deliver(address, &line))
+                patiently(stopping, || deliver(address, &line))
             }
             Action::Socket {
                 address,
                 plain: true,
-            } => changes.iter().try_for_each(|change| {
+            } => self.for_each(changes, |change, all_well| {
                 let path = self.source.join(&change.exact);
-                patiently(|| deliver(address, path.as_os_str().as_bytes()))
+                let deliver = || deliver(address, path.as_os_str().as_bytes());
+                match all_well {
+                    true => patiently(stopping, deliver),
+                    false => deliver(),
+                }
             }),
-            Action::Purge(purge) => changes
-                .iter()
-                .try_for_each(|change| patiently(|| self.purge(purge, change))),
+            Action::Purge(purge) => self.for_each(changes, |change, all_well| {
+                let purge = || self.purge(purge, change);
+                match all_well {
+                    true => patiently(stopping, purge),
+                    false => purge(),
+                }
+            }),
+        }
+    }
+
+    /// Acts on each change, also when others have failed. `act` is told whether all before it went well: who has been
+    /// waited for in vain is waited for no more.
+    fn for_each(
+        &self,
+        changes: &[Change],
+        mut act: impl FnMut(&Change, bool) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let (mut first, mut failed) = (None, 0);
+        for change in changes {
+            let acted = match self.stopping.is_over() {
+                true => Err("the mirror ends".to_owned()),
+                false => act(change, first.is_none()),
+            };
+            if let Err(reason) = acted {
+                first.get_or_insert(reason);
+                failed += 1;
+            }
+        }
+        match (first, failed) {
+            (None, _) => Ok(()),
+            (Some(reason), 1) => Err(reason),
+            (Some(reason), _) => Err(format!("{reason} (and {} more)", failed - 1)),
         }
     }
 

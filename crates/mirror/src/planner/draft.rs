@@ -311,10 +311,12 @@ impl<'a> Draft<'a> {
                         .as_ref()
                         .is_some_and(|held| self.must_compare(held, &meta));
                 let exact = by_content || is_misjudged;
-                if is_update
-                    && let Some(held) = &held
-                    && self.is_stuck(&path, held, &meta, exact)?
-                {
+                let is_stuck = match &held {
+                    Some(held) => is_update && self.is_stuck(&path, held, &meta, exact)?,
+                    // Whatever the replica has there is something else.
+                    None => !self.abilities.keep(meta.kind),
+                };
+                if is_stuck {
                     self.part(path.clone(), since);
                     stuck.push(path);
                     continue;

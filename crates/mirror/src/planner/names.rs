@@ -88,9 +88,9 @@ impl Draft<'_> {
         taken
     }
 
-    /// Whether a name must go before its new version can come: the replica holds it as one file with others that are
-    /// something else now, and would take the new version for that, by itself. It would give the new attributes to all
-    /// of them.
+    /// Whether a name must go before its new version can come. The replica may keep nothing of the new kind, and then
+    /// leaves alone what it has. Or it holds the name as one file with others that are something else now, and would take
+    /// the new version for that, by itself: it would give the new attributes to all of them.
     pub(super) fn is_stuck(
         &self,
         path: &Path,
@@ -99,6 +99,9 @@ impl Draft<'_> {
         exact: bool,
     ) -> Result<bool, PlanError> {
         let old = &held.version;
+        if old.kind != meta.kind && !self.abilities.keep(meta.kind) {
+            return Ok(true);
+        }
         let would_be_kept = old.kind == meta.kind
             && (meta.kind != Kind::File || exact || self.abilities.would_misjudge(old, meta));
         if !would_be_kept || old.identity() == meta.identity() {

@@ -22,6 +22,8 @@ const EXACT_TIMES: Abilities = Abilities {
     removes_by_name: true,
     compares_nanoseconds: true,
     compares_contents: true,
+    keeps_links: true,
+    keeps_specials: true,
 };
 
 /// A source and the ledger of a replica that holds all of it.
@@ -254,6 +256,8 @@ fn a_replica_that_compares_seconds_misses_more() {
     let seconds = Abilities {
         compares_nanoseconds: false,
         compares_contents: true,
+        keeps_links: true,
+        keeps_specials: true,
         ..EXACT_TIMES
     };
     assert_eq!(

@@ -13,7 +13,7 @@ pub(super) enum Failed {
     SourceGone,
     #[error("{0}")]
     Braked(Brake),
-    /// The plan is to be made again with the hints that are still on their way.
+    /// The plan is to be made again with the hints that are still on their way, or with what the guards have learned.
     #[error("more changes are on their way")]
     Premature,
     #[error("{}", summary(.0))]
@@ -37,7 +37,7 @@ impl Failed {
     pub(super) fn can_pass(&self) -> bool {
         match self {
             Self::SourceGone | Self::Paths(_) | Self::Braked(_) | Self::Premature => true,
-            Self::Ledger(_) => false,
+            Self::Ledger(error) => is_out_of_room(error),
             Self::Transfer(error) => error.can_pass(),
         }
     }
@@ -68,6 +68,13 @@ impl Failed {
             },
         }
     }
+}
+
+/// Whether the state file would take what it has been given at another time: the file itself is sound.
+fn is_out_of_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DiskFull, OutOfMemory, SystemIoFailure};
+    let code = error.sqlite_error_code();
+    code.is_some_and(|code| [DiskFull, DatabaseBusy, OutOfMemory, SystemIoFailure].contains(&code))
 }
 
 fn summary(failures: &[String]) -> String {
