@@ -78,6 +78,15 @@ fn rebuilt(basis: &[u8], tokens: &[Token], block_len: u32) -> Vec<u8> {
     let blocks = Blocks::divide(basis.len() as u64, block_len, 2).expect("few blocks");
     let sum = FileSum::new(Algorithm::Md5);
     let mut patch = Patch::new(in_pieces(basis, 333), blocks, false, Vec::new(), sum);
+    apply(tokens, &mut patch);
+    let (new, digest) = patch.finish();
+    let mut expected = FileSum::new(Algorithm::Md5);
+    expected.update(&new);
+    assert_eq!(digest, expected.finish());
+    new
+}
+
+fn apply<B: ReadAt, T: Target>(tokens: &[Token], patch: &mut Patch<B, T>) {
     for token in tokens {
         match token {
             Token::Literal(data) => patch.literal(data),
@@ -86,11 +95,6 @@ fn rebuilt(basis: &[u8], tokens: &[Token], block_len: u32) -> Vec<u8> {
         .expect("the basis is there");
     }
     patch.settle().expect("the basis is there");
-    let (new, digest) = patch.finish();
-    let mut expected = FileSum::new(Algorithm::Md5);
-    expected.update(&new);
-    assert_eq!(digest, expected.finish());
-    new
 }
 
 /// The file that is its own basis.
@@ -137,14 +141,7 @@ fn rebuilt_in_place(basis: &[u8], tokens: &[Token], block_len: u32) -> (Vec<u8>,
         kept: 0,
     };
     let mut patch = Patch::new(read, blocks, true, target, FileSum::new(Algorithm::None));
-    for token in tokens {
-        match token {
-            Token::Literal(data) => patch.literal(data),
-            Token::Block(block) => patch.copy(*block),
-        }
-        .expect("the basis is there");
-    }
-    patch.settle().expect("the basis is there");
+    apply(tokens, &mut patch);
     let (target, _) = patch.finish();
     let (at, kept) = (target.at, target.kept);
     let mut new = file.take();

@@ -6,7 +6,8 @@
 //!   command lines over trees.
 //! - [`eventually`] polls until something holds. It is the only way a test may wait: no sleep-and-hope.
 //! - [`RsyncDaemon`] is a real stock rsync daemon that can be killed, stopped and started again, [`SshServer`] a real
-//!   sshd likewise; [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test.
+//!   sshd likewise; [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test;
+//!   [`script()`] stands for a program that a test wants to answer for.
 //! - [`Tmpfs`] is a small file system to fill up; [`skip`] names what could not be tested here.
 //!
 //! Everything cleans up when dropped: no process, mount or file outlives its test. Failures panic
@@ -31,6 +32,7 @@ mod program;
 mod random;
 pub mod said;
 pub mod scenario;
+mod script;
 mod skip;
 mod ssh;
 mod tmpfs;
@@ -44,6 +46,7 @@ pub use original::{Original, require_rsync};
 pub use process::{Pid, Signal};
 pub use program::{Line, Memory, Program, Stream, example};
 pub use random::{Random, content};
+pub use script::{REMOTE_SHELL, script};
 pub use skip::{is_root, skip};
 pub use ssh::SshServer;
 pub use tmpfs::Tmpfs;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{DaemonBuilder, RsyncDaemon, require_rsync};
+use testkit::{DaemonBuilder, RsyncDaemon, Tree, require_rsync};
 
 /// No answer takes longer, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +28,15 @@ pub(crate) fn daemon(tree: &Path) -> DaemonBuilder {
 pub(crate) fn trees() -> (TempDir, TempDir) {
     let tree = || tempfile::tempdir().expect("a directory");
     (tree(), tree())
+}
+
+/// Makes a small tree: an empty file and others, two levels of directories, a link.
+pub(crate) fn fill(dir: &Path) {
+    let tree = Tree::at(dir);
+    tree.write("a", "one\n");
+    tree.write("d/b", vec![7; 200_000]);
+    tree.write("d/e/c", "");
+    tree.symlink("l", "a");
 }
 
 /// Runs stock rsync.

@@ -8,15 +8,7 @@ use std::process::{Command, Output};
 
 use testkit::{Aspects, DaemonBuilder, Original, compare, is_root, require_rsync, skip};
 
-use super::bench::{daemon, errors, text, trees};
-
-fn fill(dir: &Path) {
-    fs::create_dir_all(dir.join("d/e")).expect("a directory");
-    fs::write(dir.join("a"), "one\n").expect("a file");
-    fs::write(dir.join("d/b"), vec![7; 200_000]).expect("a file");
-    fs::write(dir.join("d/e/c"), "").expect("a file");
-    std::os::unix::fs::symlink("a", dir.join("l")).expect("a link");
-}
+use super::bench::{daemon, errors, fill, text, trees};
 
 fn run(client: &Path, arguments: &[&str]) -> Output {
     Command::new(client)

@@ -1,12 +1,12 @@
 //! `name converter`: names come from a program of the administrator's.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{RsyncDaemon, eventually, is_root, skip};
+use testkit::{RsyncDaemon, eventually, is_root, script, skip};
 
 use super::bench::{daemon, errors, rsync, text, trees};
 
@@ -19,17 +19,17 @@ const GROUP: u32 = 4343;
 /// A converter that notes what it knows and is asked, and knows nobody but `daemon`.
 fn converter() -> (TempDir, String) {
     let work = tempfile::tempdir().expect("a directory");
-    let script = format!(
+    let text = format!(
         "#!/bin/sh\nexec 2>>{0}/errors\nenv | grep ^RSYNC_ > {0}/env\nid -u > {0}/user\necho $$ > {0}/pid\n\
          while read -r line; do\n  echo \"$line\" >> {0}/asked\n  case $line in\n\
          'usr daemon') echo {USER} ;;\n    'grp daemon') echo {GROUP} ;;\n    'uid {USER}') echo daemon ;;\n\
          'gid {GROUP}') echo daemon ;;\n    *) echo ;;\n  esac\ndone\necho ended > {0}/ended\n",
         text(work.path())
     );
-    let file = work.path().join("converter");
-    fs::write(&file, script).expect("a file");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("ours");
-    let command = format!("{} one two", text(&file));
+    let command = format!(
+        "{} one two",
+        script(work.path().join("converter"), text).display()
+    );
     (work, command)
 }
 

@@ -7,17 +7,9 @@ use std::time::Duration;
 
 use testkit::{Aspects, RsyncDaemon, compare, eventually, is_root, skip};
 
-use super::bench::{Raw, daemon, errors, rsync, text, trees};
+use super::bench::{Raw, daemon, errors, fill, rsync, text, trees};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn fill(dir: &Path) {
-    fs::create_dir_all(dir.join("d/e")).expect("a directory");
-    fs::write(dir.join("a"), "one\n").expect("a file");
-    fs::write(dir.join("d/b"), vec![7; 200_000]).expect("a file");
-    fs::write(dir.join("d/e/c"), "").expect("a file");
-    std::os::unix::fs::symlink("a", dir.join("l")).expect("a link");
-}
 
 #[test]
 fn push_pull_and_list() {

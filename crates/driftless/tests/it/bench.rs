@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{Aspects, DaemonBuilder, Program, RsyncDaemon, Signal, Tree, compare, eventually};
+use testkit::{
+    Aspects, DaemonBuilder, Program, REMOTE_SHELL, RsyncDaemon, Signal, Tree, compare, eventually,
+    script,
+};
 
 /// How long anything may take on a busy machine. Nothing waits this long unless it fails.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -63,10 +65,7 @@ impl Bench {
     /// The replica is a directory that a stand-in for a remote shell leads to, with a stock rsync there.
     pub(crate) fn with_shell() -> Self {
         let mut bench = Self::with_directory();
-        let shell = bench.path("shell");
-        std::fs::write(&shell, SHELL).unwrap();
-        std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
-        bench.shell = Some(shell);
+        bench.shell = Some(script(bench.path("shell"), REMOTE_SHELL));
         bench
     }
 
@@ -300,9 +299,6 @@ impl Bench {
     }
 }
 
-/// Drops the host and lets a shell have the rest, as the shell of the far end would.
-const SHELL: &str = "#!/bin/sh\nshift\nexec /bin/sh -c \"$*\"\n";
-
 /// Large enough to be caught in transfer, in bytes.
 pub(crate) const BIG: usize = 48 << 20;
 
@@ -461,58 +457,45 @@ impl Crossed {
     }
 }
 
-/// Makes two tests of one scenario: with a directory and with a daemon as replica.
-macro_rules! for_each_destination {
-    ($($(#[$attribute:meta])* fn $name:ident($bench:ident: Bench) $body:block)+) => {
-        $($(#[$attribute])*
+/// Makes a test of one scenario for each of some kinds of destination, each named after how the bench gets one.
+macro_rules! for_destinations {
+    ($kinds:tt $(#[$attribute:meta])* fn $name:ident($bench:ident: Bench) $body:block) => {
+        $(#[$attribute])*
         mod $name {
             use super::*;
 
             fn scenario($bench: Bench) $body
 
-            #[test]
-            fn directory() {
-                scenario(Bench::with_directory());
-            }
+            crate::bench::for_destinations! { @tests $kinds }
+        }
+    };
+    (@tests [$($kind:ident: $with:ident),+]) => {
+        $(#[test]
+        fn $kind() {
+            scenario(Bench::$with());
+        })+
+    };
+}
+pub(crate) use for_destinations;
 
-            #[test]
-            fn daemon() {
-                scenario(Bench::with_daemon());
-            }
+/// Makes two tests of each scenario: with a directory and with a daemon as replica.
+macro_rules! for_each_destination {
+    ($($(#[$attribute:meta])* fn $name:ident($bench:ident: Bench) $body:block)+) => {
+        $(crate::bench::for_destinations! {
+            [directory: with_directory, daemon: with_daemon]
+            $(#[$attribute])* fn $name($bench: Bench) $body
         })+
     };
 }
 pub(crate) use for_each_destination;
 
-/// Makes tests of one scenario with every kind of destination that there is: a directory, a stock daemon, our own, and a
+/// Makes tests of each scenario with every kind of destination that there is: a directory, a stock daemon, our own, and a
 /// stock rsync behind a remote shell.
 macro_rules! for_each_kind_of_destination {
     ($($(#[$attribute:meta])* fn $name:ident($bench:ident: Bench) $body:block)+) => {
-        $($(#[$attribute])*
-        mod $name {
-            use super::*;
-
-            fn scenario($bench: Bench) $body
-
-            #[test]
-            fn directory() {
-                scenario(Bench::with_directory());
-            }
-
-            #[test]
-            fn daemon() {
-                scenario(Bench::with_daemon());
-            }
-
-            #[test]
-            fn own_daemon() {
-                scenario(Bench::with_own_daemon());
-            }
-
-            #[test]
-            fn shell() {
-                scenario(Bench::with_shell());
-            }
+        $(crate::bench::for_destinations! {
+            [directory: with_directory, daemon: with_daemon, own_daemon: with_own_daemon, shell: with_shell]
+            $(#[$attribute])* fn $name($bench: Bench) $body
         })+
     };
 }

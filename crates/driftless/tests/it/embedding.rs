@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use driftless::{Cancel, Class, Error, Event, Outcome, Place, Transfer};
-use testkit::{Aspects, RsyncDaemon, Times, Tree, compare, require_rsync};
+use testkit::{Aspects, REMOTE_SHELL, RsyncDaemon, Times, Tree, compare, require_rsync, script};
 
 const SOURCE: &str = "
     f file 70000 mtime=1600000001
@@ -130,10 +130,7 @@ fn from_a_daemon() {
 #[test]
 fn through_a_remote_shell() {
     let bench = Bench::new(SOURCE, "f stale 5");
-    let shell = bench.from.root().with_file_name("shell");
-    std::fs::write(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&shell, mode).unwrap();
+    let shell = script(bench.from.root().with_file_name("shell"), REMOTE_SHELL);
     let transfer = mirror()
         .remote_shell(&shell)
         .option(format!("--rsync-path={}", require_rsync().display()))

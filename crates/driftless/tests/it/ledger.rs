@@ -25,6 +25,16 @@ fn settle(bench: &Bench) {
     }
 }
 
+/// A mirror with a directory as another replica.
+fn with_a_second_replica(bench: &Bench) -> Mirror {
+    let mut command = bench.options();
+    command
+        .arg(bench.source.root())
+        .arg(bench.destination())
+        .arg(bench.path("second"));
+    Mirror::run(&mut command)
+}
+
 for_each_destination! {
     fn nothing_changed(bench: Bench) {
         grow(&bench);
@@ -117,12 +127,7 @@ fn replicas_have_ledgers_of_their_own() {
     let bench = Bench::with_daemon();
     grow(&bench);
     settle(&bench);
-    let mut command = bench.options();
-    command
-        .arg(bench.source.root())
-        .arg(bench.destination())
-        .arg(bench.path("second"));
-    let mut mirror = Mirror::run(&mut command);
+    let mut mirror = with_a_second_replica(&bench);
     mirror.wait_for("second: first copy complete");
     testkit::compare(
         bench.source.root(),
@@ -138,12 +143,7 @@ fn each_replica_tells_what_was_brought_over_to_it() {
     let bench = Bench::with_daemon();
     bench.source.write("a", "12345");
     bench.source.write("b", "1234567");
-    let mut command = bench.options();
-    command
-        .arg(bench.source.root())
-        .arg(bench.destination())
-        .arg(bench.path("second"));
-    let mut mirror = Mirror::run(&mut command);
+    let mut mirror = with_a_second_replica(&bench);
     for replica in ["backup", "second"] {
         mirror.wait_for(&format!(
             "{replica}: first copy complete (2 files, 12 B brought over)"

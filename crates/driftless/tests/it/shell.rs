@@ -1,10 +1,9 @@
 //! Replicas behind a remote shell, with a stock rsync at the far end. The shell is a stand-in that runs the command here, as
 //! the shell of the far end would.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use testkit::require_rsync;
+use testkit::{require_rsync, script};
 
 use crate::bench::{Bench, Mirror, driftless};
 
@@ -15,11 +14,9 @@ struct Far {
 }
 
 impl Far {
-    fn new(script: &str) -> Self {
+    fn new(text: &str) -> Self {
         let bench = Bench::with_directory();
-        let shell = bench.path("shell");
-        std::fs::write(&shell, script).unwrap();
-        std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let shell = script(bench.path("shell"), text);
         Self { bench, shell }
     }
 

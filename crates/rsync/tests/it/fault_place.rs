@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use testkit::{Random, Tmpfs, Tree, content};
+use testkit::{Random, Tmpfs, Tree, content, script};
 
 /// Stands for a remote shell: forgets the host, notes which process becomes the server.
-const SHELL: &str = "#!/bin/sh\nshift\necho $$ >server\nexec \"$@\"\n";
+pub(crate) const SHELL: &str = "#!/bin/sh\nshift\necho $$ >server\nexec \"$@\"\n";
 
 /// A source, a destination with an earlier state of it, and all that has ever been in their files.
 pub(crate) struct Place {
@@ -49,9 +48,7 @@ impl Place {
             Some(disk) => disk.path().to_owned(),
             None => dir.path().join("to"),
         };
-        let shell = dir.path().join("shell");
-        fs::write(&shell, SHELL).expect("the shell");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+        script(dir.path().join("shell"), SHELL);
         fs::create_dir(dir.path().join("tmp")).expect("room for temporary files");
         let (from, old) = (Tree::at(dir.path().join("from")), Tree::at(&to));
         let mut versions = HashMap::new();

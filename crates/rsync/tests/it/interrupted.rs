@@ -1,14 +1,15 @@
 //! Runs that end before their end: what is left behind, and what is said.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Program, Tmpfs, eventually, skip};
+use testkit::{Program, Tmpfs, eventually, script, skip};
 
+use crate::fault_place::SHELL;
 use crate::scenarios::example;
 
 /// Longer than any machine needs.
@@ -19,9 +20,6 @@ const SIZE: usize = 8 << 20;
 
 /// Slow enough that no machine copies the file before it is interrupted.
 const SLOWLY: &str = "--bwlimit=64";
-
-/// Stands for a remote shell: forgets the host, notes which process becomes the server.
-const SHELL: &str = "#!/bin/sh\nshift\necho $$ >server\nexec \"$@\"\n";
 
 /// A directory with a source of one large file, and a destination with an old version of it.
 struct Place {
@@ -38,9 +36,7 @@ impl Place {
         let content: Vec<u8> = (1..=251u8).cycle().take(SIZE).collect();
         fs::write(dir.path().join("from/big"), content).expect("the source");
         fs::write(dir.path().join("to/big"), "old").expect("the old version");
-        let shell = dir.path().join("shell");
-        fs::write(&shell, SHELL).expect("the shell");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+        script(dir.path().join("shell"), SHELL);
         Self { dir }
     }
 

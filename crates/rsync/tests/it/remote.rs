@@ -2,17 +2,13 @@
 //! two installed programs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
-use testkit::{Aspects, Original, Tree, compare};
+use testkit::{Aspects, Original, REMOTE_SHELL, Tree, compare, script};
 
 use crate::scenarios::example;
-
-/// Stands for a remote shell: forgets the host and runs the rest here.
-const SHELL: &str = "#!/bin/sh\nshift\nexec sh -c \"$*\"\n";
 
 /// One command line, in a directory that `tree` describes.
 pub(crate) struct Scenario<'a> {
@@ -55,9 +51,7 @@ impl Scenario<'_> {
 
     fn place(&self) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a directory");
-        let shell = dir.path().join("shell");
-        fs::write(&shell, SHELL).expect("the shell");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+        script(dir.path().join("shell"), REMOTE_SHELL);
         Tree::build(dir.path(), self.tree);
         for (name, content) in self.files {
             fs::write(dir.path().join(name), content).expect(name);
@@ -276,8 +270,7 @@ fn what_an_old_protocol_lacks_is_refused() {
             for operands in [["from/", "host:to/"], ["host:from/", "to/"]] {
                 let place = tempfile::tempdir().expect("a directory");
                 let tree = Tree::build(place.path(), "f from/a 3\nd to");
-                tree.write("shell", SHELL);
-                tree.chmod("shell", 0o755);
+                script(place.path().join("shell"), REMOTE_SHELL);
                 let words = [words, &["-r", "--protocol=28"], &operands].concat();
                 let said = run(place.path(), client, server, &words);
                 assert_eq!(

@@ -15,7 +15,7 @@ use std::process::Command;
 
 use testkit::said::{Said, normal, tree_lines};
 use testkit::scenario::{self, Group};
-use testkit::{Original, RsyncDaemon, Tree};
+use testkit::{Original, RsyncDaemon, Tree, script};
 
 macro_rules! tables {
     ($($name:ident)*) => {
@@ -77,11 +77,10 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let base = tempfile::tempdir().expect("a directory");
-        let shell = Tree::at(base.path());
-        shell.write("shell", SHELL);
-        shell.chmod("shell", 0o755);
-        shell.write("secrets", "rsync_backup:syh\n");
-        shell.chmod("secrets", 0o600);
+        script(base.path().join("shell"), SHELL);
+        let top = Tree::at(base.path());
+        top.write("secrets", "rsync_backup:syh\n");
+        top.chmod("secrets", 0o600);
         build_share(base.path());
         let conf = DAEMON.replace("{base}", &base.path().display().to_string());
         let daemon = RsyncDaemon::module("w", base.path()).more(&conf).start();

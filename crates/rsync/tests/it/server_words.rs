@@ -1,10 +1,9 @@
 //! The recorded words of a server are those of the installed rsync.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use testkit::Original;
+use testkit::{Original, script};
 
 const RECORDED: &str = include_str!("../data/server_args.txt");
 
@@ -20,9 +19,7 @@ exit 99
 fn the_data_are_what_rsync_says() {
     let rsync = Original::Rsync.require();
     let dir = tempfile::tempdir().expect("a directory");
-    let shell = dir.path().join("shell");
-    fs::write(&shell, SHELL).expect("the shell");
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+    let shell = script(dir.path().join("shell"), SHELL);
     fs::create_dir(dir.path().join("s")).expect("a source");
     fs::write(dir.path().join("list"), "").expect("a list");
     let record = dir.path().join("record");

@@ -1,11 +1,10 @@
 //! Our server for the installed client, beside the installed server.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use testkit::Original;
+use testkit::{Original, script};
 
 use crate::scenarios::example;
 
@@ -26,9 +25,7 @@ impl Place {
         for name in ["m1/sub/f1", "m2/sub/f2", "m2/sub/g", "{a,b}"] {
             fs::write(dir.path().join(name), name).expect(name);
         }
-        let shell = dir.path().join("shell");
-        fs::write(&shell, SHELL).expect("the shell");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+        script(dir.path().join("shell"), SHELL);
         Self { dir }
     }
 

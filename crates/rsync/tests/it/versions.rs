@@ -2,12 +2,10 @@
 //! a daemon. The first copy brings whole files, the second one the differences.
 
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Aspects, Original, RsyncDaemon, Times, Tree, compare, skip};
+use testkit::{Aspects, Original, RsyncDaemon, Times, Tree, compare, script, skip};
 
 use crate::scenarios::example;
 
@@ -64,9 +62,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let work = tempfile::tempdir().expect("a directory");
-        let shell = work.path().join("shell");
-        fs::write(&shell, SHELL).expect("the shell");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("executable");
+        script(work.path().join("shell"), SHELL);
         Self {
             from: Tree::build(work.path().join("from"), SOURCE),
             to: Tree::build(work.path().join("to"), "f stale/file 10\nf medium 39000"),

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use driftless_transfer::{Direction, Event, Itemized, Options, Skip};
 use tempfile::TempDir;
-use testkit::{Aspects, Tree, compare, require_rsync};
+use testkit::{Aspects, REMOTE_SHELL, Tree, compare, require_rsync, script};
 use wire::{ItemFlags, Side};
 
 /// What a run said and came to.
@@ -147,7 +147,7 @@ impl Scenario<'_> {
             .unwrap()
             .join(format!("driftless-shell-{}", std::process::id()));
         if self.operands.iter().any(|operand| operand.contains(':')) {
-            SHELL.call_once(|| write_shell(&shell));
+            SHELL.call_once(|| drop(script(&shell, REMOTE_SHELL)));
             command.env("RSYNC_RSH", &shell);
             command.arg(format!("--rsync-path={}", require_rsync().display()));
         }
@@ -165,21 +165,6 @@ impl Scenario<'_> {
 }
 
 static SHELL: std::sync::Once = std::sync::Once::new();
-
-fn write_shell(path: &std::path::Path) {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o755)
-        .open(path)
-        .unwrap();
-    file.write_all(b"#!/bin/sh\nshift\nexec sh -c \"$*\"\n")
-        .unwrap();
-}
 
 /// Lines whose place among the others depends on timing: another process says them, or what they wait for.
 const OF_THE_GENERATOR: &[&str] = &["*deleting", "skipping ", "cannot delete", "hf"];
