@@ -17,14 +17,14 @@ driftless keeps replicas of a directory tree identical to their source.
 Usage: driftless COMMAND [ARGUMENT...]
 
 Commands:
-  mirror SRC DEST...   mirror a directory in real time to local paths and rsync daemons
+  mirror SRC DEST...   mirror a directory in real time, to local paths, rsync daemons and over ssh
   status [NAME]        how running mirrors are
   approve NAME         release a replica that waits for approval
   pause, resume, rescan, verify, flush [NAME]
                        other commands to running mirrors
   sersync              mirror what a sersync configuration says, with sersync's options
   convert FILE         print a sersync or lsyncd configuration as TOML
-  rsync                copy files as rsync does (a preview)
+  rsync                copy files as rsync does, and serve them (rsync --daemon)
   inotifywait          wait for file system events, as inotify-tools does
   inotifywatch         count file system events, as inotify-tools does
 
