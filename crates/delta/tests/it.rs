@@ -1,5 +1,4 @@
 //! Signature, search and patch together: whatever was edited, the new version comes out.
-#![allow(missing_docs)]
 
 use std::io;
 

@@ -245,8 +245,11 @@ impl Meta {
         })
     }
 
-    // The widths of `struct stat` differ between architectures; these are right on all of them.
-    #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "the widths of `struct stat` differ between architectures"
+    )]
     fn from_stat(stat: &rustix::fs::Stat) -> Result<Self, Errno> {
         let kind = Kind::from_mode(stat.st_mode as u32).ok_or(Errno::OPNOTSUPP)?;
         let time = |sec: i64, nsec: u64| Time {

@@ -51,8 +51,10 @@ pub(crate) fn open_trusted(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno>
 
 #[cfg(test)]
 mod tests {
-    // The tests build trees with std, apart from the code they test.
-    #![allow(clippy::disallowed_methods)]
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "trees are built apart from the code under test"
+    )]
 
     use std::fs;
     use std::io::{Read as _, Write as _};

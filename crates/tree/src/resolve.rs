@@ -109,8 +109,10 @@ fn ask_kernel(
 
 #[cfg(test)]
 mod tests {
-    // The tests build trees with std, apart from the code they test.
-    #![allow(clippy::disallowed_methods)]
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "trees are built apart from the code under test"
+    )]
 
     use std::fs;
     use std::os::fd::AsFd as _;

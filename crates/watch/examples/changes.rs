@@ -1,7 +1,10 @@
 //! Prints the changes below a directory: `changes DIRECTORY [inotify|fanotify|poll]`.
 
-// An example that prints.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program's output"
+)]
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -2,8 +2,12 @@
 //!
 //! Each round opens a file, writes a byte and closes it: OPEN, MODIFY and `CLOSE_WRITE`.
 
-// An example that is there to change a tree, and to print.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is there to change a tree, and to print"
+)]
 
 use std::fs::File;
 use std::io::Write;

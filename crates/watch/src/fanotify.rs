@@ -78,7 +78,7 @@ pub(crate) fn filesystem(handle: &Handle) -> &[u8] {
 
 /// The handle of what a path leads to from `dir`, and the number of the mount it was reached by. An empty
 /// path is `dir` itself; symlinks are not followed.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "no crate wraps file handles")]
 pub(crate) fn handle_at(dir: BorrowedFd<'_>, path: &CStr) -> Result<(Box<Handle>, i32), Errno> {
     #[repr(C)]
     struct Room {
@@ -120,7 +120,7 @@ pub(crate) fn handle_at(dir: BorrowedFd<'_>, path: &CStr) -> Result<(Box<Handle>
 
 /// Opens what a handle belongs to, as a place only (`O_PATH`); `mount` is anything on its filesystem. `STALE` if it
 /// is gone.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "no crate wraps file handles")]
 pub(crate) fn open_handle(mount: BorrowedFd<'_>, handle: &Handle) -> Result<OwnedFd, Errno> {
     let handle = handle.get(FSID..).ok_or(Errno::INVAL)?;
     let announced = handle.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));

@@ -374,8 +374,7 @@ fn instances_hint(error: &std::io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    // The test makes a tree in a temporary directory, which is what the crate itself must not do.
-    #![allow(clippy::disallowed_methods)]
+    #![allow(clippy::disallowed_methods, reason = "tests make trees of their own")]
 
     use super::*;
 

@@ -1,7 +1,9 @@
 //! The table of cases: this crate against the data, and the original against the data.
 
-// The trees and rule files under test are this test's own.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make and inspect trees of their own"
+)]
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

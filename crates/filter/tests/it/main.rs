@@ -1,5 +1,4 @@
 //! The rules against the original.
-#![allow(missing_docs)]
 
 mod cases;
 mod corpus;

@@ -1,7 +1,9 @@
 //! Patterns that nobody thought of: this crate against the original.
 
-// The tree under test is this test's own.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make and inspect trees of their own"
+)]
 
 use std::collections::BTreeSet;
 use std::process::Command;

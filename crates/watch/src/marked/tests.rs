@@ -1,7 +1,6 @@
 //! fanotify's events, read as late as a test likes. Skipped where fanotify may not be used.
 
-// These tests change trees in temporary directories, which is what the crate itself must not do.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "tests change trees of their own")]
 
 use std::fs;
 

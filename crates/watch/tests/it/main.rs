@@ -1,11 +1,11 @@
 //! The watcher as its consumers see it, with real threads and a real kernel.
 
-// The tests change trees in temporary directories, which is what the crate itself must not do; a test may panic and print.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::print_stdout,
-    clippy::unwrap_used
+    clippy::unwrap_used,
+    reason = "tests change trees of their own, may panic, and say what they skip"
 )]
 
 mod live;

@@ -1,21 +1,19 @@
 //! The crate against real file systems.
 
-// Trees are built and inspected with std, apart from the code under test.
-#![allow(clippy::disallowed_methods)]
-// What the tests share is test code too, but clippy knows only the functions marked as such.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "trees are built and inspected apart from the code under test"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what tests share is test code too, but clippy knows only marked functions"
+)]
 
-#[path = "it/hostile.rs"]
 mod hostile;
-#[path = "it/make.rs"]
 mod make;
-#[path = "it/metadata.rs"]
 mod metadata;
-#[path = "it/names.rs"]
 mod names;
-#[path = "it/subtree.rs"]
 mod subtree;
-#[path = "it/xattrs.rs"]
 mod xattrs;
 
 use std::path::Path;
