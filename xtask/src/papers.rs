@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn completions_parse() {
+    fn the_shells_can_read_the_completions() {
         let folder = "papers/completions";
         assert_eq!(complaints("bash", &["-n"], folder, ".bash"), [""; 0]);
         assert_eq!(complaints("zsh", &["-n"], folder, "_driftless"), [""; 0]);

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn a_mask_says_which_bits_of_an_address_count() {
         for (pattern, matched, other) in [
             ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
             ("192.0.2.0/24", "192.0.2.7", "192.0.3.7"),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_match_by_wildcard_and_groups_by_membership() {
         for pattern in [
             "host.example",
             "HOST.Example",

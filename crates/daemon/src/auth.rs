@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secrets() {
+    fn without_secrets_nobody_gets_in() {
         let missing = open_secrets(Path::new("/nonexistent"), true).expect_err("no file");
         assert_eq!(missing.to_string(), "no secrets file");
         let claim = Claim {
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn digests() {
+    fn a_weaker_digest_than_required_is_refused() {
         let told = |required: &str, chosen| match check_digest(required.as_bytes(), chosen) {
             Ok(()) => String::new(),
             Err(fault) => fault.to_string(),

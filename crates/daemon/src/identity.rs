@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn lists() {
+    fn a_comma_in_front_lets_names_hold_spaces() {
         let words = |text: &str| list(text.as_bytes()).collect::<Vec<_>>();
         assert_eq!(words("a, b c"), ["a", "b", "c"]);
         assert_eq!(words(",a b, c"), ["a b", "c"]);

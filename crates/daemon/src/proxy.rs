@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn lines() {
+    fn a_proxy_line_tells_the_clients_address() {
         let told = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 873\r\n@RSYNCD";
         assert_eq!(
             read(told).ok(),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks() {
+    fn a_proxy_block_tells_the_clients_address() {
         let head = |command: u8, family: u8, length: u16| {
             let mut block = SIGNATURE.to_vec();
             block.extend([0x20 | command, family]);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn a_socket_is_a_path_or_an_abstract_name() {
         let path = address(OsStr::new("/run/notify")).unwrap();
         assert_eq!(
             path.as_pathname(),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_arrive() {
+    fn the_manager_hears_each_message() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();

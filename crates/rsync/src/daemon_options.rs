@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn options() {
+    fn the_daemons_options_are_read() {
         let given = parse("--daemon --no-detach -vMa=b --port 8730 --config=x").expect("legal");
         assert_eq!(
             (given.detach, given.verbose, given.port),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn faults_are_told_in_rsyncs_words() {
         const HINT: &str = "\n(Type \"rsync --daemon --help\" for assistance with daemon mode.)";
         for (line, told) in [
             ("--daemon -a", "rsync: -a: unknown option (in daemon mode)"),

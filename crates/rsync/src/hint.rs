@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn distances() {
+    fn a_distance_counts_single_letters() {
         for (a, b, expected) in [
             ("", "abc", 3),
             ("abc", "abc", 0),

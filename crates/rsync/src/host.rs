@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn specs() {
+    fn operands_name_places_as_rsync_reads_them() {
         for (operand, expected) in [
             ("a/b:c", "local a/b:c"),
             ("./a:b", "local ./a:b"),

@@ -98,7 +98,7 @@ mod tests {
     use crate::given::Given;
 
     #[test]
-    fn files() {
+    fn a_password_file_holds_one_on_its_first_line() {
         let files = NamedFiles::of(&Given::nothing());
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"secret\r\nmore\n").expect("written");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn lines() {
+    fn a_line_ends_at_its_line_end_or_the_inputs() {
         assert_eq!(line_of(&mut &b"abc\ndef"[..]), b"abc");
         assert_eq!(line_of(&mut &b""[..]), b"");
     }

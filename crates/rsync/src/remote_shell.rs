@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn commands() {
+    fn the_shell_gets_user_host_and_server() {
         let told = |line: &[&str]| shell(line, &Env::default()).expect("legal");
         assert_eq!(told(&["u@h:a", "d"]), "ssh|-l|u|h|rsync|--server");
         assert_eq!(

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn faults_are_told_in_rsyncs_words() {
         let told = |line: &str| match rules(line) {
             Err(Stop::Refuse(text, exit)) => (text, exit),
             other => panic!("{line}: {other:?}"),

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_have_units_and_an_offset() {
         for (text, expected) in [
             ("", 0),
             ("0", 0),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn limits() {
+    fn a_size_out_of_bounds_names_the_bound() {
         let limits = Limits {
             unit: Unit::Kib,
             min: 512,

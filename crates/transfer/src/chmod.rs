@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn changes() {
+    fn changes_apply_as_rsync_applies_them() {
         for (text, mode, is_dir, expected) in [
             ("u+x", 0o644, false, 0o744),
             ("go=", 0o755, false, 0o700),

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_answers() {
+    fn who_does_not_answer_is_named_with_the_cause() {
         let (listener, port) = listener();
         drop(listener);
         let dialled = Dial::default().connect("127.0.0.1", port, Cancel::default());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_family() {
+    fn an_address_of_the_other_family_is_not_found() {
         let dial = Dial {
             family: Some(Family::V6),
             ..Dial::default()

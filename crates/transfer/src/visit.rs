@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn what_a_daemon_says_instead_of_yes_is_told() {
         for (words, told) in [
             ("", "rsync: did not see server greeting"),
             ("HTTP\n", "rsync: server sent \"HTTP\" rather than greeting"),

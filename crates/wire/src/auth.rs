@@ -162,7 +162,7 @@ mod tests {
     ];
 
     #[test]
-    fn vectors() {
+    fn each_digest_answers_as_recorded() {
         for &(digest, expected) in VECTORS {
             assert_eq!(digest.response(b"sekrit", b"AAAA"), expected, "{digest:?}");
             assert!(digest.verify(b"sekrit", b"AAAA", expected.as_bytes()));
@@ -171,7 +171,7 @@ mod tests {
 
     /// The captures of wire-session.md 7.7.
     #[test]
-    fn captured_sessions() {
+    fn captured_answers_are_verified_and_made() {
         let sha512 = b"kQ1NbMIZQDz/x6o4mY2k/gUxDH25GDX2KikA8lCUM8S+uKfJPbp5/QScvbWQdkQbkpFts1ny/5lFgw0N3MSXRg";
         assert!(Digest::Sha512.verify(
             b"sekrit",

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn observed_answers() {
+    fn flags_answer_a_client_as_observed() {
         assert_eq!(answered(".iLsfxCIvu"), [0x81, 0xff]);
         assert_eq!(answered(".LsfxCIvu"), [0x81, 0xfe]);
         assert_eq!(answered(".iLsfxC"), [0x3f]);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn our_argument() {
+    fn our_argument_says_what_we_can() {
         assert_eq!(ClientInfo::own(true, true).to_argument(), b".iLsfxCIvu");
         assert_eq!(ClientInfo::own(false, false).to_argument(), b".LfxCIvu");
     }

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_lines() {
+    fn hostile_lines_are_refused_at_their_bound() {
         assert_eq!(
             Cursor::new(b"a\0b\n").line(10),
             Err(Malformed::NulInLine.into())
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn module_requests() {
+    fn requests_are_read_and_bounded() {
         assert_eq!(ModuleRequest::parse(b""), Ok(ModuleRequest::List));
         assert_eq!(ModuleRequest::parse(b"#list"), Ok(ModuleRequest::List));
         assert_eq!(
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn authentication_replies() {
+    fn a_reply_is_a_user_and_an_answer() {
         let reply = AuthReply {
             user: b"alice".to_vec(),
             response: b"08xVmGFtsakJJcgTaBHuOw".to_vec(),

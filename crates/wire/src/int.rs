@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn varint_vectors() {
+    fn varints_are_written_and_read_as_recorded() {
         for &(value, bytes) in VARINTS {
             assert_eq!(
                 written(|out| put_varint(out, value)),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn varlong_vectors() {
+    fn varlongs_are_written_and_read_as_recorded() {
         for &(min, value, bytes) in VARLONGS {
             assert_eq!(
                 written(|out| put_varlong(out, value, min)),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn vstring_lengths() {
+    fn a_strings_length_takes_one_byte_or_two() {
         assert_eq!(written(|out| put_vstring(out, &[7; 127]))[..2], [127, 7]);
         assert_eq!(
             written(|out| put_vstring(out, &[7; 128]))[..3],

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn captured_frames() {
+    fn messages_are_framed_as_captured() {
         let latest = Protocol::LATEST;
         assert_eq!(
             encoded(&Message::ErrorExit(Some(11)), latest),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_payloads() {
+    fn hostile_payloads_are_malformed() {
         let minus_one = &[0xff; 4];
         assert_eq!(
             Message::decode(Code::Success, minus_one),

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors() {
+    fn indexes_are_written_and_read_as_recorded() {
         let mut writer = NdxWriter::new(Protocol::LATEST);
         let mut reader = NdxReader::new(Protocol::LATEST);
         for &(value, bytes) in VECTORS {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_writers() {
+    fn a_fresh_writer_begins_at_minus_one() {
         assert_eq!(
             write_all(Protocol::LATEST, &[-102, -2]),
             [0xff, 0x65, 0xff, 0xfe, 0x80, 2, 0, 0]

@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn default_lists() {
+    fn everything_is_offered_by_default() {
         assert_eq!(Offer::<Checksum>::all(Side::Client).to_text(), CANONICAL);
         assert_eq!(
             Offer::<Checksum>::all(Side::Server).to_text(),
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn checksum_choices() {
+    fn a_choice_names_one_checksum_or_two() {
         let choice =
             |value: &str| ChecksumChoice::parse(value.as_bytes()).map(|c| (c.transfer, c.file));
         assert_eq!(

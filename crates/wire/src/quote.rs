@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn captured_paths() {
+    fn paths_are_quoted_as_captured() {
         assert_eq!(pull(r"a b*c$d\e", false), r"a\ b*c\$d\\e");
         assert_eq!(pull("-foo", false), "./-foo");
         assert_eq!(pull("~x/y", false), "~x/y");
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn captured_values() {
+    fn values_are_quoted_as_captured() {
         assert_eq!(text(shell_value(b"a b")), r"a\ b");
         assert_eq!(text(shell_value(br".rs\*")), r".rs\\\*");
         assert_eq!(text(shell_value(b"~/b k")), r"~/b\ k");
     }
 
     #[test]
-    fn daemon_paths() {
+    fn a_daemons_paths_are_not_split_at_spaces() {
         let path = |path: &str| text(daemon_path(path.as_bytes(), b"plain", false));
         assert_eq!(path("plain"), "plain/");
         assert_eq!(path("plain/x plain/y"), "plain/x[ ]plain/y");

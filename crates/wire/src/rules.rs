@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn unsendable_rules() {
+    fn rules_that_cannot_be_sent_write_nothing() {
         let mut out = Vec::new();
         assert!(put_rule(&mut out, b"").is_err());
         assert!(put_rule(&mut out, b"- a\0b").is_err());

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn captured_statistics() {
+    fn statistics_are_as_captured() {
         let newest = [0, 0x4d, 0, 0, 0xfd, 0, 0, 0x0e, 0, 0, 1, 0, 0, 0, 0];
         let statistics = Statistics {
             read: 77,

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes() {
+    fn quotes_are_those_of_each_shell() {
         assert_eq!(quoted("don't"), "don'\\''t");
         assert_eq!(quoted_for_fish("don't"), "don\\'t");
         assert_eq!(brief("One. Two."), "One");

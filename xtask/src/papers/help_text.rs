@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_styles() {
+    fn help_texts_of_both_styles_are_read() {
         let help = "x\nOptions:\n  -v, --verbose       says more\n      --state FILE    where\n                      to\n\
                     \t-e|--event <event1> [ -e|--event <event2> ... ]\n\t\tListen.\n\t-q|--quiet    \tLess.\n\nOther:\n\t-z no\n";
         let told: Vec<(String, String, String)> = options(help)

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page() {
+    fn a_page_is_roff() {
         let mut page = Page::new("a-b", 1, "does");
         page.prose("One\ntwo.\n\n    code\n");
         page.entry("`-x`", "First.\n\nSecond.");

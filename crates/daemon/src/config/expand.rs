@@ -161,7 +161,7 @@ mod tests {
 
     /// As rsync 3.5.0 expands these.
     #[test]
-    fn references() {
+    fn references_are_expanded_as_rsync_does() {
         let env = Env::from([("HOME", "/root"), ("P", "p"), ("H_ME", "hm"), ("Ho", "ho")]);
         for (text, expanded) in [
             ("%HOME% %% 100% %home% %HOME", "/root %% 100% %home% %HOME"),

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn statements() {
+    fn each_line_is_a_section_or_a_parameter() {
         for (text, expected) in [
             ("", &[][..]),
             ("\n# a = b \\\n ; c\n  list = no\n", &["4 list=no"]),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn continued_lines() {
+    fn a_backslash_at_the_end_continues_a_line() {
         for (text, expected) in [
             (
                 "comment = a\\ \n   b\nc = d\n",
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn directives() {
+    fn directives_name_a_path() {
         for (text, expected) in [
             ("  &include\t /a b \n", &["1 &include /a b"][..]),
             (
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn faults_name_what_is_wrong_with_the_line() {
         for (text, expected) in [
             ("x y  z \\\n  foo\n", "1 BadLine(\"x y z foo\")"),
             ("[m]", "1 [m]"),

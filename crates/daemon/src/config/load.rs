@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn sections() {
+    fn a_section_said_again_goes_on() {
         let config = config(
             "[m]\ncomment=a\n[M]\ncomment=b\n[ n  o ]\nlist=no\nport=3\n[Glo bal]\nport=4\n",
         );
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_inherit() {
+    fn modules_inherit_what_is_global() {
         let config = config(
             "[m]\n[global]\ncomment=g\nlist=no\n[n]\nlist=yes\n[global]\ncomment=h\n[o]\n[p]\ncomment=\n",
         );
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn values() {
+    fn values_are_read_as_rsync_reads_them() {
         let config = config(
             "max connections = %LIMIT%\n[m]\npath = /a/%LIMIT%//\ntimeout=0x10\nread only=perhaps\nuse chroot=unset\n",
         );

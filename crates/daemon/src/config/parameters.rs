@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn case_and_space_in_names_make_no_difference() {
         for name in ["use chroot", "USECHROOT", " u s e\tchroot"] {
             assert_eq!(find(name.as_bytes()).expect(name).name, "use chroot");
         }
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn values() {
+    fn numbers_end_where_their_digits_end() {
         for (text, value) in [("12", 12), ("-3x", -3), ("x", 0), ("", 0), ("+4 5", 4)] {
             assert_eq!(number(text.as_bytes()), value, "{text}");
         }

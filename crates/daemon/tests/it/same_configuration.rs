@@ -113,7 +113,7 @@ fn modules_and_complaints() {
 
 /// Addresses only: what a resolver says is not the same everywhere.
 #[test]
-fn hosts() {
+fn the_same_hosts_are_let_in() {
     let place = Place::new();
     let addresses = ["192.0.2.7", "10.1.2.3", "2001:db8::7"];
     for rules in [
@@ -177,7 +177,7 @@ fn hosts() {
 }
 
 #[test]
-fn refused_options() {
+fn the_same_options_are_refused() {
     let place = Place::new();
     for (list, words) in [
         ("delete", "-r --delete"),

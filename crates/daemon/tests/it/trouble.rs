@@ -109,7 +109,7 @@ fn auth_failed_on_module() {
 }
 
 #[test]
-fn unknown_module() {
+fn an_unknown_module_is_told_and_logged() {
     let (module, _) = trees();
     let daemon = daemon(module.path()).start();
     let url = daemon.url("").replace("/m", "/backup");
@@ -160,7 +160,7 @@ fn a_network_that_is_not_allowed() {
 }
 
 #[test]
-fn chdir_failed() {
+fn a_path_that_is_no_directory_is_told_and_logged() {
     let (module, _) = trees();
     let missing = module.path().join("none");
     let file = module.path().join("file");
@@ -176,7 +176,7 @@ fn chdir_failed() {
 }
 
 #[test]
-fn invalid_uid() {
+fn an_unknown_user_or_group_is_told_and_logged() {
     let (module, _) = trees();
     for (parameter, what) in [("uid", "uid"), ("gid", "gid")] {
         let daemon = daemon(module.path())
@@ -189,7 +189,7 @@ fn invalid_uid() {
 }
 
 #[test]
-fn permission_denied() {
+fn a_write_that_is_not_permitted_is_told_and_logged() {
     if !is_root() {
         return skip("only root can become somebody else");
     }

@@ -165,7 +165,7 @@ fn refused_by(bench: &Bench, destination: &str, password: &str) -> (i32, String)
 }
 
 #[test]
-fn wrong_password() {
+fn a_wrong_password_ends_it() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let destination = bench.daemon().url("");
@@ -178,7 +178,7 @@ fn wrong_password() {
 }
 
 #[test]
-fn no_password() {
+fn a_missing_password_is_asked_for_by_its_options() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let mut command = driftless();
@@ -204,7 +204,7 @@ fn password_file_that_others_may_read() {
 }
 
 #[test]
-fn unknown_module() {
+fn an_unknown_module_ends_it() {
     let bench = Bench::with_daemon();
     bench.source.write("file", "content");
     let destination = bench.daemon().url("").replace("/backup", "/nothing");

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands() {
+    fn the_host_is_quoted_and_never_an_option() {
         for (template, host, command) in [
             ("nc h 873", "-x y", Some("nc h 873")),
             ("nc %H 873", "a.b", Some("nc 'a.b' 873")),

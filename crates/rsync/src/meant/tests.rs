@@ -136,7 +136,7 @@ fn conflicts_in_rsyncs_words() {
 }
 
 #[test]
-fn implications() {
+fn options_imply_what_rsync_says() {
     let is = |line: &str, holds: fn(&Meant) -> bool| {
         let meant = meant(line).expect(line);
         assert!(holds(&meant), "{line}: {meant:?}");

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn what_a_terminal_may_not_see_is_escaped() {
         assert_eq!(
             shown(Passes::Utf8, "d/tab\tnl\nx é".as_bytes()),
             "d/tab\tnl\\#012x é"
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn locales() {
+    fn the_first_variable_that_is_set_names_the_charset() {
         assert_eq!(
             Passes::of_locale([None, Some(b""), Some(b"en_US.UTF-8")]),
             Passes::Utf8

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line() {
+    fn a_line_has_time_and_process() {
         let mut log = LogFile::new(Vec::new(), 7, TimeZone::UTC);
         log.line(
             b">f+++++++++ a\nb",

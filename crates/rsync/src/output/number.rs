@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels() {
+    fn each_level_is_easier_to_read() {
         for (number, level, expected) in [
             (300_000, 0, "300000"),
             (300_000, 1, "300,000"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn rates() {
+    fn rates_have_decimals() {
         assert_eq!(Human(1).decimal(601_110.0, true), "601,110.00");
         assert_eq!(Human(2).decimal(601_170.0, true), "601.17K");
         assert_eq!(Human(2).decimal(1500.05, false), "1,500.05");

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn of_everything() {
+    fn progress_of_everything_is_one_line() {
         let mut line = ProgressLine::new(Human(1), true);
         let start = Instant::now();
         assert_eq!(
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks() {
+    fn a_time_that_nobody_knows_is_question_marks() {
         assert_eq!(clock(3725.9), "   1:02:05");
         assert_eq!(clock(f64::MAX), "  ??:??:??");
     }

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_block() {
+    fn the_block_is_rsyncs() {
         assert_eq!(
             block(&stats(), Human(1), 32),
             "

@@ -308,7 +308,7 @@ fn a_long_file_among_short_ones_is_compressed() {
 
 /// Whole paths and lists of names, in which the lists of directories depend on what was named.
 #[test]
-fn named_paths() {
+fn named_paths_and_lists_of_names_are_the_same() {
     let tree = "
         f from/a 1200 mtime=1600000001
         f from/sub/b 30 mtime=1600000002
@@ -370,7 +370,7 @@ fn named_paths() {
 
 /// Names in the charset of each end.
 #[test]
-fn converted_names() {
+fn converted_names_are_the_same() {
     let tree = r"
         f from/\xc3\xa4\xc3\xb6 5 mtime=1600000001
         f from/b\xc3\xbc/z 5 mtime=1600000001

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn what_a_proxy_answers_instead_is_told() {
         for (answer, told) in [
             (
                 "HTTP/1.0 403 No\r\n\r\n",

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists() {
+    fn unknown_words_of_a_list_are_told_and_passed_over() {
         use SocketOption::{KeepAlive, LowDelay, NoDelay, ReceiveBuffer, SendBuffer};
 
         let told = |text: &str| -> Vec<Result<SocketOption, String>> {

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_arguments() {
+    fn a_relative_argument_begins_behind_its_dot() {
         for (source, base, name, content, with_dot) in [
             ("a/b", ".", "a/b", false, false),
             ("/a/b", "/", "/a/b", false, false),

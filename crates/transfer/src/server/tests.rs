@@ -166,7 +166,7 @@ fn silence_instead_of_rules() {
 }
 
 #[test]
-fn endless_rules() {
+fn rules_without_end_are_refused() {
     let endless: Script = Box::new(|stream| {
         let mut rule = Vec::new();
         put_rule(&mut rule, &[b"- ", &[b'a'; 5000][..]].concat()).expect("a rule");

@@ -42,7 +42,7 @@ fn what_is_kept() {
 
 /// The sending half takes a prefix away; the receiving half adds none, whichever way the copy goes.
 #[test]
-fn munged_links() {
+fn munged_links_are_disarmed_by_the_sending_half() {
     let source = "l munged -> /rsyncd-munged/x\nl plain -> ../y";
     for (words, protocol) in [
         ("--protocol=32", 32),
@@ -58,7 +58,7 @@ fn munged_links() {
 }
 
 #[test]
-fn deletion() {
+fn deletions_are_rsyncs() {
     let check = |name, words, set: &dyn Fn(&mut Options)| {
         check(name, SOURCE, DESTINATION, words, &|options| {
             options.delete = Some(DeleteWhen::During);
@@ -162,7 +162,7 @@ fn what_is_left_alone() {
 }
 
 #[test]
-fn alternates() {
+fn alternate_directories_spare_copies() {
     let case = OF_A_RECEIVER.iter().find(|case| case.name == "link-dest");
     for (option, use_as) in [
         ("--compare-dest", AlternateUse::Compare),
@@ -228,7 +228,7 @@ fn access_times_of_files_that_are_compared_by_content() {
 }
 
 #[test]
-fn operands() {
+fn operands_lead_where_rsync_leads() {
     for operands in [
         &["from", "to"][..],
         &["from/", "to/"],
@@ -249,7 +249,7 @@ fn operands() {
 }
 
 #[test]
-fn other_rules() {
+fn other_rules_are_rsyncs() {
     check(
         "changed modes",
         SOURCE,
@@ -291,7 +291,7 @@ fn rules_that_an_old_protocol_cannot_express_are_refused() {
 
 /// More than the generator waits for before it begins, so that lists come while files are copied beside each other.
 #[test]
-fn large_trees() {
+fn trees_larger_than_the_look_ahead_are_the_same() {
     let (mut source, mut destination) = (String::new(), String::new());
     for at in 0..1_100 {
         let (dir, size) = (at / 40, at * 37 % 3_000);

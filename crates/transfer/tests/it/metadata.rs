@@ -21,7 +21,7 @@ const SOURCE: &str =
     "f a 100 mtime=5\nf b 50 mtime=6\nd d\nf d/c 20 mtime=7\nf e mtime=8\nl s -> a";
 
 #[test]
-fn extended_attributes() {
+fn extended_attributes_travel_in_each_role() {
     if lacks_attributes() {
         return;
     }
@@ -118,7 +118,7 @@ fn access_control_lists() {
 }
 
 #[test]
-fn owners() {
+fn owners_are_mapped_by_name_and_number() {
     if !is_root() {
         return skip("only root gives files away");
     }

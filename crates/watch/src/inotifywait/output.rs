@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn formats() {
+    fn formats_print_what_inotifywait_prints() {
         for (text, expected) in [
             ("%w%f %e", "d/f CLOSE_WRITE,CLOSE\n"),
             ("%|e:%_e", "CLOSE_WRITE|CLOSE:CLOSE_WRITE_CLOSE\n"),

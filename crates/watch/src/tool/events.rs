@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists() {
+    fn lists_of_events_are_read_in_any_case() {
         assert_eq!(parse("Create,MOVE"), Some(0x1c0));
         assert_eq!(parse(""), Some(0));
         assert_eq!(parse("create,,open"), Some(0));

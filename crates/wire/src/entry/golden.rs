@@ -286,7 +286,7 @@ fn a_full_session_of_protocol_32() {
 
 /// 3.8: a symlink with several names, and a known xattr item.
 #[test]
-fn a_symlink() {
+fn a_symlink_with_several_names_and_a_known_attribute_item() {
     let format = EntryFormat {
         hard_links: true,
         xattrs: true,
@@ -331,7 +331,7 @@ fn a_symlink() {
 
 /// 3.7: devices and special files in each era.
 #[test]
-fn devices() {
+fn devices_and_special_files_in_each_era() {
     let device = Entry {
         name: b"cdev".to_vec(),
         mode: 0o20644,

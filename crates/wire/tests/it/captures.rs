@@ -208,7 +208,7 @@ impl Lists {
 }
 
 #[test]
-fn incremental_lists() {
+fn incremental_lists_are_understood() {
     for (number, capture) in [
         (32, include_bytes!("../data/list-32-inc.bin").as_slice()),
         (30, include_bytes!("../data/list-30-inc.bin")),
@@ -224,7 +224,7 @@ fn incremental_lists() {
 }
 
 #[test]
-fn single_lists() {
+fn single_lists_are_understood() {
     let sums = |format| EntryFormat {
         checksum_length: 16,
         ..format
@@ -397,7 +397,7 @@ fn check_data(capture: &[u8], number: u8, seed: u32, compression: Compression) {
 }
 
 #[test]
-fn plain_data() {
+fn plain_data_is_understood() {
     check_data(
         include_bytes!("../data/data-32-plain.bin"),
         32,
@@ -413,7 +413,7 @@ fn plain_data() {
 }
 
 #[test]
-fn zlib_data() {
+fn zlib_data_is_understood() {
     check_data(
         include_bytes!("../data/data-32-zlib.bin"),
         32,
@@ -458,7 +458,7 @@ fn zlib_data_with_the_wrong_history() {
 }
 
 #[test]
-fn zstd_and_lz4_data() {
+fn zstd_and_lz4_data_is_understood() {
     check_data(
         include_bytes!("../data/data-32-zstd.bin"),
         32,
