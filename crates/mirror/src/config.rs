@@ -7,6 +7,7 @@ mod foreign_text;
 mod keys;
 mod lsyncd;
 mod sersync;
+mod spot;
 mod toml;
 mod xml;
 
@@ -17,6 +18,7 @@ pub use self::foreign_text::foreign_text;
 pub use self::keys::{
     Config, HookConfig, LogFormat, PurgeConfig, ReplicaConfig, TreeConfig, VerifyBy,
 };
+use self::spot::Spot;
 use crate::brake::BrakeLimits;
 use crate::control::socket_path;
 use crate::credentials;
@@ -136,23 +138,25 @@ impl Config {
     /// # Errors
     /// An address that is none or open to everybody, or a token that is not secret, with its line.
     pub fn page(&self, file: &Path, text: &str) -> Result<Option<PageSettings>, BadConfig> {
-        let bad = |value: &str, message: String| BadConfig {
-            file: file.to_owned(),
-            line: toml::line_of(text, value),
-            message,
-        };
+        let top = Spot::top(file, text);
+        let bad =
+            |key: &'static str, value: &str, message: String| top.key(key).bad(value, message);
         let token = match &self.status_token_file {
-            Some(path) => Some(
-                credentials::password_from(path)
-                    .map_err(|error| bad(&path.to_string_lossy(), error.to_string()))?,
-            ),
+            Some(path) => Some(credentials::password_from(path).map_err(|error| {
+                bad(
+                    "status-token-file",
+                    &path.to_string_lossy(),
+                    error.to_string(),
+                )
+            })?),
             None => None,
         };
         match &self.status {
             Some(address) => PageSettings::new(address, token)
                 .map(Some)
-                .map_err(|message| bad(address, message)),
+                .map_err(|message| bad("status", address, message)),
             None if token.is_some() => Err(bad(
+                "status-token-file",
                 "status-token-file",
                 "a token without a page: status = \"HOST:PORT\" is missing".to_owned(),
             )),
@@ -165,30 +169,16 @@ impl Config {
     /// # Errors
     /// The first value that means nothing, with its line.
     pub fn settings(&self, around: &Surroundings<'_>) -> Result<Vec<Settings>, BadConfig> {
-        let bad = |value: &str, message: String| BadConfig {
-            file: around.file.to_owned(),
-            line: toml::line_of(around.text, value),
-            message,
-        };
+        let top = Spot::top(around.file, around.text);
         if self.trees.is_empty() {
-            return Err(bad("", "no [[tree]] is given".to_owned()));
+            return Err(top.bad("", "no [[tree]] is given"));
         }
         let mut all: Vec<Settings> = Vec::new();
-        for tree in &self.trees {
-            let settings = tree.settings(around, &bad)?;
-            if let Some(other) = all.iter().find(|other| other.name == settings.name) {
-                return Err(bad(
-                    &settings.name,
-                    format!("two trees are called {}; give each a name", other.name),
-                ));
-            }
-            if let Some(state) = &settings.state
-                && all.iter().any(|other| other.state.as_ref() == Some(state))
-            {
-                return Err(bad(
-                    &state.to_string_lossy(),
-                    format!("two trees have the state file {}", state.display()),
-                ));
+        for (number, tree) in self.trees.iter().enumerate() {
+            let spot = top.nth("tree", number);
+            let settings = tree.settings(around, &spot)?;
+            for other in &all {
+                check_apart(other, &settings, &spot)?;
             }
             all.push(settings);
         }
@@ -196,36 +186,56 @@ impl Config {
     }
 }
 
-/// Makes an error of a value and what is wrong with it.
-type Bad<'a> = &'a dyn Fn(&str, String) -> BadConfig;
+/// Refuses a tree that would take another one's name, state file or replica for its own.
+fn check_apart(other: &Settings, tree: &Settings, spot: &Spot<'_>) -> Result<(), BadConfig> {
+    if other.name == tree.name {
+        let message = format!("two trees are called {}; give each a name", other.name);
+        return Err(spot.key("name").bad(&tree.name, message));
+    }
+    if let Some(state) = &tree.state
+        && other.state.as_ref() == Some(state)
+    {
+        let message = format!("two trees have the state file {}", state.display());
+        return Err(spot.key("state").bad(&state.to_string_lossy(), message));
+    }
+    for (number, replica) in tree.replicas.iter().enumerate() {
+        let is_same = |other: &ReplicaSettings| other.place == replica.place;
+        if replica.place != Place::Nowhere && other.replicas.iter().any(is_same) {
+            let place = replica.place.to_string();
+            let message = format!(
+                "{} and {} have the replica {place}: each would remove what the other brings there",
+                other.name, tree.name
+            );
+            return Err(spot.nth("replica", number).key("to").bad(&place, message));
+        }
+    }
+    Ok(())
+}
 
 impl TreeConfig {
-    fn settings(&self, around: &Surroundings<'_>, bad: Bad<'_>) -> Result<Settings, BadConfig> {
+    fn settings(&self, around: &Surroundings<'_>, spot: &Spot<'_>) -> Result<Settings, BadConfig> {
         let source_text = self.source.to_string_lossy();
         if self.source.as_os_str().is_empty() {
-            return Err(bad("source", "the source is empty".to_owned()));
+            return Err(spot.key("source").bad("source", "the source is empty"));
         }
         if self.replicas.is_empty() && self.hooks.is_empty() {
-            return Err(bad(
-                &source_text,
-                format!("{source_text} has no [[tree.replica]] and no [[tree.hook]]"),
-            ));
+            let message = format!("{source_text} has no [[tree.replica]] and no [[tree.hook]]");
+            return Err(spot.bad(&source_text, message));
         }
         let mut replicas: Vec<ReplicaSettings> = Vec::new();
-        for replica in &self.replicas {
-            let replica = replica.settings(around, bad)?;
+        for (number, replica) in self.replicas.iter().enumerate() {
+            let spot = spot.nth("replica", number);
+            let replica = replica.settings(around, &spot)?;
             let has_its_name = |other: &ReplicaSettings| {
                 other.name == replica.name && other.place != replica.place
             };
             if replicas.iter().any(has_its_name) {
                 // Orders and metrics name replicas.
                 let name = &replica.name;
-                return Err(bad(
-                    name,
-                    format!(
-                        "two replicas of {source_text} are called {name}; give each a name of its own"
-                    ),
-                ));
+                let message = format!(
+                    "two replicas of {source_text} are called {name}; give each a name of its own"
+                );
+                return Err(spot.key("name").bad(name, message));
             }
             replicas.push(replica);
         }
@@ -240,70 +250,90 @@ impl TreeConfig {
             Some(path) if path == Path::new(":memory:") => None,
             Some(path) => Some(path.clone()),
             None => Some(
-                (around.state)(&self.source, &places).map_err(|error| bad(&source_text, error))?,
+                (around.state)(&self.source, &places)
+                    .map_err(|error| spot.bad(&source_text, error))?,
             ),
         };
         let mut brake = BrakeLimits::default();
         if let Some(percent) = self.max_delete_share {
             if percent > 100 {
-                return Err(bad(
-                    "max-delete-share",
-                    format!("max-delete-share is 0 to 100, not {percent}"),
-                ));
+                let message = format!("max-delete-share is 0 to 100, not {percent}");
+                return Err(spot
+                    .key("max-delete-share")
+                    .bad("max-delete-share", message));
             }
             brake.percent = percent;
         }
         brake.files = self.max_delete_files.unwrap_or(brake.files);
-        let schedule = |text: &Option<String>| {
+        let schedule = |key: &'static str, text: &Option<String>| {
             let parsed = text.as_deref().map(str::parse).transpose();
             parsed.map_err(|error: crate::BadSchedule| {
-                bad(text.as_deref().unwrap_or_default(), error.to_string())
+                let text = text.as_deref().unwrap_or_default();
+                spot.key(key).bad(text, error.to_string())
             })
         };
-        let mut rules: Vec<FilterRule> = Vec::new();
-        rules.extend(
-            self.filter
-                .iter()
-                .map(|rule| FilterRule::Filter(rule.clone().into_bytes())),
-        );
-        rules.extend(
-            self.exclude
-                .iter()
-                .map(|pattern| FilterRule::Exclude(pattern.clone().into_bytes())),
-        );
-        rules.extend(
-            self.exclude_regex
-                .iter()
-                .map(|text| FilterRule::Regex(text.clone())),
-        );
-        for rule in &rules {
-            // Each alone, so that the mistake has a place.
-            Exclusions::of(std::slice::from_ref(rule))
-                .map_err(|error| bad(&rule.text(), error.to_string()))?;
-        }
+        let bytes = |text: &String| text.clone().into_bytes();
+        let of = |key: &'static str, texts: &[String], rule: &dyn Fn(&String) -> FilterRule| {
+            let numbered = texts.iter().enumerate();
+            let checked = numbered.map(|(number, text)| {
+                let rule = rule(text);
+                // Each alone, so that the mistake has a place.
+                Exclusions::of(std::slice::from_ref(&rule))
+                    .map_err(|error| spot.nth(key, number).bad(text, error.to_string()))?;
+                Ok(rule)
+            });
+            checked.collect::<Result<Vec<_>, BadConfig>>()
+        };
+        let rules = [
+            of("filter", &self.filter, &|text| {
+                FilterRule::Filter(bytes(text))
+            })?,
+            of("exclude", &self.exclude, &|text| {
+                FilterRule::Exclude(bytes(text))
+            })?,
+            of("exclude-regex", &self.exclude_regex, &|text| {
+                FilterRule::Regex(text.clone())
+            })?,
+        ]
+        .concat();
+        let verify_rate = self.verify_rate.as_deref().map(|text| {
+            let message =
+                || format!("{text:?} is no rate; give a number of bytes a second, with k, M or G");
+            rate(text).ok_or_else(|| spot.key("verify-rate").bad(text, message()))
+        });
+        let names: Vec<&str> = replicas
+            .iter()
+            .map(|replica| replica.name.as_str())
+            .collect();
+        let numbered = self.hooks.iter().enumerate();
+        let hooks = numbered.map(|(number, hook)| hook.hook(&names, &spot.nth("hook", number)));
+        let hooks = hooks.collect::<Result<_, _>>()?;
         Ok(Settings {
-            name: self.name.clone().unwrap_or_else(|| source_text.clone().into_owned()),
+            name: self
+                .name
+                .clone()
+                .unwrap_or_else(|| source_text.clone().into_owned()),
             source: self.source.clone(),
             rules,
             settle: Duration::from_millis(self.settle_ms.unwrap_or(10)),
-            control: self.control.clone().or_else(|| state.as_deref().map(socket_path)),
+            control: self
+                .control
+                .clone()
+                .or_else(|| state.as_deref().map(socket_path)),
             state,
             once: around.once,
             allow_empty_source: self.allow_empty_source,
             brake,
             max_watches: self.max_watches,
-            rescan: schedule(&self.rescan)?,
+            rescan: schedule("rescan", &self.rescan)?,
             verify: Verify {
                 at_start: around.verify,
-                schedule: schedule(&self.verify)?,
+                schedule: schedule("verify", &self.verify)?,
                 by_content: self.verify_by != Some(VerifyBy::Times),
-                rate: match &self.verify_rate {
-                    Some(text) => Some(rate(text).ok_or_else(|| bad(text, format!("{text:?} is no rate; give a number of bytes a second, with k, M or G")))?),
-                    None => None,
-                },
+                rate: verify_rate.transpose()?,
             },
             failures: self.failures.clone(),
-            hooks: self.hooks.iter().map(|hook| hook.hook(bad)).collect::<Result<_, _>>()?,
+            hooks,
             replicas,
         })
     }
@@ -313,30 +343,32 @@ impl ReplicaConfig {
     fn settings(
         &self,
         around: &Surroundings<'_>,
-        bad: Bad<'_>,
+        spot: &Spot<'_>,
     ) -> Result<ReplicaSettings, BadConfig> {
         let place = Place::parse(&self.to, &self.shell, self.rsync.as_deref(), self.tls)
-            .map_err(|error| bad(&self.to, error.to_string()))?;
+            .map_err(|error| spot.key("to").bad(&self.to, error.to_string()))?;
         let tls = match (self.tls, &self.tls_ca, &place) {
             (false, None, _) => None,
             (false, Some(_), _) => {
-                return Err(bad("tls-ca", "tls-ca needs tls = true".to_owned()));
+                return Err(spot.key("tls-ca").bad("tls-ca", "tls-ca needs tls = true"));
             }
-            (true, Some(path), Place::Daemon(_)) => Some(
-                Tls::believing(path)
-                    .map_err(|error| bad(&path.to_string_lossy(), error.to_string()))?,
-            ),
+            (true, Some(path), Place::Daemon(_)) => {
+                Some(Tls::believing(path).map_err(|error| {
+                    spot.key("tls-ca")
+                        .bad(&path.to_string_lossy(), error.to_string())
+                })?)
+            }
             (true, None, Place::Daemon(_)) => Some(Tls::default()),
             (true, ..) => {
                 let message = format!("tls is for daemons (HOST::MODULE), and {} is none", self.to);
-                return Err(bad(&self.to, message));
+                return Err(spot.key("tls").bad(&self.to, message));
             }
         };
         let password = match &self.password_file {
-            Some(path) => Some(
-                credentials::password_from(path)
-                    .map_err(|error: Error| bad(&path.to_string_lossy(), error.to_string()))?,
-            ),
+            Some(path) => Some(credentials::password_from(path).map_err(|error: Error| {
+                spot.key("password-file")
+                    .bad(&path.to_string_lossy(), error.to_string())
+            })?),
             None => around.password.clone(),
         };
         let protocol = match self.protocol {
@@ -344,14 +376,12 @@ impl ReplicaConfig {
             Some(number) => Protocol::new(number)
                 .filter(|protocol| protocol.has_compat_flags())
                 .ok_or_else(|| {
-                    bad(
-                        "protocol",
-                        format!("protocol is 30 to {}, not {number}", Protocol::LATEST),
-                    )
+                    let message = format!("protocol is 30 to {}, not {number}", Protocol::LATEST);
+                    spot.key("protocol").bad("protocol", message)
                 })?,
         };
         if let Some(trash) = &self.trash {
-            check_trash(trash).map_err(|message| bad(trash, message))?;
+            check_trash(trash).map_err(|message| spot.key("trash").bad(trash, message))?;
         }
         Ok(ReplicaSettings {
             name: self.name.clone().unwrap_or_else(|| place.to_string()),
@@ -370,18 +400,28 @@ impl ReplicaConfig {
 }
 
 impl HookConfig {
-    fn hook(&self, bad: Bad<'_>) -> Result<Hook, BadConfig> {
+    /// The hook; `replicas` are those of its tree.
+    fn hook(&self, replicas: &[&str], spot: &Spot<'_>) -> Result<Hook, BadConfig> {
+        for (number, name) in self.replicas.iter().enumerate() {
+            if !replicas.contains(&name.as_str()) {
+                let message = format!(
+                    "there is no replica {name}; {}",
+                    toml::suggestion(name, replicas)
+                );
+                return Err(spot.nth("replicas", number).bad(name, message));
+            }
+        }
         let mut actions = Vec::new();
         if let Some(words) = &self.command {
             if words.is_empty() {
-                return Err(bad("command", "the command is empty".to_owned()));
+                return Err(spot.key("command").bad("command", "the command is empty"));
             }
             actions.push(hooks::Action::Command(words.clone()));
         }
         actions.extend(self.shell.clone().map(hooks::Action::Shell));
         if let Some(url) = &self.http {
             actions.push(hooks::Action::Http(
-                hooks::Url::parse(url).map_err(|error| bad(url, error))?,
+                hooks::Url::parse(url).map_err(|error| spot.key("http").bad(url, error))?,
             ));
         }
         actions.extend(self.socket.clone().map(|address| hooks::Action::Socket {
@@ -399,9 +439,9 @@ impl HookConfig {
             })
         }));
         let [action] = <[hooks::Action; 1]>::try_from(actions).map_err(|_| {
-            bad(
+            spot.bad(
                 "hook",
-                "a hook has exactly one of command, shell, http, socket and purge".to_owned(),
+                "a hook has exactly one of command, shell, http, socket and purge",
             )
         })?;
         Ok(Hook {

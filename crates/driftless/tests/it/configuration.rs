@@ -157,9 +157,27 @@ fn mistakes_are_named_before_anything_is_touched() {
         &bench.table("one", "exclude-regex = [\"(\"]"),
         &["mirror.toml:5", "regular expression"],
     );
+    // The place is that of the mistake, not of the first word like it.
+    let hook = bench.table("one", "[[tree.hook]]\nwait-ms = 1\n");
     bench.refused(
-        &bench.table("one", "[[tree.hook]]\nwait-ms = 1\n"),
-        &["exactly one of"],
+        &format!("# protocol, hook\n{hook}"),
+        &["mirror.toml:6", "exactly one of"],
+    );
+    let text = format!("# protocol, hook\n{one}protocol = 99\n");
+    bench.refused(&text, &["mirror.toml:9", "protocol is 30 to"]);
+    let hook = "[[tree.hook]]\nshell = \"true\"\nreplicas = [\"ofsite\"]\n";
+    let text = format!("{one}name = \"offsite\"\n{hook}");
+    bench.refused(
+        &text,
+        &["mirror.toml:11", "did you mean \"offsite\"?"],
+    );
+    bench.tree("two").write("file", "content");
+    let two = bench.table("two", "");
+    let theirs = bench.path("two-replica").display().to_string();
+    let ours = bench.path("one-replica").display().to_string();
+    bench.refused(
+        &format!("{one}{}", two.replace(&theirs, &ours)),
+        &["mirror.toml:14", "one and two have the replica"],
     );
     bench.refused(&bench.table("absent", ""), &["absent", "No such file"]);
     let inside = bench.path("one/inside").display().to_string();

@@ -2,25 +2,56 @@
 
 use std::path::Path;
 
+use toml::de::{DeTable, DeValue};
+
+use super::spot::Step;
 use super::{BadConfig, Config};
 
 pub(super) fn read(text: &str, file: &Path) -> Result<Config, BadConfig> {
     toml::from_str(text).map_err(|error: toml::de::Error| BadConfig {
         file: file.to_owned(),
-        line: error.span().map(|span| line_at(text, span.start)),
+        line: error.span().map(|span| line_of_byte(text, span.start)),
         message: with_suggestion(error.message()),
     })
 }
 
-/// The line of a value as it is written in a file, for mistakes that are found later.
+/// The line of what stands at the end of these steps, or as far as they lead; none in a file that is no TOML, or where they
+/// lead nowhere.
+pub(super) fn line_at(text: &str, steps: &[Step]) -> Option<usize> {
+    let document = DeTable::parse(text).ok()?;
+    let mut table = Some(document.get_ref());
+    let mut value: Option<&toml::Spanned<DeValue<'_>>> = None;
+    let mut line = None;
+    for step in steps {
+        let found = match *step {
+            Step::Key(name) => table.and_then(|table| {
+                let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
+                // A list of tables begins with its first one; any other value is where its key is.
+                Some((key.span().start, value))
+            }),
+            Step::Nth(number) => {
+                let list = value.and_then(|value| value.get_ref().as_array());
+                list.and_then(|list| list.get(number))
+                    .map(|value| (value.span().start, value))
+            }
+        };
+        let Some((at, next)) = found else { break };
+        line = Some(line_of_byte(text, at));
+        table = next.get_ref().as_table();
+        value = Some(next);
+    }
+    line
+}
+
+/// The line of a value as it is written in a file of another format.
 pub(super) fn line_of(text: &str, value: &str) -> Option<usize> {
     if value.is_empty() {
         return None;
     }
-    text.find(value).map(|at| line_at(text, at))
+    text.find(value).map(|at| line_of_byte(text, at))
 }
 
-fn line_at(text: &str, at: usize) -> usize {
+fn line_of_byte(text: &str, at: usize) -> usize {
     text.as_bytes()[..at.min(text.len())]
         .iter()
         .filter(|byte| **byte == b'\n')
@@ -35,14 +66,19 @@ fn with_suggestion(message: &str) -> String {
         return message.to_owned();
     };
     let known: Vec<&str> = quoted.collect();
+    format!("unknown key {unknown:?}; {}", suggestion(unknown, &known))
+}
+
+/// Which of the known words was probably meant, or which there are.
+pub(super) fn suggestion(unknown: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()
         .map(|known| (distance(unknown, known), known))
         .min()
         .filter(|(distance, known)| *distance <= known.len().max(unknown.len()) / 2);
     match nearest {
-        Some((_, nearest)) => format!("unknown key {unknown:?}; did you mean {nearest:?}?"),
-        None => format!("unknown key {unknown:?}; there are {}", known.join(", ")),
+        Some((_, nearest)) => format!("did you mean {nearest:?}?"),
+        None => format!("there are {}", known.join(", ")),
     }
 }
 
@@ -86,6 +122,32 @@ mod tests {
         assert!(refusal("[[tree]]\nsource = 7\n").starts_with("m.toml:2: "));
         assert!(refusal("[[tree]\n").starts_with("m.toml:1: "));
         assert!(refusal("[[tree]]\nname = \"x\"\n").contains("source"));
+    }
+
+    #[test]
+    fn a_mistake_is_where_its_key_is() {
+        let text = "# status, replica, hook\nstatus = 'x'\n\n[[tree]]\nsource = '/a'\nfilter = [\n  '+ x',\n  'bad',\n]\n\
+                    [[tree.replica]]\nto = '/b'\n\n[[tree]]\nname = 'a'\nsource = '/a'\n[[tree.replica]]\nto = '/b'\n[[tree.replica]]\nto = '/c'\n";
+        let (key, nth) = (Step::Key, Step::Nth);
+        for (steps, expected) in [
+            (&[key("status")][..], Some(2)),
+            (&[key("tree"), nth(0)], Some(4)),
+            (&[key("tree"), nth(0), key("filter"), nth(1)], Some(8)),
+            (&[key("tree"), nth(1), key("name")], Some(14)),
+            (
+                &[key("tree"), nth(1), key("replica"), nth(1), key("to")],
+                Some(19),
+            ),
+            // As far as they lead.
+            (
+                &[key("tree"), nth(1), key("replica"), nth(1), key("protocol")],
+                Some(18),
+            ),
+            (&[key("nothing")], None),
+        ] {
+            assert_eq!(line_at(text, steps), expected, "{steps:?}");
+        }
+        assert_eq!(line_at("<head>", &[key("head")]), None);
     }
 
     #[test]
