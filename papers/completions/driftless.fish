@@ -28,6 +28,8 @@ complete -c driftless -n '__fish_seen_subcommand_from mirror' -l log -x -d 'text
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l verify -d 'compare the replicas themselves, by content, once they are in step'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l verify-rate -x -d 'compare at most so many bytes a second (k, M, G)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l trash -r -d 'keep in DIR of the replica, by days, what is overwritten or deleted'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -s z -l compress -d 'compress what is sent to daemons and through shells'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l bandwidth -x -d 'send at most so many bytes a second there (k, M, G)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -s e -l rsh -x -d 'the command that leads to HOST (ssh -o BatchMode=yes)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l rsync-path -x -d 'the rsync at the far end (rsync)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l config -r -d 'mirror what FILE (TOML) says; SIGHUP reads it again'

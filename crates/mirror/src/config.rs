@@ -296,11 +296,6 @@ impl TreeConfig {
             })?,
         ]
         .concat();
-        let verify_rate = self.verify_rate.as_deref().map(|text| {
-            let message =
-                || format!("{text:?} is no rate; give a number of bytes a second, with k, M or G");
-            rate(text).ok_or_else(|| spot.key("verify-rate").bad(text, message()))
-        });
         let names: Vec<&str> = replicas
             .iter()
             .map(|replica| replica.name.as_str())
@@ -330,7 +325,7 @@ impl TreeConfig {
                 at_start: around.verify,
                 schedule: schedule("verify", &self.verify)?,
                 by_content: self.verify_by != Some(VerifyBy::Times),
-                rate: verify_rate.transpose()?,
+                rate: rate_at("verify-rate", self.verify_rate.as_deref(), spot)?,
             },
             failures: self.failures.clone(),
             hooks,
@@ -383,6 +378,14 @@ impl ReplicaConfig {
         if let Some(trash) = &self.trash {
             check_trash(trash).map_err(|message| spot.key("trash").bad(trash, message))?;
         }
+        let bandwidth = rate_at("bandwidth", self.bandwidth.as_deref(), spot)?;
+        if matches!(place, Place::Directory(_)) && (self.compress || bandwidth.is_some()) {
+            let message = format!(
+                "compress and bandwidth are for daemons and shells, and {} is a directory",
+                self.to
+            );
+            return Err(spot.key("to").bad(&self.to, message));
+        }
         Ok(ReplicaSettings {
             name: self.name.clone().unwrap_or_else(|| place.to_string()),
             place,
@@ -395,6 +398,8 @@ impl ReplicaConfig {
             timeout: Duration::from_secs(self.timeout.unwrap_or(60)),
             protocol,
             trash: self.trash.clone(),
+            compress: self.compress,
+            bandwidth,
         })
     }
 }
@@ -466,6 +471,20 @@ pub fn check_trash(trash: &str) -> Result<(), String> {
             "{trash:?} is no plain name of a directory below the replica"
         )),
     }
+}
+
+/// The rate under a key.
+fn rate_at(
+    key: &'static str,
+    text: Option<&str>,
+    spot: &Spot<'_>,
+) -> Result<Option<u64>, BadConfig> {
+    let read = |text: &str| {
+        let message =
+            || format!("{text:?} is no rate; give a number of bytes a second, with k, M or G");
+        rate(text).ok_or_else(|| spot.key(key).bad(text, message()))
+    };
+    text.map(read).transpose()
 }
 
 /// A number of bytes, with k, M or G in units of 1024.

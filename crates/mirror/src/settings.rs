@@ -118,6 +118,10 @@ pub struct ReplicaSettings {
     pub protocol: Protocol,
     /// A directory of the replica that keeps what was overwritten or deleted, by days.
     pub trash: Option<String>,
+    /// Compress what is sent to a peer.
+    pub compress: bool,
+    /// How many bytes of content a second may be sent to a peer; none for as many as possible.
+    pub bandwidth: Option<u64>,
 }
 
 impl ReplicaSettings {
@@ -133,6 +137,8 @@ impl ReplicaSettings {
             timeout: Duration::from_secs(60),
             protocol: Protocol::LATEST,
             trash: None,
+            compress: false,
+            bandwidth: None,
         }
     }
 }

@@ -310,7 +310,7 @@ pub enum AlternateUse {
 }
 
 /// How to compress.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compress {
     /// The compressor; `None` is the one that both ends prefer.
     pub choice: Option<Compression>,

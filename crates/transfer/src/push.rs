@@ -29,6 +29,7 @@ use crate::connection::Connection;
 use crate::sender::{Catalogue, Opened, Sender, Sent};
 use crate::session::Session;
 use crate::stream::Stream;
+use crate::write::Pace;
 
 /// How a push ended.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Connection {
                 .map_err(|error| Error::NoCommon(error.to_string()))?;
             self.stream.flush()?;
         }
-        let session = Session::agree(&mut self.stream, self.protocol, &client)?;
+        let session = Session::agree(&mut self.stream, self.protocol, &client, options.compress)?;
         pushed.began = true;
         if options.deletes {
             for rule in &options.rules {
@@ -111,6 +112,7 @@ impl Connection {
             targets: &list.targets,
             carried,
             progress,
+            pace: options.bandwidth.map(Pace::new),
             touched: &mut pushed.touched,
             applied: Applied::default(),
         };
@@ -161,6 +163,7 @@ struct Batched<'a> {
     targets: &'a [Target<'a>],
     carried: Carried<'a>,
     progress: &'a mut dyn FnMut(Progress),
+    pace: Option<Pace>,
     /// Files whose content was asked for.
     touched: &'a mut HashSet<PathBuf>,
     applied: Applied,
@@ -230,10 +233,13 @@ impl Catalogue for Batched<'_> {
     fn all_sent(&mut self) {}
 
     fn piece(&self) -> Option<usize> {
-        None
+        self.pace.as_ref().map(Pace::chunk)
     }
 
     fn progress(&mut self, bytes: u64) {
+        if let Some(pace) = &mut self.pace {
+            pace.wait(bytes);
+        }
         (self.progress)(Progress::Bytes(bytes));
     }
 

@@ -115,14 +115,17 @@ struct Wishes<'a> {
 }
 
 impl Session {
-    /// The client's half of the handshake, after its arguments have been sent. From here on both directions are
-    /// multiplexed as the protocol says.
+    /// The client's half of the handshake, after its arguments have been sent, `-z` among them if it `compresses`. From here
+    /// on both directions are multiplexed as the protocol says.
     pub(crate) fn agree(
         stream: &mut Stream,
         protocol: Protocol,
         client: &ClientInfo,
+        compresses: bool,
     ) -> Result<Self, Error> {
-        Self::of_client(stream, protocol, client, &Options::new(Side::Client), true)
+        let mut options = Options::new(Side::Client);
+        options.compress = compresses.then(Compress::default);
+        Self::of_client(stream, protocol, client, &options, true)
     }
 
     /// The client's half, for a transfer with these options. `sends` tells whether the client is the sender.

@@ -55,6 +55,8 @@ Options:
       --verify                compare the replicas themselves, by content, once they are in step
       --verify-rate RATE      compare at most so many bytes a second (k, M, G)
       --trash DIR             keep in DIR of the replica, by days, what is overwritten or deleted
+  -z, --compress              compress what is sent to daemons and through shells
+      --bandwidth RATE        send at most so many bytes a second there (k, M, G)
   -e, --rsh COMMAND           the command that leads to HOST (ssh -o BatchMode=yes)
       --rsync-path PROGRAM    the rsync at the far end (rsync)
       --config FILE           mirror what FILE (TOML) says; SIGHUP reads it again
@@ -95,6 +97,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Asked> {
 }
 
 /// What the command line says, before any of it is looked at beside the rest.
+#[derive(PartialEq)]
 struct Given {
     places: Vec<OsString>,
     rules: Vec<FilterRule>,
@@ -108,6 +111,8 @@ struct Given {
     max_watches: Option<u64>,
     verify: Verify,
     trash: Option<String>,
+    compress: bool,
+    bandwidth: Option<u64>,
     shell: Vec<String>,
     rsync: Option<String>,
     password_file: Option<PathBuf>,
@@ -138,6 +143,8 @@ impl Default for Given {
             max_watches: None,
             verify: Verify::default(),
             trash: None,
+            compress: false,
+            bandwidth: None,
             shell: Vec::new(),
             rsync: None,
             password_file: None,
@@ -198,10 +205,11 @@ impl Given {
                 }
                 Arg::Long("verify") => given.verify.at_start = true,
                 Arg::Long("verify-rate") => {
-                    let text = parser.value()?.string()?;
-                    let rate = mirror::config::rate(&text)
-                        .with_context(|| format!("--verify-rate: {text:?} is no rate"))?;
-                    given.verify.rate = Some(rate);
+                    given.verify.rate = Some(rate(&mut parser, "--verify-rate")?);
+                }
+                Arg::Long("compress") | Arg::Short('z') => given.compress = true,
+                Arg::Long("bandwidth") => {
+                    given.bandwidth = Some(rate(&mut parser, "--bandwidth")?);
                 }
                 Arg::Long("trash") => given.trash = Some(parser.value()?.string()?),
                 Arg::Long("rsh") | Arg::Short('e') => {
@@ -229,6 +237,24 @@ impl Given {
         let shown = self.shown()?;
         if !self.places.is_empty() {
             bail!("--config names everything: give no SRC and DEST beside it");
+        }
+        let beside = Self {
+            once: self.once,
+            verify: Verify {
+                at_start: self.verify.at_start,
+                ..Verify::default()
+            },
+            status: self.status.clone(),
+            status_token: self.status_token.clone(),
+            log: self.log,
+            check: self.check,
+            verbose: self.verbose,
+            ..Self::default()
+        };
+        if self != beside {
+            bail!(
+                "--config names everything: beside it go --check-config, --once, --verify, --status, --status-token, --log and -v only"
+            );
         }
         let file = ConfigFile {
             path,
@@ -330,10 +356,17 @@ impl Given {
             timeout: self.timeout,
             protocol: self.protocol,
             trash: self.trash.clone(),
+            compress: self.compress,
+            bandwidth: self.bandwidth,
             ..ReplicaSettings::at(place)
         };
         Ok(places.into_iter().map(replica).collect())
     }
+}
+
+fn rate(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
+    let text = parser.value()?.string()?;
+    mirror::config::rate(&text).with_context(|| format!("{option}: {text:?} is no rate"))
 }
 
 fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {

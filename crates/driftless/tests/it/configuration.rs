@@ -167,10 +167,7 @@ fn mistakes_are_named_before_anything_is_touched() {
     bench.refused(&text, &["mirror.toml:9", "protocol is 30 to"]);
     let hook = "[[tree.hook]]\nshell = \"true\"\nreplicas = [\"ofsite\"]\n";
     let text = format!("{one}name = \"offsite\"\n{hook}");
-    bench.refused(
-        &text,
-        &["mirror.toml:11", "did you mean \"offsite\"?"],
-    );
+    bench.refused(&text, &["mirror.toml:11", "did you mean \"offsite\"?"]);
     bench.tree("two").write("file", "content");
     let two = bench.table("two", "");
     let theirs = bench.path("two-replica").display().to_string();
@@ -190,6 +187,19 @@ fn mistakes_are_named_before_anything_is_touched() {
     bench.refused(
         &format!("{one}password-file = {password:?}\n"),
         &["other-accessible"],
+    );
+    bench.write(&one);
+    let (code, said) = bench.start(&["--no-delete"]).wait_exit();
+    assert!(
+        code != 0 && said.contains("--config names everything"),
+        "{said}"
+    );
+    let remote = "to = \"h::m\"\nbandwidth = ";
+    let text = format!("{one}\n[[tree.replica]]\n{remote}\"fast\"\n");
+    bench.refused(&text, &["mirror.toml:11", "\"fast\" is no rate"]);
+    bench.refused(
+        &format!("{one}compress = true\n"),
+        &["mirror.toml:7", "is a directory"],
     );
     assert!(!bench.path("one-replica").exists() && !bench.path("one.state").exists());
     bench.write(&one);

@@ -224,6 +224,20 @@ fn password_from_the_environment() {
 }
 
 #[test]
+fn what_is_sent_in_a_second() {
+    let bench = Bench::with_daemon();
+    bench.source.file("file", 512 << 10);
+    let began = std::time::Instant::now();
+    let (code, said) = bench
+        .start_with(&["--once", "--bandwidth", "256k"])
+        .wait_exit();
+    assert_eq!(code, 0, "{said}");
+    // It takes two seconds, less what the last piece would take.
+    assert!(began.elapsed().as_millis() > 1500, "{said}");
+    assert_eq!(bench.replica.read("file"), bench.source.read("file"));
+}
+
+#[test]
 fn two_replicas_of_two_kinds() {
     let bench = Bench::with_daemon();
     bench.source.many("tree", 2, 20, 100);

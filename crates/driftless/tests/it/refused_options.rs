@@ -131,6 +131,15 @@ fn what_becomes_a_special_file_goes_where_these_are_refused() {
 }
 
 #[test]
+fn compressing() {
+    let bench = bench_with_module_that_refuses("compress", Aspects::exact());
+    let mut mirror = bench.live_with(&["-z"]);
+    mirror.wait_for("what is sent here is not compressed");
+    bench.source.write("dir/file", "changed");
+    bench.finish(mirror);
+}
+
+#[test]
 fn acknowledging_what_is_stored() {
     // It is only asked for when something fails.
     does_without("remove-source-files", &[], Aspects::exact());

@@ -647,9 +647,19 @@ fn convert_carries_over_what_it_can_and_names_the_rest() {
         ),
         (sersync("", "<ssh start='true'/>", ""), "to = \"h:m\"", ""),
         (
-            sersync("", "<commonParams params='-az --bwlimit=5'/>", ""),
+            sersync("", "<commonParams params='-az --chmod=a+r'/>", ""),
+            "compress = true",
+            "--chmod has no meaning here",
+        ),
+        (
+            sersync("", "<commonParams params='-a --bwlimit=5'/>", ""),
+            "bandwidth = \"5k\"",
             "",
-            "--bwlimit has no meaning here",
+        ),
+        (
+            sersync("", "<ssh start='ture'/>", ""),
+            "to = \"h::m\"",
+            "<ssh start=\"ture\"> is off",
         ),
         (
             sersync("", "<commonParams params='-a --exclude=*.x'/>", ""),
@@ -709,12 +719,18 @@ fn convert_carries_over_what_it_can_and_names_the_rest() {
         let (printed, notes) = convert("lsyncd.conf", &text);
         assert!(printed.contains(carried), "{text}\n{printed}\n{notes}");
     }
-    let (_, notes) = convert(
+    let custom = "own = { onCreate = 'cp' }\nsync { own, source = \"/c\", target = \"/d\" }\n";
+    let (printed, notes) = convert(
         "lsyncd.conf",
-        &lsyncd("default.rsync, target = \"/b\", rsync = { bwlimit = 5 }, crontab = \"x\""),
+        &(lsyncd("default.rsync, target = \"/b\", rsync = { bwlimit = 5 }, crontab = \"x\"")
+            + custom),
     );
-    assert!(
-        notes.contains("rsync.bwlimit") && notes.contains("sync.crontab"),
-        "{notes}"
-    );
+    for expected in [
+        "rsync.bwlimit",
+        "sync.crontab",
+        "line 3: actions of its own",
+    ] {
+        assert!(notes.contains(expected), "{expected}: {notes}");
+    }
+    assert!(!printed.contains("/d"), "{printed}");
 }

@@ -59,6 +59,24 @@ fn the_whole_tree_and_every_change() {
     bench.finish(mirror);
 }
 
+/// What it is given to send leaves a copy beside it.
+const LISTENING_SHELL: &str = "#!/bin/sh\nshift 3\ntee -a \"$0.wire\" | /bin/sh -c \"$*\"\n";
+
+#[test]
+fn what_is_compressed_is_less() {
+    const LENGTH: usize = 2 << 20;
+    let far = Far::new(LISTENING_SHELL);
+    let bench = &far.bench;
+    let line = "the same line again and again\n";
+    bench.source.write("text", line.repeat(LENGTH / line.len()));
+    let (code, said) = far.start(&["--once", "--compress"]).wait_exit();
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(bench.replica.read("text"), bench.source.read("text"));
+    let wire = far.shell.with_extension("wire");
+    let sent = std::fs::metadata(wire).unwrap().len();
+    assert!(sent < LENGTH as u64 / 10, "{sent} bytes were sent");
+}
+
 #[test]
 fn what_the_far_end_says_is_told() {
     let far = Far::new("#!/bin/sh\necho 'Permission denied (publickey).' >&2\nexit 255\n");

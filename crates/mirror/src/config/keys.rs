@@ -141,6 +141,12 @@ pub struct ReplicaConfig {
     /// A directory of the replica that keeps what was overwritten or deleted, by days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash: Option<String>,
+    /// Compress what is sent to a daemon or through a shell.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compress: bool,
+    /// How many bytes of content a second may be sent there, with k, M or G.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<String>,
 }
 
 /// A hook; exactly one of `command`, `shell`, `http`, `socket` and `purge` is given.

@@ -7,9 +7,11 @@ mod plugin;
 
 use std::path::{Path, PathBuf};
 
-use self::options::Rsync;
+pub(super) use self::options::Rsync;
 use super::xml::{self, Element};
-use super::{BadConfig, Converted, HookConfig, TreeConfig, VerifyBy};
+use super::{BadConfig, Converted, HookConfig, TreeConfig, VerifyBy, toml};
+use crate::exclusions::Exclusions;
+use crate::settings::FilterRule;
 
 /// sersync's own defaults, for elements that are missing or empty.
 const SCHEDULE_MINUTES: u64 = 600;
@@ -28,6 +30,7 @@ pub(super) fn read(text: &str, file: &Path, plugin: Option<&str>) -> Result<Conv
             .is_some_and(|debug| debug.is_true("start")),
         ..Converted::default()
     };
+    reader.note_oddities(&mut converted);
     match plugin {
         Some(name) => {
             let (hook, watched) = reader.plugin(name, &mut converted)?;
@@ -47,7 +50,62 @@ struct Reading<'a> {
     file: &'a Path,
 }
 
+/// Every element that sersync knows.
+const ELEMENTS: [&str; 34] = [
+    "attrib",
+    "auth",
+    "cdninfo",
+    "closeWrite",
+    "commonParams",
+    "createFile",
+    "createFolder",
+    "crontab",
+    "crontabfilter",
+    "debug",
+    "delete",
+    "deshost",
+    "exclude",
+    "failLog",
+    "fileSystem",
+    "filter",
+    "host",
+    "include",
+    "inotify",
+    "localpath",
+    "modify",
+    "moveFrom",
+    "moveTo",
+    "param",
+    "plugin",
+    "regexurl",
+    "remote",
+    "rsync",
+    "sendurl",
+    "sersync",
+    "ssh",
+    "timeout",
+    "userDefinedPort",
+    "head",
+];
+
 impl Reading<'_> {
+    /// Names what is probably written wrong: sersync would take it for off, or not see it.
+    fn note_oddities(&self, converted: &mut Converted) {
+        for element in self.head.descendants() {
+            let (name, line) = (&element.name, element.line);
+            if !ELEMENTS.contains(&name.as_str()) {
+                let suggestion = toml::suggestion(name, &ELEMENTS);
+                converted.note(format!("line {line}: <{name}> means nothing; {suggestion}"));
+            }
+            let switch = element.attribute("start");
+            if let Some(text) = switch.filter(|text| !["true", "false"].contains(text)) {
+                converted.note(format!(
+                    "line {line}: <{name} start={text:?}> is off, as with sersync: only \"true\" is on"
+                ));
+            }
+        }
+    }
+
     fn bad(&self, line: usize, message: impl Into<String>) -> BadConfig {
         BadConfig {
             file: self.file.to_owned(),
@@ -85,8 +143,13 @@ impl Reading<'_> {
                         "<remote> needs ip=\"HOST\" and name=\"MODULE\"",
                     ));
                 };
-                tree.replicas
-                    .push(rsync.replica(host, name, self.deletes()));
+                let replica = rsync.replica(host, name, self.deletes());
+                match tree.replicas.contains(&replica) {
+                    true => {
+                        converted.note(format!("line {}: <remote> is there twice", remote.line));
+                    }
+                    false => tree.replicas.push(replica),
+                }
             }
             if tree.replicas.is_empty() {
                 return Err(self.bad(local.line, "<localpath> has no <remote>"));
@@ -130,8 +193,13 @@ impl Reading<'_> {
             .filter(|filter| filter.is_true("start"))
         {
             for exclude in filter.children("exclude") {
-                tree.exclude_regex
-                    .extend(exclude.attribute("expression").map(str::to_owned));
+                let Some(expression) = exclude.attribute("expression") else {
+                    continue;
+                };
+                if let Err(error) = Exclusions::of(&[FilterRule::Regex(expression.to_owned())]) {
+                    converted.note(format!("line {}: {error}", exclude.line));
+                }
+                tree.exclude_regex.push(expression.to_owned());
             }
         }
         if !converted.config.trees.is_empty() {
@@ -257,6 +325,28 @@ mod tests {
         assert_eq!(trees[1].replicas.len(), 2);
         assert_eq!(trees[0].replicas[0].delete, Some(false));
         assert_eq!(trees[0].verify.as_deref(), Some("every 600m"));
+    }
+
+    #[test]
+    fn what_is_written_wrong_is_said() {
+        let read = converted(
+            "<head>\n<filter start='true'><exclude expression='(?!x)'/></filter><inotify><delete start='flase'/></inotify>\n\
+             <sersync><localpath watch='/w'><remote ip='fe80::1' name='m'/>\n<remote ip='fe80::1' name='m'/></localpath>\n\
+             <rsync><comonParams params='-a'/></rsync></sersync></head>",
+        );
+        let tree = &read.config.trees[0];
+        assert_eq!(tree.replicas.len(), 1);
+        assert_eq!(tree.replicas[0].to, "rsync://[fe80::1]/m");
+        assert_eq!(tree.replicas[0].delete, Some(false));
+        for expected in [
+            "line 2: <delete start=\"flase\"> is off",
+            "line 5: <comonParams> means nothing; did you mean \"commonParams\"?",
+            "line 4: <remote> is there twice",
+            "line 2: regular expression",
+        ] {
+            let has = read.notes.iter().any(|note| note.starts_with(expected));
+            assert!(has, "{expected}: {:?}", read.notes);
+        }
     }
 
     #[test]

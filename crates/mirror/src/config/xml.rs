@@ -39,6 +39,16 @@ impl Element {
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// Every element below this one, in the order of the file.
+    pub(super) fn descendants(&self) -> Vec<&Self> {
+        let mut all = Vec::new();
+        for child in &self.children {
+            all.push(child);
+            all.extend(child.descendants());
+        }
+        all
+    }
+
     /// Whether an attribute is the literal `true`.
     pub(super) fn is_true(&self, name: &str) -> bool {
         self.attribute(name) == Some("true")
@@ -100,15 +110,27 @@ fn element(start: &BytesStart<'_>, line: usize) -> Result<Element, (usize, Strin
         line,
         ..Element::default()
     };
-    for attribute in start.attributes() {
+    // Of an attribute that is given twice the first one counts.
+    for attribute in start.attributes().with_checks(false) {
         let attribute = attribute.map_err(|error| (line, error.to_string()))?;
         let name = attribute.key.as_ref().to_owned();
-        let value = quick_xml::escape::unescape(&attribute.value)
-            .map_err(|error| (line, error.to_string()))?
-            .into_owned();
-        element.attributes.push((name, value));
+        element.attributes.push((name, unescaped(&attribute.value)));
     }
     Ok(element)
+}
+
+/// A value with its entities replaced. What is none stands for itself: people write URLs with a plain `&`.
+fn unescaped(value: &str) -> String {
+    let mut parts = value.split('&');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let entity = format!("&{part}");
+        match quick_xml::escape::unescape(&entity) {
+            Ok(replaced) => text.push_str(&replaced),
+            Err(_) => text.push_str(&entity),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -134,15 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn what_people_write_all_the_same() {
+        let head = parse("<head a='x?b=1&c=2&amp;d&lt;&nope;' a='second'/>").unwrap();
+        assert_eq!(head.attribute("a"), Some("x?b=1&c=2&d<&nope;"));
+    }
+
+    #[test]
     fn what_is_no_xml() {
-        for text in [
-            "",
-            "text",
-            "<a>",
-            "<a><b></a>",
-            "<a b=1/>",
-            "<a b='&nope;'/>",
-        ] {
+        for text in ["", "text", "<a>", "<a><b></a>", "<a b=1/>"] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse(&"<a>".repeat(1000)).unwrap_err().1.contains("deep"));

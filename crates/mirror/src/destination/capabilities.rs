@@ -21,7 +21,7 @@ struct Wish {
     forgo: fn(&mut PushOptions),
 }
 
-const WISHES: [Wish; 13] = [
+const WISHES: [Wish; 14] = [
     Wish {
         failing: Some("set_acl:"),
         ..Wish::of(
@@ -42,6 +42,11 @@ const WISHES: [Wish; 13] = [
         &["sparse", "(-S)"],
         "holes in files are not kept here",
         |options| options.sparse = false,
+    ),
+    Wish::of(
+        &["refuse --compress"],
+        "what is sent here is not compressed",
+        |options| options.compress = false,
     ),
     Wish::of(
         &["refuse --links"],

@@ -88,6 +88,8 @@ pub(crate) struct RemoteReplica {
     deletes: bool,
     refuses_deletions: Option<String>,
     trash: Option<String>,
+    compress: bool,
+    bandwidth: Option<u64>,
     /// As far as its protocol allows, and until it has shown otherwise.
     removes_by_name: bool,
     /// The same of a server that gets its arguments before it tells its version.
@@ -120,6 +122,8 @@ impl RemoteReplica {
             deletes: settings.deletes,
             refuses_deletions: None,
             trash: settings.trash.clone(),
+            compress: settings.compress,
+            bandwidth: settings.bandwidth,
             removes_by_name: true,
             compares_nanoseconds: true,
             has_learned: false,
@@ -249,7 +253,11 @@ impl RemoteReplica {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
         loop {
-            let mut options = options.clone();
+            let mut options = PushOptions {
+                compress: self.compress,
+                bandwidth: self.bandwidth,
+                ..options.clone()
+            };
             self.capabilities.ask(&mut options);
             options.without = self.without();
             let pushed = self.push(batch, &options, progress);

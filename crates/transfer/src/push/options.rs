@@ -27,6 +27,10 @@ pub struct PushOptions {
     pub itemize: bool,
     /// A directory below the destination that keeps what is overwritten or removed.
     pub backup_dir: Option<String>,
+    /// Compress content as both ends prefer (`--compress`).
+    pub compress: bool,
+    /// Bytes of content a second that are sent on average at most, before they are compressed.
+    pub bandwidth: Option<u64>,
     /// What the peer is not asked for, because it refuses that.
     pub without: Without,
 }
@@ -92,6 +96,7 @@ impl PushOptions {
             });
         }
         letters.extend(self.sparse.then_some(b'S'));
+        letters.extend(self.compress.then_some(b'z'));
         letters.push(b'e');
         letters.extend_from_slice(&own_abilities().to_argument());
         let mut words = vec![b"--server".to_vec(), letters];

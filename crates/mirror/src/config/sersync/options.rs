@@ -10,16 +10,18 @@ const PORT: &str = "874";
 
 /// What `<rsync>` says of every remote.
 #[derive(Debug, Default)]
-pub(super) struct Rsync {
-    pub(super) user: Option<String>,
-    pub(super) password_file: Option<PathBuf>,
-    pub(super) port: Option<String>,
-    pub(super) timeout: Option<u64>,
-    pub(super) is_ssh: bool,
-    pub(super) shell: Vec<String>,
-    pub(super) rsync: Option<String>,
-    pub(super) trash: Option<String>,
-    pub(super) filter: Vec<String>,
+pub(in crate::config) struct Rsync {
+    pub(in crate::config) user: Option<String>,
+    pub(in crate::config) password_file: Option<PathBuf>,
+    pub(in crate::config) port: Option<String>,
+    pub(in crate::config) timeout: Option<u64>,
+    pub(in crate::config) is_ssh: bool,
+    pub(in crate::config) shell: Vec<String>,
+    pub(in crate::config) rsync: Option<String>,
+    pub(in crate::config) trash: Option<String>,
+    pub(in crate::config) compress: bool,
+    pub(in crate::config) bandwidth: Option<String>,
+    pub(in crate::config) filter: Vec<String>,
 }
 
 impl Rsync {
@@ -48,9 +50,12 @@ impl Rsync {
         rsync
     }
 
-    /// rsync's options, as far as they say something that is not so anyway.
     fn take_options(&mut self, params: &str, converted: &mut Converted) {
-        let words = words(params);
+        self.take_words(&words(params), converted);
+    }
+
+    /// rsync's options, as far as they say something that is not so anyway.
+    pub(in crate::config) fn take_words(&mut self, words: &[String], converted: &mut Converted) {
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             let Some(long) = word.strip_prefix("--") else {
@@ -74,6 +79,7 @@ impl Rsync {
                 "rsh",
                 "rsync-path",
                 "backup-dir",
+                "bwlimit",
             ];
             let value = match given {
                 None if takes_value.contains(&name) => words.next().unwrap_or_default().to_owned(),
@@ -93,9 +99,15 @@ impl Rsync {
                 | "devices" | "specials" | "hard-links" | "delete" | "relative" | "quiet"
                 | "verbose" | "progress" | "backup" | "force" => {}
                 "update" => self.note_update(converted),
-                _ => converted.note(format!(
-                    "commonParams: --{name} has no meaning here and is left out"
-                )),
+                "compress" => self.compress = true,
+                "no-compress" => self.compress = false,
+                "bwlimit" => match bandwidth(&value) {
+                    Some(limit) => self.bandwidth = limit,
+                    None => {
+                        converted.note(format!("--bwlimit: {value:?} is no rate and is left out"));
+                    }
+                },
+                _ => converted.note(format!("--{name} has no meaning here and is left out")),
             }
         }
     }
@@ -115,10 +127,8 @@ impl Rsync {
                 'a' | 'r' | 'l' | 'p' | 't' | 'g' | 'o' | 'D' | 'H' | 'R' | 'v' | 'q' | 'b'
                 | 'd' | 'h' | 'P' => {}
                 'u' => self.note_update(converted),
-                'z' => converted.note("commonParams: -z is left out: sessions are not compressed"),
-                _ => converted.note(format!(
-                    "commonParams: -{letter} has no meaning here and is left out"
-                )),
+                'z' => self.compress = true,
+                _ => converted.note(format!("-{letter} has no meaning here and is left out")),
             }
         }
     }
@@ -141,6 +151,7 @@ impl Rsync {
                 format!("rsync://{user}[{host}]:{port}/{name}")
             }
             (false, Some(port)) => format!("rsync://{user}{host}:{port}/{name}"),
+            (false, None) if host.contains(':') => format!("rsync://{user}[{host}]/{name}"),
             (false, None) => format!("{user}{host}::{name}"),
         };
         ReplicaConfig {
@@ -155,9 +166,34 @@ impl Rsync {
             },
             rsync: self.rsync.clone().filter(|_| self.is_ssh),
             trash: self.trash.clone(),
+            compress: self.compress,
+            bandwidth: self.bandwidth.clone(),
             ..ReplicaConfig::default()
         }
     }
+}
+
+/// rsync's `--bwlimit`, in KiB a second or with a unit, as a rate of ours; 0 is no limit.
+fn bandwidth(text: &str) -> Option<Option<String>> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(at.unwrap_or(text.len()));
+    let unit: f64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "k" | "kib" => 1024.0,
+        "kb" => 1000.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "mb" => 1e6,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "gb" => 1e9,
+        "b" => 1.0,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * unit;
+    let limit = match bytes {
+        0.0 => None,
+        _ if bytes % 1024.0 == 0.0 => Some(format!("{:.0}k", bytes / 1024.0)),
+        _ => Some(format!("{:.0}", bytes.max(1.0))),
+    };
+    Some(limit)
 }
 
 /// The words of an option line; quotes group.
@@ -203,7 +239,7 @@ mod tests {
             (Some(9), Some(Path::new("/p")))
         );
         let read = with(
-            "<ssh start='true'/><commonParams params=\"-az -e 'ssh -p 22' --exclude='a b' --bwlimit=9 --timeout 7\"/>",
+            "<ssh start='true'/><commonParams params=\"-az -e 'ssh -p 22' --exclude='a b' --bwlimit=9 --chmod=a+r --timeout 7\"/>",
         );
         let tree = &read.config.trees[0];
         assert_eq!(tree.replicas[0].to, "h:m");
@@ -212,8 +248,13 @@ mod tests {
             (tree.replicas[0].timeout, &tree.filter[..]),
             (Some(7), &["- a b".to_owned()][..])
         );
+        let replica = &tree.replicas[0];
+        assert_eq!(
+            (replica.compress, replica.bandwidth.as_deref()),
+            (true, Some("9k"))
+        );
         assert!(
-            read.notes.iter().any(|note| note.contains("--bwlimit")),
+            read.notes.iter().any(|note| note.contains("--chmod")),
             "{:?}",
             read.notes
         );
