@@ -166,8 +166,9 @@ impl Meant {
             dirs,
             relative: said.relative.unwrap_or(files_from.is_some()),
             files_from,
-            owner: said.owner || said.usermap.is_some(),
-            group: said.group || said.groupmap.is_some(),
+            // A client that means owners says so: one before 3.2.4 does not when it maps them.
+            owner: said.owner || is_client && said.usermap.is_some(),
+            group: said.group || is_client && said.groupmap.is_some(),
             chmod,
             deletes,
             delete_when,

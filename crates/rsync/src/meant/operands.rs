@@ -48,6 +48,8 @@ pub(super) fn operands(said: &Given, old_args: u32) -> Result<Route, Stop> {
 }
 
 /// A server's operands: `.`, then a destination or sources. The client is at the other end of standard input.
+///
+/// What follows the destination counts for nothing: clients before 3.2.4 leave blanks in its name to the remote shell.
 pub(super) fn server_route(said: &Given) -> Result<Route, Stop> {
     let paths = said
         .operands
@@ -60,7 +62,7 @@ pub(super) fn server_route(said: &Given) -> Result<Route, Stop> {
         });
     }
     match paths {
-        [destination] => Ok(Route::Local {
+        [destination, ..] => Ok(Route::Local {
             sources: Vec::new(),
             destination: Some(destination.clone()),
         }),

@@ -188,6 +188,9 @@ fn options_imply_what_rsync_says() {
     is("-yy --link-dest=a --link-dest=b s d", |m| m.fuzzy == 3);
     is("--usermap=a:b s d", |m| m.owner && !m.group);
     is("--chown=:g s d", |m| m.group && !m.owner);
+    is("--server --usermap=a:b --groupmap=a:b . d", |m| {
+        !m.owner && !m.group
+    });
     is("-v s d", |m| {
         m.out_format.as_deref() == Some(b"%n%L") && m.info.level("NAME") == 1
     });

@@ -83,6 +83,20 @@ fn a_secluded_destination_is_the_first_match() {
     assert!(is_there[0] != is_there[1], "{is_there:?}");
 }
 
+/// So a real shell does it, and clients before 3.2.4 (now `--old-args`) leave the quoting to the user.
+#[test]
+fn a_destination_that_the_shell_has_split_is_its_first_word() {
+    let place = Place::new();
+    fs::write(place.path("shell"), "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").expect("the shell");
+    for (server, to) in [(Original::Rsync.require(), "to1"), (example(), "to2")] {
+        let destination = format!("h:{to}/new other words");
+        let output = place.run(&server, &["--old-args", "-r", "m1/", &destination]);
+        assert!(output.status.success(), "{output:?}");
+        let new = place.path(to).join("new");
+        assert!(new.join("sub/f1").is_file(), "{server:?}");
+    }
+}
+
 #[test]
 fn a_server_writes_a_log_file() {
     let place = Place::new();
