@@ -34,9 +34,9 @@ pub(crate) fn read(meant: &Meant) -> Result<Option<FilesFrom>, Stop> {
                     shown(name)
                 ))
             })?;
-            // Only the reader that uses the names itself knows comments.
+            // Only the reader that uses the names itself knows comments, also between NULs.
             let is_forwarded = meant.route.is_pull() || meant.said.server && !meant.said.sender;
-            let has_comments = !is_forwarded && !meant.said.from0;
+            let has_comments = !is_forwarded;
             Ok(Some(FilesFrom::Names(names(
                 &text,
                 meant.said.from0,

@@ -36,7 +36,7 @@ impl Scanner<'_> {
         let base = sources.first().map(PathBuf::from).unwrap_or_default();
         Ok(names
             .iter()
-            .filter_map(|name| Start::listed(&base, name, self.options.relative))
+            .map(|name| Start::listed(&base, name, self.options.relative))
             .collect())
     }
 

@@ -99,39 +99,52 @@ impl Start {
     }
 
     /// A name of `--files-from`: it cannot lead out of the source (behaviour.md 7.15).
-    pub(super) fn listed(base: &Path, name: &[u8], relative: bool) -> Option<Self> {
-        let mut components: Vec<&[u8]> = Vec::new();
-        for component in name.split(|&byte| byte == b'/') {
-            match component {
-                b"" | b"." => {}
-                b".." => drop(components.pop()),
-                component => components.push(component),
-            }
+    pub(super) fn listed(base: &Path, name: &[u8], relative: bool) -> Self {
+        let base = base.as_os_str().as_bytes();
+        let content = matches!(basename(name), b"" | b"." | b"..");
+        let mut clean = confined(name, relative);
+        if content && !clean.is_empty() {
+            clean.push(b'/');
         }
-        let content = name.ends_with(b"/") || name.ends_with(b"/.");
-        let clean = components.join(&b'/');
-        if relative {
-            let with_dot = name.starts_with(b"./");
-            let name = if clean.is_empty() {
-                b".".to_vec()
-            } else {
-                clean
-            };
-            return Some(Self {
-                base: base.to_owned(),
-                name,
-                content,
-                relative: true,
-                with_dot,
-            });
+        if !relative {
+            return Self::plain(&join(base, &clean));
         }
-        let whole = join(base.as_os_str().as_bytes(), &clean);
-        Some(Self::plain(&if content {
-            [whole, b"/".to_vec()].concat()
-        } else {
-            whole
-        }))
+        let (base, active) = match clean.windows(3).position(|window| window == b"/./") {
+            Some(at) => (join(base, &clean[..at]), &clean[at + 3..]),
+            None => (base.to_vec(), clean.as_slice()),
+        };
+        let steps = active.split(|&byte| byte == b'/');
+        let steps: Vec<&[u8]> = steps.filter(|step| !matches!(*step, b"" | b".")).collect();
+        Self {
+            base: PathBuf::from(OsString::from_vec(base)),
+            name: match steps.is_empty() {
+                true => b".".to_vec(),
+                false => steps.join(&b'/'),
+            },
+            with_dot: active.starts_with(b"./"),
+            content,
+            relative: true,
+        }
     }
+}
+
+/// A path whose steps up lead no further than to where it begins. A `.` that is not its end may tell where the name begins:
+/// it stays if it is one that `counts`, and then a step up takes it away like any other.
+fn confined(path: &[u8], counts: bool) -> Vec<u8> {
+    let mut components: Vec<&[u8]> = Vec::new();
+    for component in path
+        .strip_suffix(b"/.")
+        .unwrap_or(path)
+        .split(|&byte| byte == b'/')
+    {
+        match component {
+            b"" => {}
+            b"." if !counts => {}
+            b".." => drop(components.pop()),
+            component => components.push(component),
+        }
+    }
+    components.join(&b'/')
 }
 
 fn trim_slashes(path: &[u8]) -> &[u8] {
@@ -195,5 +208,37 @@ mod tests {
             );
         }
         assert!(Start::relative(b"a/../b").is_err());
+    }
+
+    /// As rsync takes them, seen by what it transfers.
+    #[test]
+    fn listed_names() {
+        for (listed, base, name, content, with_dot) in [
+            ("a/b", "top", "a/b", false, false),
+            ("/a//b/", "top", "a/b", true, false),
+            ("./a", "top", "a", false, true),
+            ("/./a", "top", "a", false, true),
+            ("a/./b", "top/a", "b", false, false),
+            ("a/./b/./c", "top/a", "b/c", false, false),
+            ("a/././b", "top/a", "b", false, true),
+            ("././a", "top/.", "a", false, false),
+            ("a/./", "top/a", ".", true, false),
+            ("a/.", "top", "a", true, false),
+            ("a/b/..", "top", "a", true, false),
+            ("../../up", "top", "up", false, false),
+            ("a/../../up/./x", "top/up", "x", false, false),
+            ("a/b/./../c", "top", "a/b/c", false, false),
+            ("..", "top", ".", true, false),
+            (".", "top", ".", true, true),
+        ] {
+            let start = Start::listed(Path::new("top"), listed.as_bytes(), true);
+            assert_eq!(start.base, Path::new(base), "{listed}");
+            assert_eq!(start.name, name.as_bytes(), "{listed}");
+            assert_eq!(
+                (start.content, start.with_dot),
+                (content, with_dot),
+                "{listed}"
+            );
+        }
     }
 }
