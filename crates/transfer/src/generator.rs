@@ -16,6 +16,7 @@ use crate::delete::{Deleter, Surplus, steps};
 use crate::destination::Destination;
 use crate::event::{Class, Event, Role, Skip};
 use crate::flist::{Entry, List, is_below, parent};
+use crate::fuzzy::Similar;
 use crate::options::{DeleteWhen, Options, RemoveSource};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
@@ -62,8 +63,7 @@ pub(crate) struct Generator<'a, P> {
     last_touched: Vec<u8>,
     /// Directories made usable until the end, and the modes that they are to have then.
     loosened: HashMap<Vec<u8>, u32>,
-    /// Files that were written in this run, if similar ones are looked for.
-    written: HashSet<Vec<u8>>,
+    similar: Similar,
     /// Requests whose fate is not known.
     open: usize,
 }
@@ -105,7 +105,7 @@ impl<'a, P: Peer> Generator<'a, P> {
             touched: HashSet::new(),
             last_touched: Vec::new(),
             loosened: HashMap::new(),
-            written: HashSet::new(),
+            similar: Similar::default(),
             open: 0,
         }
     }
@@ -188,10 +188,6 @@ impl<'a, P: Peer> Generator<'a, P> {
 
     /// A file is in place.
     pub(crate) fn installed(&mut self, at: At<'_>) -> Result<(), Error> {
-        if self.options.fuzzy > 0 {
-            self.written
-                .insert(self.destination.place(at.entry.path()).to_vec());
-        }
         if self.options.remove_source != RemoveSource::No {
             self.peer.confirm(at)?;
         }

@@ -13,7 +13,6 @@ use crate::attributes::{Applied, There};
 use crate::destination::{Destination, is_loop};
 use crate::event::{Class, Role};
 use crate::flist::{Entry, basename, join, parent};
-use crate::fuzzy;
 use crate::options::{AlternateUse, Options};
 use crate::partial::{open_partial, remove_partial};
 use crate::report::{Reporter, sentence};
@@ -298,7 +297,6 @@ impl<P: Peer> Generator<'_, P> {
         if self.options.fuzzy == 0 || self.options.dry_run {
             return None;
         }
-        let dir = parent(place);
         let own = self
             .destination
             .root()
@@ -314,8 +312,12 @@ impl<P: Peer> Generator<'_, P> {
                     root,
                 )
             });
-        let (kind, root, name) = fuzzy::most_similar(own.chain(others), dir, entry, &self.written)?;
-        let (file, meta) = root.open_regular(rel(&join(dir, &name))).ok()?;
+        let (kind, name) = self.similar.best(entry, place, own.chain(others))?;
+        let root = match kind {
+            BasisType::FuzzyAlternateDir(index) => self.alternates.get(index.into())?,
+            _ => self.destination.root()?,
+        };
+        let (file, meta) = root.open_regular(rel(&join(parent(place), &name))).ok()?;
         Some(Basis {
             kind,
             name: Some(name),

@@ -184,6 +184,9 @@ impl<P: Peer> Generator<'_, P> {
                 self.make_parents(place)?;
             }
         }
+        if self.options.fuzzy > 0 && self.peer.wants_basis() {
+            self.similar.note_request(place);
+        }
         let flags = flags | ItemFlags::TRANSFER;
         let mut wanted = Wanted {
             item: Item {
