@@ -27,8 +27,10 @@ impl Run<'_> {
     ) -> Exit {
         let start = Instant::now();
         self.heed_interrupts();
+        let tells_client = self.meant.said.stderr == Some(Messages::Client);
         let server = match self.agree(&options) {
-            Ok(server) => server,
+            Ok(server) if tells_client => server,
+            Ok(server) => server.with_stderr(),
             Err(error) => {
                 return self.close(Mutex::new(self.printer()), Err(error), start, None);
             }
@@ -37,7 +39,7 @@ impl Run<'_> {
             run: self,
             lines: Mutex::new(self.server_printer(server.speaker())),
             speaker: server.speaker(),
-            tells_client: self.meant.said.stderr == Some(Messages::Client),
+            tells_client,
             end: OnceLock::new(),
         };
         let result = self.assume_user().and_then(|()| match destination {

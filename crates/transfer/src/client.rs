@@ -147,6 +147,9 @@ impl Client {
             mut stream,
             session,
         } = self;
+        if !stream.link().is_tcp() {
+            stream.leave_without_farewell();
+        }
         let report = Reporter::new(events);
         let sending = Sending {
             session: &session,

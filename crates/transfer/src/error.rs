@@ -140,7 +140,11 @@ impl Error {
             Self::ConnectTimeout { .. } => 35,
             Self::Refused(_) | Self::Greeting(_) => 5,
             Self::PasswordNeeded { .. } | Self::Usage(_) => 1,
-            Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
+            // Who leaves so has not come to an end, whatever it says.
+            Self::PeerExit { code, .. } => match u8::try_from(*code) {
+                Ok(0) | Err(_) => 12,
+                Ok(code) => code,
+            },
             Self::Closed { .. } => 12,
             Self::Stalled(_) => 30,
             Self::Malformed(malformed) => malformed.exit_code(),

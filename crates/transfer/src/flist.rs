@@ -136,6 +136,14 @@ impl Entry {
         (!item.attributes.is_empty()).then_some(item)
     }
 
+    /// Bytes that it takes in memory.
+    pub(crate) fn footprint(&self) -> usize {
+        let extra = self.extra.as_ref().map_or(0, |extra| {
+            size_of::<Extra>() + extra.target.len() + extra.checksum.len()
+        });
+        size_of::<Self>() + self.name.len() + extra
+    }
+
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -274,6 +282,8 @@ pub(crate) struct List {
     /// What the sender could not read until then, as it says at the list's end or before it.
     pub(crate) io_errors: IoErrors,
     pub(crate) entries: Vec<Entry>,
+    /// Bytes that these take in memory, if they came over the wire.
+    pub(crate) footprint: usize,
     /// Where names are converted the ends sort differently: then entries are numbered as they travelled (5.5).
     pub(crate) travelled: Option<Travelled>,
 }

@@ -19,6 +19,7 @@
 
 mod accounts;
 mod address;
+mod asked;
 mod attributes;
 mod backup;
 mod batch;

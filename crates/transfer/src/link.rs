@@ -237,7 +237,7 @@ impl Link {
             if let Some(count) = self.read_available(input)? {
                 return Ok(count);
             }
-            self.wait(false, deadline)?;
+            self.wait(true, false, deadline)?;
         }
     }
 
@@ -252,7 +252,7 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    self.wait(false, deadline)?;
+                    self.wait(true, false, deadline)?;
                 }
                 Err(cause) => return Err(unread(cause)),
             }
@@ -324,12 +324,10 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    let (readable, _) = self.wait(true, deadline)?;
-                    if readable
-                        && !self.only_writes
-                        && input.len() < HELD_INPUT
-                        && self.read_available(input)? == Some(0)
-                    {
+                    // What we take no more of must not wake us either.
+                    let listens = !self.only_writes && input.len() < HELD_INPUT;
+                    let readable = self.wait(listens, true, deadline)?;
+                    if readable && listens && self.read_available(input)? == Some(0) {
                         return Err(Error::Socket(io::ErrorKind::BrokenPipe.into()));
                     }
                 }
@@ -363,8 +361,13 @@ impl Link {
         }
     }
 
-    /// Waits until the link is readable or, if `writing`, writable. Returns which.
-    fn wait(&self, writing: bool, deadline: Option<Instant>) -> Result<(bool, bool), Error> {
+    /// Waits until the link is readable, or writable, as asked. Returns whether it is readable.
+    fn wait(&self, reading: bool, writing: bool, deadline: Option<Instant>) -> Result<bool, Error> {
+        let wanted = |on: bool, flag: PollFlags| if on { flag } else { PollFlags::empty() };
+        let (input, output) = (
+            wanted(reading, PollFlags::IN),
+            wanted(writing, PollFlags::OUT),
+        );
         loop {
             if self.cancel.is_cancelled() || self.stop.is_cancelled() {
                 return Err(Error::Cancelled);
@@ -380,14 +383,10 @@ impl Link {
             };
             let (readable, writable) = match &self.writer {
                 None => {
-                    let wanted = if self.only_writes {
-                        PollFlags::OUT
-                    } else if writing {
-                        PollFlags::IN | PollFlags::OUT
-                    } else {
-                        PollFlags::IN
-                    };
-                    let mut polled = [PollFd::from_borrowed_fd(self.reader.as_fd(), wanted)];
+                    let mut polled = [PollFd::from_borrowed_fd(
+                        self.reader.as_fd(),
+                        input | output,
+                    )];
                     poll_once(&mut polled, &pause)?;
                     let seen = polled[0].revents();
                     (
@@ -397,23 +396,26 @@ impl Link {
                 }
                 Some(writer) => {
                     let mut polled = [
-                        PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
-                        PollFd::from_borrowed_fd(writer.as_fd(), PollFlags::OUT),
+                        PollFd::from_borrowed_fd(self.reader.as_fd(), input),
+                        PollFd::from_borrowed_fd(writer.as_fd(), output),
                     ];
-                    let polled = if writing {
-                        &mut polled[..]
-                    } else {
-                        &mut polled[..1]
+                    // A descriptor that is not asked about still tells of its end, so it is left out.
+                    let polled = match (reading, writing) {
+                        (true, true) => &mut polled[..],
+                        (true, false) => &mut polled[..1],
+                        _ => &mut polled[1..],
                     };
                     poll_once(polled, &pause)?;
-                    (
-                        !polled[0].revents().is_empty(),
-                        polled.get(1).is_some_and(|fd| !fd.revents().is_empty()),
-                    )
+                    let is_ready =
+                        |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+                    match reading {
+                        true => (is_ready(polled.first()), is_ready(polled.get(1))),
+                        false => (false, is_ready(polled.first())),
+                    }
                 }
             };
-            if readable || (writing && writable) {
-                return Ok((readable, writable));
+            if reading && readable || writing && writable {
+                return Ok(readable);
             }
         }
     }
@@ -430,5 +432,34 @@ fn poll_once(polled: &mut [PollFd<'_>], pause: &Timespec) -> Result<(), Error> {
     match poll(polled, Some(pause)) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(cause) => Err(Error::Socket(cause.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    /// A peer that talks without listening gets us to wait, not to look again and again.
+    #[test]
+    fn who_cannot_write_does_not_spin() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let talker = std::thread::spawn(move || while theirs.write_all(&[0; 64 << 10]).is_ok() {});
+        let mut link = Link::over_socket(ours.into(), Cancel::default()).unwrap();
+        let used = || clock_gettime(ClockId::ThreadCPUTime);
+        let mut input = Vec::new();
+        let start = used();
+        let patience = Duration::from_secs(1);
+        let sent = link.send(&vec![0; 4 << 20], &mut input, Some(patience));
+        let end = used();
+        assert!(matches!(sent, Err(Error::Stalled(_))), "{sent:?}");
+        assert!(input.len() >= HELD_INPUT);
+        let spent = (end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1_000_000;
+        assert!(spent < 500, "{spent} ms of a second that was spent waiting");
+        drop(link);
+        talker.join().unwrap();
     }
 }

@@ -12,6 +12,7 @@ use wire::{
 
 use self::file::Answer;
 use crate::Error;
+use crate::asked::Asked;
 use crate::attributes::LongValues;
 use crate::backup::Backups;
 use crate::destination::Destination;
@@ -36,6 +37,8 @@ pub(crate) enum Note {
     List(Arc<List>, Option<Entry>),
     /// No more lists will come.
     AllListed,
+    /// The next list is none that may be followed. What came before it counts.
+    BadList(Error),
     /// What became of a request.
     Fate(u32, Fate),
     /// The sender has ended so many phases.
@@ -56,6 +59,8 @@ pub(crate) struct Receiver<'a> {
     /// Values of extended attributes, as the sender tells them.
     pub(crate) long_values: &'a LongValues<'a>,
     pub(crate) finisher: Finisher<'a>,
+    /// What the generator has asked for.
+    pub(crate) asked: &'a Asked,
     pub(crate) notes: Sender<Note>,
     /// Notes sent so far.
     pub(crate) noted: u64,
@@ -109,10 +114,18 @@ impl Receiver<'_> {
             match ndx {
                 Ndx::File(number) => self.answer(number)?,
                 Ndx::Dir(number) if self.session.is_incremental() && !self.all_listed => {
-                    let (list, dir) = self.lists.content_of(&mut self.incoming, number)?;
-                    self.add_list(list, Some(dir));
-                    let open = self.open.iter().map(|list| list.entries.len()).sum();
-                    self.lists.check_length(open)?;
+                    match self.lists.content_of(&mut self.incoming, number) {
+                        Ok((list, dir)) => self.add_list(list, Some(dir)),
+                        Err(error) => {
+                            self.tell(Note::BadList(error));
+                            // The generator still says what it wants of the lists before: the peer must get rid of its
+                            // answers for that.
+                            self.incoming.stream.ignore_the_rest();
+                            return Ok(());
+                        }
+                    }
+                    let unfinished = self.open.iter().map(Arc::as_ref);
+                    self.lists.check_length(unfinished, &self.incoming)?;
                 }
                 Ndx::FlistEof if self.session.is_incremental() && !self.all_listed => {
                     self.all_listed = true;
@@ -202,7 +215,8 @@ impl Receiver<'_> {
         if is_wanted {
             self.note_new(entry, item.flags);
             self.stats.transferred += 1;
-            self.stats.transferred_size += entry.size;
+            let size = &mut self.stats.transferred_size;
+            *size = size.saturating_add(entry.size);
             if !items.has_data(item.flags) {
                 self.itemize(entry, &item, 0, None);
                 self.tell(Note::Fate(number, Fate::Done));
@@ -247,6 +261,8 @@ impl Receiver<'_> {
             format!("received request to transfer non-regular file: {number}")
         } else if self.phase >= 2 {
             "got transfer request in phase 2".to_owned()
+        } else if self.wants.is_none() && !self.asked.take(number) {
+            format!("got content of a file that was not asked for: {number}")
         } else {
             return Ok(());
         };

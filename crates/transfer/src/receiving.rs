@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use wire::{Ndx, NdxReader, TokenDecoder};
 
+use crate::asked::Asked;
 use crate::attributes::{Attributes, LongValues};
 use crate::backup::Backups;
 use crate::destination::{Arriving, Destination};
@@ -14,7 +15,7 @@ use crate::event::{Class, Event, Outcome, Role, Stats};
 use crate::finish::Finisher;
 use crate::flist::receiving::ListReader;
 use crate::flist::{Entry, List};
-use crate::generator::{Alternates, Generator};
+use crate::generator::{Alternates, Fate, Generator};
 use crate::ids::IdMap;
 use crate::incoming::Incoming;
 use crate::options::{DeleteWhen, Options, Recording};
@@ -60,11 +61,14 @@ impl Receiving<'_> {
             }
             _ => (None, None),
         };
+        let asked = &Asked::default();
         let refusals = notes.clone();
         let stop = hearing.link().stop();
         let mut incoming = Incoming::new(hearing, session, report, options.ignore_errors)
             .on_refusal(move |number| {
-                let _ = refusals.send(Note::Fate(number, crate::generator::Fate::Failed));
+                if asked.take(number) {
+                    let _ = refusals.send(Note::Fate(number, Fate::Failed));
+                }
             });
         let ids = IdMap::new(options, report)?;
         let mut lists = ListReader::new(session, options, report, ids, self.requested);
@@ -102,6 +106,7 @@ impl Receiving<'_> {
             alternates: &alternates,
             long_values: &attributes.long_values,
             finisher,
+            asked,
             notes,
             noted: 0,
             wants: said.map(Wants::new),
@@ -123,6 +128,7 @@ impl Receiving<'_> {
             session,
             options.report.own_items.then_some(report),
             Arc::clone(outgoing),
+            asked,
             heard,
             wants,
         );
@@ -319,6 +325,7 @@ fn generate(
         }
         generator.peer.await_phase(protocol.last_phase() + 2)?;
     }
+    generator.peer.check_answers()?;
     generator.finish_directories();
     if generator.deleter.skipped > 0 && !is_client {
         let number = generator.deleter.skipped;
@@ -342,7 +349,8 @@ fn process_lists(
         loop {
             let wants_more = waiting.is_empty()
                 || options.hard_links && !generator.peer.is_replay() && loaded < LOOK_AHEAD;
-            for (list, dir) in generator.peer.lists(wants_more)? {
+            let arrived = generator.peer.lists(wants_more);
+            for (list, dir) in arrived.inspect_err(|_| generator.make_announced())? {
                 generator.expect(&list);
                 if options.hard_links && loaded < LOOK_AHEAD {
                     report.io_error(list.io_errors);

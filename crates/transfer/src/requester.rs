@@ -12,6 +12,7 @@ use delta::{Blocks, Signature, block_len, strong_len};
 use wire::{Checksum, Item, ItemFlags, ItemFormat, Message, Ndx, NdxWriter, SumHead};
 
 use crate::Error;
+use crate::asked::Asked;
 use crate::event::{Counts, Direction, Event, Itemized};
 use crate::flist::{Entry, List};
 use crate::generator::{At, Fate, Peer, Wanted};
@@ -33,6 +34,7 @@ pub(crate) struct Requester<'a> {
     /// Where what is done without data is told, if the sender has no words to echo it.
     itemizes: Option<&'a Reporter<'a>>,
     outgoing: Arc<Outgoing>,
+    asked: &'a Asked,
     notes: Receiver<Note>,
     /// Where wishes go if the sender is on file.
     wants: Option<Sender<Want>>,
@@ -42,9 +44,14 @@ pub(crate) struct Requester<'a> {
     items: ItemFormat,
     /// Requests without an answer, where the sender cannot say that there will be none.
     unanswered: BTreeSet<u32>,
+    /// What the sender may remove. It hears of that when there is nothing more to ask for at once: what is asked for may
+    /// be the same file under another name.
+    confirmed: Vec<u32>,
     lists: Vec<Arrived>,
     fates: Vec<(u32, Fate)>,
     all_listed: bool,
+    /// Why no list comes after those that have come.
+    bad_list: Option<Error>,
     /// Phases that the sender has ended.
     phase: u8,
     has_ended: bool,
@@ -58,6 +65,7 @@ impl<'a> Requester<'a> {
         session: &'a Session,
         itemizes: Option<&'a Reporter<'a>>,
         outgoing: Arc<Outgoing>,
+        asked: &'a Asked,
         notes: Receiver<Note>,
         wants: Option<Sender<Want>>,
     ) -> Self {
@@ -66,6 +74,7 @@ impl<'a> Requester<'a> {
             session,
             itemizes,
             outgoing,
+            asked,
             notes,
             wants,
             taken: 0,
@@ -75,9 +84,11 @@ impl<'a> Requester<'a> {
                 ..session.item_format(options)
             },
             unanswered: BTreeSet::new(),
+            confirmed: Vec::new(),
             lists: Vec::new(),
             fates: Vec::new(),
             all_listed: !session.is_incremental(),
+            bad_list: None,
             phase: 0,
             has_ended: false,
             unsent_since: None,
@@ -85,12 +96,22 @@ impl<'a> Requester<'a> {
     }
 
     /// Lists that have come since the last call. If `wait`, there is at least one unless all have come.
+    ///
+    /// # Errors
+    /// What is wrong with the list that would be the next one, and all that ends the run.
     pub(crate) fn lists(&mut self, wait: bool) -> Result<Vec<Arrived>, Error> {
         self.take_notes()?;
         while wait && self.lists.is_empty() && !self.all_listed {
             self.wait()?;
         }
-        Ok(std::mem::take(&mut self.lists))
+        if self.bad_list.is_some() {
+            // rsync's generator looks for more lists before it goes on with others than the first.
+            self.lists.retain(|(list, _)| list.parent.is_none());
+        }
+        match self.bad_list.take_if(|_| self.lists.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut self.lists)),
+        }
     }
 
     /// Whether the sender is on file, and waits until each list is looked at.
@@ -120,18 +141,23 @@ impl<'a> Requester<'a> {
     /// Waits for news of any kind.
     pub(crate) fn wait(&mut self) -> Result<(), Error> {
         self.flush()?;
+        if let Some(error) = self.bad_list.take() {
+            return Err(error);
+        }
         if let Some(wants) = &self.wants {
             // A receiver that has gone has left a note.
             let _ = wants.send(Want::Idle(self.taken));
         }
         self.outgoing.set_idle(true);
-        let note = self.notes.recv().map_err(|_| gone());
+        let note = self.notes.recv();
         self.outgoing.set_idle(false);
-        self.take(note?)
+        let note = note.map_err(|_| self.check_answers().err().unwrap_or_else(gone))?;
+        self.take(note)
     }
 
     /// Ends a list or a phase. It leaves with what follows, or when we wait.
     pub(crate) fn done(&mut self) -> Result<(), Error> {
+        self.tell_confirmed()?;
         let writer = &mut self.writer;
         self.outgoing.with(|stream| {
             writer.write(stream.out(), Ndx::Done);
@@ -142,8 +168,8 @@ impl<'a> Requester<'a> {
 
     /// Sends what has been said.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.unsent_since = None;
-        self.outgoing.flush()
+        self.tell_confirmed()?;
+        self.send()
     }
 
     /// Tells what was deleted.
@@ -172,6 +198,7 @@ impl<'a> Requester<'a> {
         match note {
             Note::List(list, dir) => self.lists.push((list, dir)),
             Note::AllListed => self.all_listed = true,
+            Note::BadList(error) => self.bad_list = Some(error),
             Note::Fate(number, fate) => {
                 self.unanswered.remove(&number);
                 self.fates.push((number, fate));
@@ -189,12 +216,38 @@ impl<'a> Requester<'a> {
         Ok(())
     }
 
+    /// Whether the sender has dealt with all that it was asked for, now that it says that this is the end.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub(crate) fn check_answers(&self) -> Result<(), Error> {
+        let open = match self.session.protocol.has_no_send() {
+            true => self.asked.count(),
+            false => self.unanswered.len(),
+        };
+        if open == 0 || self.wants.is_some() {
+            return Ok(());
+        }
+        let text = format!("the sender has come to its end and owes us {open} files");
+        Err(Error::fatal(12, crate::Role::Generator, text, None))
+    }
+
+    fn tell_confirmed(&mut self) -> Result<(), Error> {
+        let mut confirmed = self.confirmed.drain(..);
+        confirmed.try_for_each(|number| self.outgoing.message(&Message::Success(number)))
+    }
+
+    fn send(&mut self) -> Result<(), Error> {
+        self.unsent_since = None;
+        self.outgoing.flush()
+    }
+
     /// Sends what has been said, if that is much or was said a while ago.
     fn flush_in_time(&mut self) -> Result<(), Error> {
         let since = *self.unsent_since.get_or_insert_with(Instant::now);
         let length = self.outgoing.with(|stream| Ok(stream.out().len()))?;
         match length >= FLUSH_AT || since.elapsed() >= FLUSH_AFTER {
-            true => self.flush(),
+            true => self.send(),
             false => Ok(()),
         }
     }
@@ -256,6 +309,7 @@ impl Peer for Requester<'_> {
         } else {
             None
         };
+        self.asked.add(at.number);
         if !self.session.protocol.has_no_send() {
             self.unanswered.insert(at.number);
         }
@@ -297,10 +351,10 @@ impl Peer for Requester<'_> {
     }
 
     fn confirm(&mut self, at: At<'_>) -> Result<(), Error> {
-        if self.options.dry_run {
-            return Ok(());
+        if !self.options.dry_run {
+            self.confirmed.push(at.number);
         }
-        self.outgoing.message(&Message::Success(at.number))
+        Ok(())
     }
 
     fn wants_basis(&self) -> bool {

@@ -27,6 +27,8 @@ use crate::{Error, Link};
 pub struct Server {
     stream: Stream,
     session: Session,
+    /// The user sees our standard error.
+    has_stderr: bool,
 }
 
 impl Server {
@@ -73,6 +75,16 @@ impl Server {
         Ok(server)
     }
 
+    /// What is wrong reaches the user by our standard error. A sender then leaves the client to find the connection
+    /// closed, as rsync's does (wire-session.md 4.7).
+    #[must_use]
+    pub fn with_stderr(self) -> Self {
+        Self {
+            has_stderr: true,
+            ..self
+        }
+    }
+
     /// The protocol both ends speak.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
@@ -101,7 +113,9 @@ impl Server {
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let speaker = self.speaker();
-        let Self { stream, session } = self;
+        let Self {
+            stream, session, ..
+        } = self;
         let (hearing, speaking) = stream.split()?;
         let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
         let tell = |event: Event<'_>| {
@@ -151,7 +165,11 @@ impl Server {
         let Self {
             mut stream,
             session,
+            has_stderr,
         } = self;
+        if has_stderr {
+            stream.leave_without_farewell();
+        }
         let report = Reporter::new(events);
         let sending = Sending {
             session: &session,
@@ -240,7 +258,11 @@ impl Server {
     ) -> Result<Self, Error> {
         options.check_protocol(protocol, Role::of_end(sends))?;
         let session = Session::of_server(&mut stream, protocol, info, options, sends)?;
-        Ok(Self { stream, session })
+        Ok(Self {
+            stream,
+            session,
+            has_stderr: false,
+        })
     }
 
     /// Takes the client's filter rules.

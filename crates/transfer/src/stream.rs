@@ -54,6 +54,8 @@ pub(crate) struct Stream {
     only_hears: bool,
     /// The peer knows that we have heard that it leaves.
     has_parted: bool,
+    /// Who leaves does not say so.
+    is_curt: bool,
     /// Why it may not know it.
     unheard: Option<Error>,
     /// A copy of the data of one direction.
@@ -81,6 +83,7 @@ impl Stream {
             multiplexes: false,
             only_hears: false,
             has_parted: false,
+            is_curt: false,
             unheard: None,
             record: None,
             queue: Queue::default(),

@@ -30,6 +30,8 @@ pub(crate) struct ListReader<'a> {
     ids: IdMap,
     requested: Requested,
     dirs: Vec<KnownDir>,
+    /// Bytes that these take in memory.
+    dirs_footprint: usize,
     pub(crate) counts: Counts,
     pub(crate) total_size: u64,
     pub(crate) entries: u64,
@@ -63,6 +65,7 @@ impl<'a> ListReader<'a> {
             requested,
             munges: options.munge_links,
             dirs: Vec::new(),
+            dirs_footprint: 0,
             counts: Counts::default(),
             total_size: 0,
             entries: 0,
@@ -137,8 +140,10 @@ impl<'a> ListReader<'a> {
             let decoder = &mut self.decoder;
             match incoming.read(|cursor| decoder.decode(cursor))? {
                 Decoded::Entry(entry) => {
-                    self.check_length(list.entries.len())?;
-                    list.entries.push(self.accept(entry, dir)?);
+                    let entry = self.accept(entry, dir)?;
+                    list.footprint += entry.footprint();
+                    list.entries.push(entry);
+                    self.check_length([&list], incoming)?;
                 }
                 Decoded::End { io_errors } => {
                     if !self.options.ignore_errors {
@@ -151,10 +156,23 @@ impl<'a> ListReader<'a> {
         }
     }
 
-    /// A list that never ends must not take all memory, nor must lists that nobody finishes, with so many entries.
-    pub(crate) fn check_length(&self, entries: usize) -> Result<(), Error> {
+    /// A list that never ends must not take all memory, nor must lists that nobody finishes. The limit is rsync's for the
+    /// array of their entries, which are pointers there. More bytes than that they may take only if the sender has sent
+    /// their share of it: few bytes can repeat a long name or target.
+    pub(crate) fn check_length<'l>(
+        &self,
+        unfinished: impl IntoIterator<Item = &'l List>,
+        incoming: &Incoming<'_>,
+    ) -> Result<(), Error> {
         let limit = self.options.allocation_limit();
-        if entries.max(self.dirs.len()) < limit / size_of::<Entry>() {
+        let (mut entries, mut bytes) = (0, self.dirs_footprint);
+        for list in unfinished {
+            entries += list.entries.len();
+            bytes += list.footprint;
+        }
+        let earned = incoming.stream.link().received().saturating_mul(EXPANSION);
+        let is_modest = bytes <= limit || bytes as u64 <= earned;
+        if is_modest && entries.max(self.dirs.len()) < limit / size_of::<usize>() {
             return Ok(());
         }
         let text = format!("[receiver] exceeded --max-alloc={limit} setting");
@@ -214,7 +232,7 @@ impl<'a> ListReader<'a> {
         self.entries += 1;
         if !entry.is_missing_arg() {
             self.counts.note(entry.mode);
-            self.total_size += entry.counted_size();
+            self.total_size = self.total_size.saturating_add(entry.counted_size());
         }
         Ok(entry)
     }
@@ -287,11 +305,13 @@ impl<'a> ListReader<'a> {
             list.prune_empty_dirs(|_| false);
         }
         if self.format.incremental {
-            let dirs = list.by_number().filter(|entry| entry.is_dir());
-            self.dirs.extend(dirs.map(|entry| KnownDir {
-                entry: entry.clone(),
-                has_list: entry.path() == b".",
-            }));
+            for entry in list.by_number().filter(|entry| entry.is_dir()) {
+                self.dirs_footprint += entry.footprint();
+                self.dirs.push(KnownDir {
+                    entry: entry.clone(),
+                    has_list: entry.path() == b".",
+                });
+            }
         }
         Ok(())
     }
@@ -339,6 +359,9 @@ fn unsafe_name(what: &[u8], path: &[u8]) -> Error {
     let text = sentence(&[b"ABORTING due to ", what, b" from sender: ", path]);
     Error::fatal(4, Role::Receiver, text, None)
 }
+
+/// What an entry may take in memory for each byte that the sender has sent.
+const EXPANSION: u64 = 64;
 
 /// More owners than this do not share one tree.
 const ID_LIST_MAX: u32 = 1 << 20;

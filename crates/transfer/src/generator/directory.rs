@@ -104,6 +104,28 @@ impl<P: Peer> Generator<'_, P> {
         }
     }
 
+    /// The run ends before directories have their turn with their content: those of lists that were dealt with are there
+    /// all the same, for rsync makes them in passing.
+    pub(crate) fn make_announced(&self) {
+        let Some(root) = self.root() else {
+            return;
+        };
+        let passed = self.lists.iter().filter(|open| open.is_passed);
+        for (_, entry) in passed.flat_map(|open| open.list.active()) {
+            let path = entry.path();
+            let is_unwanted = !entry.is_dir()
+                || self.options.existing_only
+                || entry.is_implied() && !self.options.implied_dirs
+                || self.is_in(&self.skipped, path)
+                || self.is_refused(entry);
+            if !is_unwanted {
+                // What is there already stays; what cannot be made is none of our business any more.
+                let place = self.destination.place(path);
+                let _ = root.mkdir(rel(place), entry.permissions() & 0o700);
+            }
+        }
+    }
+
     /// Parents that `--relative` without implied directories leaves to us.
     pub(super) fn make_parents(&mut self, place: &[u8]) -> Result<(), Error> {
         let Some(root) = self.root() else {

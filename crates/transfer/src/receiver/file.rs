@@ -73,7 +73,7 @@ impl Receiver<'_> {
         };
         if received.verdict == Verdict::Done {
             self.finisher.drop_partial(place);
-            self.total_done += entry.size;
+            self.total_done = self.total_done.saturating_add(entry.size);
             self.progress(answer, entry.size, true);
         }
         Ok(fate)

@@ -157,6 +157,33 @@ fn a_request_that_comes_again() {
     assert_eq!(times.count(), 2);
 }
 
+/// A list of names from the other end leads to nothing outside, whatever it says.
+#[test]
+fn names_that_lead_out() {
+    for name in [
+        "../outside",
+        "/../outside",
+        "wanted/../../outside",
+        "./.././outside",
+        "x/./../../outside",
+        "../tree/../outside",
+    ] {
+        for relative in [true, false] {
+            let mut rules = Vec::new();
+            put_rules_end(&mut rules);
+            let names = [name.as_bytes(), b"\0\0"].concat();
+            let (result, _) = sent_to(saying([frame(&rules), frame(&names)].concat()), |options| {
+                options.files_from = Some(FilesFrom::Peer);
+                options.relative = relative;
+            });
+            // There is no such file inside, and then the client leaves.
+            if let Err(error) = result {
+                check(name, &error, 12, "closed");
+            }
+        }
+    }
+}
+
 /// Later, our own signs of life count as such, as rsync's do: only a client that does not even take these is given up.
 #[test]
 fn silence_instead_of_rules() {

@@ -18,6 +18,12 @@ const LINGER: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(60);
 
 impl Stream {
+    /// From here on the peer is not told that we leave, nor that we have heard it leave: a sender's way whose user has its
+    /// standard error (wire-session.md 4.7).
+    pub(crate) fn leave_without_farewell(&mut self) {
+        self.is_curt = true;
+    }
+
     /// Tells the peer with which code we leave, or that we have heard with which code it does, and lets it hear that
     /// (wire-session.md 4.7). Returns what broke the connection meanwhile; the exit code stays what it is.
     pub(crate) fn say_farewell(
@@ -31,7 +37,7 @@ impl Stream {
         };
         // What the peer finds out by itself, or has no ears for (9.3, 9.4).
         let is_silent = matches!(code, Some(10 | 12 | 19 | 30));
-        let is_silent = is_silent || self.has_parted || !self.multiplexes;
+        let is_silent = is_silent || self.has_parted || self.is_curt || !self.multiplexes;
         let is_silent = is_silent || !protocol.has_error_exit();
         // Who cannot begin with its own arguments leaves without a word to the peer.
         let is_silent = is_silent || matches!(error, Error::Usage(_));
@@ -69,16 +75,25 @@ impl Stream {
         Ok(())
     }
 
+    /// Reads on until the peer closes or we are told to stop, and heeds nothing of it.
+    pub(crate) fn ignore_the_rest(&mut self) {
+        while let Ok(1..) = self.link.fill(&mut self.raw, None) {
+            self.raw.clear();
+        }
+    }
+
     /// A peer that has told us why it leaves waits until we have heard it (wire-session.md 4.7).
     pub(super) fn leave_if_told(&mut self) -> Result<(), Error> {
         if !self.heard.is_leaving {
             return Ok(());
         }
         if self.multiplexes {
+            self.has_parted = true;
+        }
+        if self.multiplexes && !self.is_curt {
             // Whether it still takes this makes no difference any more.
             let farewell = Code::ErrorExit.header(0);
             let told = self.link.send(&farewell, &mut self.raw, Some(LAST_WORDS));
-            self.has_parted = true;
             self.unheard = told.and_then(|()| self.read_to_end()).err();
         }
         Err(self.hear_out(Error::Socket(std::io::ErrorKind::ConnectionAborted.into())))
