@@ -43,7 +43,9 @@ impl Look {
         exact: true,
     };
 
-    fn join(self, other: Self) -> Self {
+    /// Both looks in one.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
         Self {
             recursive: self.recursive || other.recursive,
             exact: self.exact || other.exact,
@@ -71,6 +73,8 @@ pub struct DirtySet {
     waiting: BTreeMap<PathBuf, Waiting>,
     /// Files with several names, all of which are to be looked at.
     files: HashSet<Identity>,
+    /// Nothing is due before; what was put off may be due later.
+    earliest: Option<Instant>,
     settle: Duration,
     quiet: Duration,
 }
@@ -91,6 +95,7 @@ impl DirtySet {
         Self {
             waiting: BTreeMap::new(),
             files: HashSet::new(),
+            earliest: None,
             settle,
             quiet,
         }
@@ -124,7 +129,8 @@ impl DirtySet {
             Pace::Now => now,
             Pace::Later(pause) => now + pause,
         };
-        self.waiting
+        let waiting = self
+            .waiting
             .entry(path)
             .and_modify(|waiting| {
                 waiting.look = waiting.look.join(look);
@@ -142,6 +148,7 @@ impl DirtySet {
                 since,
                 due: due_after(since),
             });
+        self.earliest = self.earliest.into_iter().chain([waiting.due]).min();
     }
 
     /// Adds a look at every name of a file.
@@ -159,10 +166,19 @@ impl DirtySet {
         std::mem::take(&mut self.files)
     }
 
-    /// When the next look is due.
+    /// When the next look is due, if that is by `now`; otherwise a time before which none is. Much is added while little
+    /// is due, so the exact answer is only sought when it counts.
+    pub fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        if self.earliest.is_some_and(|earliest| earliest <= now) {
+            self.earliest = self.waiting.values().map(|waiting| waiting.due).min();
+        }
+        self.earliest
+    }
+
+    /// A time before which nothing is due, without a look at all that waits; `None` if nothing ever was.
     #[must_use]
-    pub fn next_due(&self) -> Option<Instant> {
-        self.waiting.values().map(|waiting| waiting.due).min()
+    pub fn none_due_before(&self) -> Option<Instant> {
+        self.earliest
     }
 
     /// How many paths wait.
@@ -206,6 +222,7 @@ impl DirtySet {
                 due: now,
             },
         );
+        self.earliest = Some(now);
     }
 }
 

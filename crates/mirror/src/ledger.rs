@@ -169,6 +169,15 @@ impl Ledger {
         rows.collect()
     }
 
+    /// Has all that is read until the guard goes see one state of the file, for the price of one lock instead of one for
+    /// each query.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn snapshot(&self) -> rusqlite::Result<impl Drop> {
+        self.connection.unchecked_transaction()
+    }
+
     /// What the replica holds under `path`.
     ///
     /// # Errors

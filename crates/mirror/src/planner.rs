@@ -184,6 +184,8 @@ pub fn plan(
     abilities: Abilities,
     looks: Vec<Taken>,
 ) -> Result<Plan, PlanError> {
+    let _snapshot = ledger.snapshot()?;
+    let source = &source.holding_dirs();
     let mut draft = Draft::new(source, ledger, abilities);
     let mut stack = looks;
     stack.reverse();

@@ -64,10 +64,18 @@ impl Queue {
         }
     }
 
-    /// Adds looks, and wakes the replica.
+    /// Adds looks, and wakes the replica if one of them is due before all others.
     pub(crate) fn add(&self, add: impl FnOnce(&mut DirtySet)) {
-        add(&mut self.lock().dirty);
-        self.changed.notify_all();
+        let is_sooner = {
+            let dirty = &mut self.lock().dirty;
+            let before = dirty.none_due_before();
+            add(dirty);
+            let after = dirty.none_due_before();
+            before.is_none_or(|before| after.is_some_and(|after| after < before))
+        };
+        if is_sooner {
+            self.changed.notify_all();
+        }
     }
 
     /// Gives orders, and wakes the replica.
@@ -85,8 +93,9 @@ impl Queue {
 
     /// Whether a look is due now.
     pub(crate) fn has_due(&self) -> bool {
-        let due = self.lock().dirty.next_due();
-        due.is_some_and(|due| due <= Instant::now())
+        let now = Instant::now();
+        let due = self.lock().dirty.next_due(now);
+        due.is_some_and(|due| due <= now)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -109,19 +118,19 @@ impl Queue {
             if stop.is_cancelled() {
                 return false;
             }
+            let now = Instant::now();
             let due = waiting
                 .dirty
-                .next_due()
+                .next_due(now + lead)
                 .into_iter()
                 .chain(alarm)
                 .min()
                 .map(|due| due.max(not_before.unwrap_or(due)) - lead);
             let wake_at = match waiting.orders.is_paused {
                 true => None,
-                false if can_verify && waiting.orders.verify => Some(Instant::now()),
+                false if can_verify && waiting.orders.verify => Some(now),
                 false => due,
             };
-            let now = Instant::now();
             waiting = match wake_at {
                 Some(at) if at <= now => return true,
                 Some(at) => {

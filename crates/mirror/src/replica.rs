@@ -8,6 +8,7 @@ use transfer::Cancel;
 use tree::Identity;
 
 use self::failed::Failed;
+use self::pacing::Pacing;
 use self::verification::Job;
 use crate::aftermath::{Aftermath, Reached};
 use crate::brake::{Brake, BrakeLimits};
@@ -26,6 +27,7 @@ use crate::{Error, Event};
 
 mod failed;
 mod guard;
+mod pacing;
 mod session;
 mod verification;
 
@@ -175,6 +177,7 @@ impl Replica {
     /// Waits for something to do. The connection is made while changes settle.
     fn wait(&mut self, state: &State) -> bool {
         let job = state.verification.as_ref().map(|job| job.due);
+        let not_before = state.not_before.into_iter().chain(state.pacing.next()).max();
         let due = [
             self.aftermath.next_due(),
             job,
@@ -185,7 +188,7 @@ impl Replica {
         if !self.queue.wait(
             alarm,
             PREPARE_AHEAD,
-            state.not_before,
+            not_before,
             state.can_verify(),
             &self.stop,
         ) {
@@ -199,7 +202,7 @@ impl Replica {
         self.queue.wait(
             alarm,
             lead,
-            state.not_before,
+            not_before,
             state.can_verify(),
             &self.stop,
         )
@@ -220,6 +223,7 @@ impl Replica {
             waiting.under_way = taken.iter().map(|taken| taken.since).min();
             (taken, waiting.dirty.take_files())
         };
+        state.pacing.note(Instant::now());
         for file in files {
             for (path, _) in self.ledger.names_of(file.dev, file.ino)? {
                 taken.push(Taken {
@@ -511,6 +515,7 @@ struct State {
     failures: u32,
     path_failures: u32,
     not_before: Option<Instant>,
+    pacing: Pacing,
     /// When the history was written down.
     history_kept: Option<Instant>,
     /// How many paths have been planned since memory was given back.

@@ -11,9 +11,9 @@ use crate::exclusions::Exclusions;
 /// The source of a mirror.
 pub struct Source {
     opened: RwLock<Opened>,
-    exclusions: Exclusions,
+    exclusions: Arc<Exclusions>,
     /// Our own state files, where they lie in the tree: writing them must not cause more writing.
-    own: Vec<PathBuf>,
+    own: Arc<[PathBuf]>,
 }
 
 /// The directory that is open.
@@ -59,9 +59,24 @@ impl Source {
             .collect();
         Ok(Self {
             opened: RwLock::new(opened),
-            exclusions,
+            exclusions: Arc::new(exclusions),
             own,
         })
+    }
+
+    /// The same source for as long as it takes to look at what is due: a directory is found once, and stays open. What is
+    /// moved meanwhile makes hints of its own, and is looked at again.
+    #[must_use]
+    pub fn holding_dirs(&self) -> Self {
+        let opened = self.opened();
+        Self {
+            opened: RwLock::new(Opened {
+                root: Arc::new(opened.root.holding_dirs()),
+                identity: opened.identity,
+            }),
+            exclusions: Arc::clone(&self.exclusions),
+            own: Arc::clone(&self.own),
+        }
     }
 
     /// The open directory.

@@ -97,6 +97,25 @@ impl Root {
         }
     }
 
+    /// The same directory for one transfer, see [`Policy::hold_dirs`].
+    #[must_use]
+    pub fn holding_dirs(&self) -> Self {
+        let policy = Policy {
+            hold_dirs: true,
+            ..self.policy
+        };
+        Self {
+            path: self.path.clone(),
+            top: Arc::clone(&self.top),
+            policy,
+            recent: Recent::default(),
+            above: self.above.as_ref().map(|above| Above {
+                top: Arc::clone(&above.top),
+                way: above.way.clone(),
+            }),
+        }
+    }
+
     /// Opens a directory beneath this root as a root of its own. Links on the way to it, and to its names as far as
     /// `policy` permits links at all, may lead anywhere beneath this root; one that leads out is `ELOOP`.
     pub fn beneath(&self, rel: &Path, policy: Policy) -> Result<Self> {

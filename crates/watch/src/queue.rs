@@ -22,13 +22,11 @@ const CAPACITY: usize = 64 << 20;
 /// One read; the kernel fills it with whole events.
 const READ: usize = 64 << 10;
 
-/// In a stream of events, a pause to gather some is cheaper than to wake for each: at 200,000 a second, most of
-/// the time would go to switching between threads. The kernel's queue has room for many times as much.
-const GATHER: Duration = Duration::from_millis(1);
-const PAUSE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 1_000_000,
-};
+/// In a stream of events, a pause to gather some is cheaper than to wake for each: most of the time would go to
+/// switching between threads, of those behind this one too. The first pause after an event is this long; each that
+/// gathered something is followed by one twice as long. The kernel's queue has room for what comes in the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
 /// The tracker's end.
 pub(crate) struct Queue {
@@ -222,18 +220,23 @@ impl Shared {
 fn drain(kernel: &Kernel, bell: &OwnedFd, other: Option<&OwnedFd>, shared: &Shared) {
     let kernel = kernel.as_fd();
     let mut buffer = vec![0; READ];
-    let mut last_read = None::<Instant>;
+    let mut has_read = false;
+    let mut next_pause = FIRST_PAUSE;
     loop {
         match rustix::io::retry_on_intr(|| rustix::io::read(kernel, &mut buffer[..])) {
             Ok(length) => {
                 if !shared.put(&buffer[..length]) {
                     return;
                 }
-                last_read = Some(Instant::now());
+                has_read = true;
             }
             Err(Errno::WOULDBLOCK) => {
-                let gathers = last_read.take().is_some_and(|read| read.elapsed() < GATHER);
-                match wait(kernel, bell, other, gathers) {
+                let pause = std::mem::take(&mut has_read).then_some(next_pause);
+                next_pause = match pause {
+                    Some(pause) => (pause * 2).min(LONGEST_PAUSE),
+                    None => FIRST_PAUSE,
+                };
+                match wait(kernel, bell, other, pause) {
                     Ok(Wait::Over) => {}
                     Ok(Wait::Other) => shared.wake(),
                     Ok(Wait::Bell) | Err(_) => return,
@@ -252,20 +255,24 @@ enum Wait {
     Other,
 }
 
-/// Waits for events, or, to gather some, for a while.
+/// Waits for events, or, to gather some, for a `pause`.
 fn wait(
     kernel: BorrowedFd<'_>,
     bell: &OwnedFd,
     other: Option<&OwnedFd>,
-    gathers: bool,
+    pause: Option<Duration>,
 ) -> Result<Wait, Errno> {
     let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
     let at_other = fds.len();
     fds.extend(other.map(|other| PollFd::new(other, PollFlags::PRI)));
-    if !gathers {
+    let pause = pause.map(|pause| Timespec {
+        tv_sec: 0,
+        tv_nsec: pause.subsec_nanos().into(),
+    });
+    if pause.is_none() {
         fds.push(PollFd::from_borrowed_fd(kernel, PollFlags::IN));
     }
-    match poll(&mut fds, gathers.then_some(&PAUSE)) {
+    match poll(&mut fds, pause.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error),
     }

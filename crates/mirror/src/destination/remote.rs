@@ -204,7 +204,8 @@ impl RemoteReplica {
             rules,
             ..options.clone()
         };
-        let mut pushed = connection.push(&self.source.root(), batch, &options, progress);
+        let source = self.source.root().holding_dirs();
+        let mut pushed = connection.push(&source, batch, &options, progress);
         match (
             shell,
             std::mem::replace(&mut pushed.result, Err(Error::Cancelled)),

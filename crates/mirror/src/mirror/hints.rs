@@ -84,19 +84,31 @@ impl Hints {
     }
 
     fn take(&self, changes: Vec<Change>) {
-        let mut looks = Vec::with_capacity(changes.len());
+        let mut looks: Vec<(PathBuf, Look, Pace)> = Vec::with_capacity(changes.len());
         let mut files = Vec::new();
+        let mut last_seen = None;
         for change in changes {
+            let seen = std::mem::take(&mut last_seen);
             match change {
                 Change::Touched { path, touch } => {
+                    // A file that comes into being is touched three times in a row.
+                    let is_again = looks.last().is_some_and(|(last, ..)| *last == path);
                     let meta = match touch {
                         Touch::Removed { .. } => None,
+                        _ if is_again && seen.is_some() => seen,
                         _ => self.source.lstat(&path).ok().flatten(),
                     };
+                    last_seen = meta;
                     // By the time of the look this name may be another file's.
                     files.extend(meta.and_then(|meta| meta.link_group()));
                     let (look, pace) = look_for(touch, meta);
-                    looks.push((path, look, pace));
+                    match looks.last_mut().filter(|_| is_again) {
+                        Some(last) => {
+                            last.1 = last.1.join(look);
+                            last.2 = pace;
+                        }
+                        None => looks.push((path, look, pace)),
+                    }
                 }
                 Change::Moved { from, to, is_dir } => {
                     looks.push((from, Look::AT, Pace::Settled));

@@ -52,6 +52,8 @@ pub(super) struct Done {
     pub(super) parted: Vec<Taken>,
     /// Renamed files, by their former names.
     pub(super) renamed: BTreeMap<PathBuf, Renamed>,
+    /// Directories that such a name was in and that are gone.
+    pub(super) missing_dirs: HashSet<PathBuf>,
 }
 
 pub(super) struct DraftItem {

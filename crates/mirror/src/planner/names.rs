@@ -12,6 +12,25 @@ use super::draft::Draft;
 use crate::dirty::{Look, Taken};
 use crate::ledger::Held;
 
+/// A directory above a former name.
+enum FormerDir {
+    /// It is in the batch.
+    Listed,
+    /// It must be listed for the former name alone.
+    Extra(Item),
+    /// The replica has none, or the batch makes something else of it.
+    Unknown,
+}
+
+impl FormerDir {
+    fn into_item(self) -> Option<Item> {
+        match self {
+            Self::Extra(item) => Some(item),
+            Self::Listed | Self::Unknown => None,
+        }
+    }
+}
+
 impl Draft<'_> {
     /// What happened to a file under a name that it has no longer concerns its other names too: an event names only
     /// one of them.
@@ -48,7 +67,7 @@ impl Draft<'_> {
                 && held.version.file_id() == meta.file_id()
                 && (held.version.size, held.version.mtime) == (meta.size, meta.mtime)
                 && !self.source.leaves_out(&former, false)
-                && self.source.lstat(&former)?.is_none();
+                && self.is_missing(&former)?;
             if is_it {
                 let old = Item {
                     path: former.clone(),
@@ -86,6 +105,19 @@ impl Draft<'_> {
         let is_left = |dir: &PathBuf| !taken.iter().any(|taken| taken.path == *dir);
         self.done.deletions.dirs.retain(is_left);
         taken
+    }
+
+    /// Whether there is nothing at `path`. Of a directory that was renamed, the former names of its files are all asked for.
+    fn is_missing(&mut self, path: &Path) -> Result<bool, PlanError> {
+        let dir = path.parent().unwrap_or(path);
+        if self.done.missing_dirs.contains(dir) {
+            return Ok(true);
+        }
+        let is_missing = self.source.lstat(path)?.is_none();
+        if is_missing && self.source.lstat(dir)?.is_none() {
+            self.done.missing_dirs.insert(dir.to_owned());
+        }
+        Ok(is_missing)
     }
 
     /// Whether a name must go before its new version can come. The replica may keep nothing of the new kind, and then
@@ -144,43 +176,48 @@ impl Draft<'_> {
 
     /// Adds the renames that spare sending data, and whose former directories can be told to the replica too.
     pub(super) fn add_renames(&mut self, batch: &mut Batch) -> Result<(), PlanError> {
-        let mut former_dirs: BTreeMap<PathBuf, Item> = BTreeMap::new();
+        let mut former_dirs: BTreeMap<PathBuf, FormerDir> = BTreeMap::new();
         let renamed = std::mem::take(&mut self.done.renamed).into_values();
         let has_data = |old: &Meta| old.kind == Kind::File && old.size > 0;
         for renamed in renamed.filter(|renamed| has_data(&renamed.old.meta)) {
-            let mut above = Vec::new();
             let mut is_known = batch.item(&renamed.new).is_some();
             for dir in renamed.old.path.ancestors().skip(1) {
-                match (
-                    batch.item(dir),
-                    self.source.lstat(dir)?,
-                    self.ledger.held(dir)?,
-                ) {
-                    (Some(item), _, _) => is_known &= item.meta.kind == Kind::Dir,
-                    (None, Some(meta), _) if meta.kind == Kind::Dir => {
-                        above.push(Item {
-                            path: dir.to_owned(),
-                            meta,
-                            target: None,
-                        });
-                    }
-                    (None, None, Some(held)) if held.version.kind == Kind::Dir => {
-                        above.push(Item {
-                            path: dir.to_owned(),
-                            meta: held.version,
-                            target: None,
-                        });
-                    }
-                    _ => is_known = false,
+                if !former_dirs.contains_key(dir) {
+                    former_dirs.insert(dir.to_owned(), self.former_dir(dir, batch)?);
                 }
+                is_known &= !matches!(former_dirs.get(dir), Some(FormerDir::Unknown));
             }
             if is_known {
-                former_dirs.extend(above.into_iter().map(|item| (item.path.clone(), item)));
                 batch.renamed.push(renamed);
             }
         }
-        batch.former_dirs = former_dirs.into_values().collect();
+        batch.former_dirs = former_dirs
+            .into_values()
+            .filter_map(FormerDir::into_item)
+            .collect();
         Ok(())
+    }
+
+    /// What there is to tell of a directory that holds, or held, a former name.
+    fn former_dir(&self, dir: &Path, batch: &Batch) -> Result<FormerDir, PlanError> {
+        if let Some(item) = batch.item(dir) {
+            return Ok(match item.meta.kind {
+                Kind::Dir => FormerDir::Listed,
+                _ => FormerDir::Unknown,
+            });
+        }
+        let meta = match self.source.lstat(dir)? {
+            Some(meta) => Some(meta),
+            None => self.ledger.held(dir)?.map(|held| held.version),
+        };
+        let Some(meta) = meta.filter(Meta::is_dir) else {
+            return Ok(FormerDir::Unknown);
+        };
+        Ok(FormerDir::Extra(Item {
+            path: dir.to_owned(),
+            meta,
+            target: None,
+        }))
     }
 
     /// All names of one file go in one session, and if one of them must be compared by content, all are.
