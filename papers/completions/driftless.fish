@@ -18,6 +18,7 @@ complete -c driftless -n '__fish_seen_subcommand_from mirror' -l state -r -d 'wh
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l settle -x -d 'wait so long after a change for what comes with it (10)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l timeout -x -d 'give a daemon up that makes no progress for so long (60; 0 never)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l protocol -x -d 'speak no newer protocol with daemons (30 to 32)'
+complete -c driftless -n '__fish_seen_subcommand_from mirror' -l sessions -x -d 'bring large batches over in so many sessions at once (2, at most 16)'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l max-watches -x -d 'watch so many directories at most, poll the others'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l allow-empty-source -d 'mirror SRC even if it is empty and a replica is not'
 complete -c driftless -n '__fish_seen_subcommand_from mirror' -l max-delete-share -x -d 'more than P percent of a replica\'s files (and 1000) are deleted only after driftless approve (50; 100 never asks)'

@@ -24,7 +24,7 @@ use crate::control::socket_path;
 use crate::credentials;
 use crate::exclusions::Exclusions;
 use crate::hooks::{self, Hook};
-use crate::settings::{FilterRule, Place, ReplicaSettings, Settings, Tls, Verify};
+use crate::settings::{FilterRule, Place, ReplicaSettings, SESSIONS, Settings, Tls, Verify};
 use crate::{Error, PageSettings, Protocol};
 
 /// A file's content that is no configuration, or means nothing.
@@ -386,6 +386,11 @@ impl ReplicaConfig {
             );
             return Err(spot.key("to").bad(&self.to, message));
         }
+        let sessions = match self.sessions {
+            None => SESSIONS,
+            Some(sessions) => check_sessions(sessions.into())
+                .map_err(|message| spot.key("sessions").bad(&sessions.to_string(), message))?,
+        };
         Ok(ReplicaSettings {
             name: self.name.clone().unwrap_or_else(|| place.to_string()),
             place,
@@ -400,6 +405,7 @@ impl ReplicaConfig {
             trash: self.trash.clone(),
             compress: self.compress,
             bandwidth,
+            sessions,
         })
     }
 }
@@ -485,6 +491,17 @@ fn rate_at(
         rate(text).ok_or_else(|| spot.key(key).bad(text, message()))
     };
     text.map(read).transpose()
+}
+
+/// How many sessions a batch may be divided for.
+///
+/// # Errors
+/// In words, if there cannot be so many.
+pub fn check_sessions(sessions: u64) -> Result<usize, String> {
+    match usize::try_from(sessions) {
+        Ok(sessions @ 1..=16) => Ok(sessions),
+        _ => Err(format!("sessions is 1 to 16, not {sessions}")),
+    }
 }
 
 /// A number of bytes, with k, M or G in units of 1024.

@@ -49,7 +49,7 @@ pub use mirror::{Handle, Mirror, Report, Stopper};
 pub use schedule::{BadSchedule, Schedule};
 pub use service::{Changes, Ended, Service, Trees};
 pub use settings::{
-    BadPlace, FilterRule, Place, ReplicaSettings, Settings, ShellAddress, Tls, Verify,
+    BadPlace, FilterRule, Place, ReplicaSettings, SESSIONS, Settings, ShellAddress, Tls, Verify,
 };
 pub use status::{Failure, MirrorStatus, ReplicaState, ReplicaStatus, Totals, Verification};
 pub use web::{PageSettings, StatusPage};

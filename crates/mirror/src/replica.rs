@@ -177,7 +177,11 @@ impl Replica {
     /// Waits for something to do. The connection is made while changes settle.
     fn wait(&mut self, state: &State) -> bool {
         let job = state.verification.as_ref().map(|job| job.due);
-        let not_before = state.not_before.into_iter().chain(state.pacing.next()).max();
+        let not_before = state
+            .not_before
+            .into_iter()
+            .chain(state.pacing.next())
+            .max();
         let due = [
             self.aftermath.next_due(),
             job,
@@ -199,13 +203,8 @@ impl Replica {
             self.destination.rest();
         }
         let lead = Duration::ZERO;
-        self.queue.wait(
-            alarm,
-            lead,
-            not_before,
-            state.can_verify(),
-            &self.stop,
-        )
+        self.queue
+            .wait(alarm, lead, not_before, state.can_verify(), &self.stop)
     }
 
     /// One plan, carried out.

@@ -122,7 +122,12 @@ pub struct ReplicaSettings {
     pub compress: bool,
     /// How many bytes of content a second may be sent to a peer; none for as many as possible.
     pub bandwidth: Option<u64>,
+    /// How many sessions a large batch is divided for at most. Each takes a connection of the peer's.
+    pub sessions: usize,
 }
+
+/// As many sessions as keep a peer's receivers busy without taking its slots from others.
+pub const SESSIONS: usize = 2;
 
 impl ReplicaSettings {
     /// A replica with the defaults of everything else.
@@ -139,6 +144,7 @@ impl ReplicaSettings {
             trash: None,
             compress: false,
             bandwidth: None,
+            sessions: SESSIONS,
         }
     }
 }

@@ -71,16 +71,17 @@ impl Batch {
             .iter()
             .map(|dir| (dir.path.as_path(), dir))
             .collect();
-        let pairs: Vec<&Renamed> = pairs.into_iter().collect();
-        for Renamed { old, new } in &pairs {
+        let mut last = [Path::new("/"); 2];
+        for Renamed { old, new } in pairs {
             items.insert(&old.path, old);
             items.extend(self.item(new).map(|item| (item.path.as_path(), item)));
-            for dir in old.path.ancestors().skip(1).chain(new.ancestors().skip(1)) {
-                items.extend(
-                    self.item(dir)
-                        .or_else(|| former.get(dir).copied())
-                        .map(|item| (item.path.as_path(), item)),
-                );
+            // Files that were renamed together have their directories in common.
+            let dirs = [old.path.as_path(), new].map(|path| path.parent().unwrap_or(path));
+            if std::mem::replace(&mut last, dirs) != dirs {
+                for dir in dirs.into_iter().flat_map(Path::ancestors) {
+                    let item = self.item(dir).or_else(|| former.get(dir).copied());
+                    items.extend(item.map(|item| (item.path.as_path(), item)));
+                }
             }
             linked.insert(old.path.clone(), new.clone());
         }

@@ -24,9 +24,11 @@ const READ: usize = 64 << 10;
 
 /// In a stream of events, a pause to gather some is cheaper than to wake for each: most of the time would go to
 /// switching between threads, of those behind this one too. The first pause after an event is this long; each that
-/// gathered something is followed by one twice as long. The kernel's queue has room for what comes in the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+/// gathered something is followed by one twice as long, up to what the consumer allows.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// As long as may be for a consumer that waits for more to come anyway. The kernel's queue has room for that.
+pub(crate) const LONG_PAUSE: Duration = Duration::from_millis(8);
 
 /// The tracker's end.
 pub(crate) struct Queue {
@@ -74,10 +76,12 @@ struct Waiting {
 }
 
 /// Starts to empty the kernel's queue; without one, the queue is a clock that can be closed. [`Queue::take`]
-/// also returns when there is an exceptional condition on `other`.
+/// also returns when there is an exceptional condition on `other`. In a stream, events may come late by the
+/// `longest_pause`.
 pub(crate) fn start(
     kernel: Option<Arc<Kernel>>,
     other: Option<OwnedFd>,
+    longest_pause: Duration,
 ) -> std::io::Result<(Queue, Closer)> {
     let shared = Arc::new(Shared {
         waiting: Mutex::new(Waiting {
@@ -101,7 +105,7 @@ pub(crate) fn start(
             std::thread::Builder::new()
                 .name("watch-drain".into())
                 .spawn(move || {
-                    drain(&*kernel, &bell, other.as_ref(), &shared);
+                    drain(&*kernel, &bell, other.as_ref(), longest_pause, &shared);
                     shared.close();
                 })?,
         );
@@ -217,7 +221,13 @@ impl Shared {
     }
 }
 
-fn drain(kernel: &Kernel, bell: &OwnedFd, other: Option<&OwnedFd>, shared: &Shared) {
+fn drain(
+    kernel: &Kernel,
+    bell: &OwnedFd,
+    other: Option<&OwnedFd>,
+    longest_pause: Duration,
+    shared: &Shared,
+) {
     let kernel = kernel.as_fd();
     let mut buffer = vec![0; READ];
     let mut has_read = false;
@@ -233,7 +243,7 @@ fn drain(kernel: &Kernel, bell: &OwnedFd, other: Option<&OwnedFd>, shared: &Shar
             Err(Errno::WOULDBLOCK) => {
                 let pause = std::mem::take(&mut has_read).then_some(next_pause);
                 next_pause = match pause {
-                    Some(pause) => (pause * 2).min(LONGEST_PAUSE),
+                    Some(pause) => (pause * 2).min(longest_pause),
                     None => FIRST_PAUSE,
                 };
                 match wait(kernel, bell, other, pause) {

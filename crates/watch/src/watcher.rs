@@ -203,7 +203,7 @@ struct Ends {
 impl Start {
     fn polling(&self, blind: Option<&'static str>) -> Result<Started, Error> {
         let ends = Ends::new();
-        let (queue, closer) = queue::start(None, None).map_err(cannot_start)?;
+        let (queue, closer) = queue::start(None, None, queue::FIRST_PAUSE).map_err(cannot_start)?;
         let tracker = self.tracker(None, &ends, false)?;
         if let Some(filesystem) = blind {
             ends.tell(Notice::PollingInstead {
@@ -230,8 +230,8 @@ impl Start {
         let fanotify = Arc::new(Fanotify::new().map_err(refused)?);
         let mounts = Mounts::open().map_err(cannot_start)?;
         let bell = mounts.bell().map_err(cannot_start)?;
-        let (queue, closer) =
-            queue::start(Some(fanotify.clone()), Some(bell)).map_err(cannot_start)?;
+        let (queue, closer) = queue::start(Some(fanotify.clone()), Some(bell), queue::LONG_PAUSE)
+            .map_err(cannot_start)?;
         let marked = Marked::start(marked::Setup {
             root: self.root.clone(),
             fanotify,
@@ -272,7 +272,8 @@ impl Start {
         let inotify = Inotify::new().map_err(|error| cannot_start(error.into()))?;
         let inotify = Arc::new(inotify);
         // The queue is emptied from the first watch on, also while the tree is still being read.
-        let (queue, closer) = queue::start(Some(inotify.clone()), None).map_err(cannot_start)?;
+        let (queue, closer) =
+            queue::start(Some(inotify.clone()), None, queue::LONG_PAUSE).map_err(cannot_start)?;
         let tracker = self.tracker(Some(inotify), ends, gives_up)?;
         Ok((tracker, queue, closer))
     }

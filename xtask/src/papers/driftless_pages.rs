@@ -100,7 +100,7 @@ probably meant.
 
 Keys of the file, before the first table: `status` (an address as `--status` takes it), `status-token-file`, `log` (`text` or `json`). Keys of a tree: `source`, `name`, `state`, `control`, `filter` (rules of rsync's filter language), `exclude` (patterns, after the rules), `exclude-regex`, `settle-ms`, `max-watches`, \
 `allow-empty-source`, `max-delete-share`, `max-delete-files`, `rescan` and `verify` (schedules: five fields as in crontab, `every 6h`, `@daily`), `verify-by` (`content` or `times`), \
-`verify-rate`, `failures` (a file that lists what is failing now). Of a replica: `to`, `name`, `delete`, `password-file`, `timeout`, `protocol`, `shell`, `rsync`, `trash`, `compress`, `bandwidth`. Of a hook: \
+`verify-rate`, `failures` (a file that lists what is failing now). Of a replica: `to`, `name`, `delete`, `password-file`, `timeout`, `protocol`, `sessions`, `shell`, `rsync`, `trash`, `compress`, `bandwidth`. Of a hook: \
 one of `command`, `shell`, `http`, `socket` and `purge`, and `replicas`, `only`, `wait-ms`, `plain`.
 
 A hook is told in batches, as JSON, what a replica has confirmed; a command reads it from its standard input, or is run once for each path if one of its arguments has `{path}` in it. \

@@ -43,6 +43,7 @@ Options:
       --settle MS             wait so long after a change for what comes with it (10)
       --timeout S             give a daemon up that makes no progress for so long (60; 0 never)
       --protocol N            speak no newer protocol with daemons (30 to 32)
+      --sessions N            bring large batches over in so many sessions at once (2, at most 16)
       --max-watches N         watch so many directories at most, poll the others
       --allow-empty-source    mirror SRC even if it is empty and a replica is not
       --max-delete-share P    more than P percent of a replica's files (and 1000) are deleted only
@@ -108,6 +109,7 @@ struct Given {
     settle: Duration,
     timeout: Duration,
     protocol: Protocol,
+    sessions: usize,
     max_watches: Option<u64>,
     verify: Verify,
     trash: Option<String>,
@@ -140,6 +142,7 @@ impl Default for Given {
             settle: Duration::from_millis(10),
             timeout: Duration::from_secs(60),
             protocol: Protocol::LATEST,
+            sessions: mirror::SESSIONS,
             max_watches: None,
             verify: Verify::default(),
             trash: None,
@@ -195,6 +198,11 @@ impl Given {
                 }
                 Arg::Long("protocol") => {
                     given.protocol = protocol_version(number(&mut parser, "--protocol")?)?;
+                }
+                Arg::Long("sessions") => {
+                    given.sessions =
+                        mirror::config::check_sessions(number(&mut parser, "--sessions")?)
+                            .map_err(anyhow::Error::msg)?;
                 }
                 Arg::Long("max-watches") => {
                     given.max_watches = Some(number(&mut parser, "--max-watches")?);
@@ -358,6 +366,7 @@ impl Given {
             trash: self.trash.clone(),
             compress: self.compress,
             bandwidth: self.bandwidth,
+            sessions: self.sessions,
             ..ReplicaSettings::at(place)
         };
         Ok(places.into_iter().map(replica).collect())

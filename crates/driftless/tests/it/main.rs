@@ -31,6 +31,7 @@ mod seeing;
 mod sersync;
 mod service_manager;
 mod shell;
+mod side_by_side;
 mod status_page;
 mod status_page_in_a_browser;
 mod stopping;

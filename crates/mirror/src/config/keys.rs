@@ -147,6 +147,9 @@ pub struct ReplicaConfig {
     /// How many bytes of content a second may be sent there, with k, M or G.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<String>,
+    /// How many sessions may bring over a large batch side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u8>,
 }
 
 /// A hook; exactly one of `command`, `shell`, `http`, `socket` and `purge` is given.

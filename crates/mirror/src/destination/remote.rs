@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use filter::{Dialect, Side};
@@ -13,8 +14,9 @@ use transfer::{
 use tree::Kind;
 
 use super::capabilities::Capabilities;
+use super::division::Division;
 use super::refusals::take_refusals;
-use super::shell::RemoteShell;
+use super::shell::{RemoteShell, Shell};
 use super::{Broken, Destination, encrypted, trash_of_today};
 use crate::planner::Abilities;
 use crate::settings::ReplicaSettings;
@@ -80,6 +82,53 @@ impl Daemon {
     }
 }
 
+/// A connection, and the shell that it leads through.
+struct Line {
+    connection: Connection,
+    shell: Option<Shell>,
+}
+
+impl Line {
+    fn to_a_daemon(connection: Connection) -> Self {
+        Self {
+            connection,
+            shell: None,
+        }
+    }
+
+    /// A session, from its beginning to its end.
+    fn push(
+        self,
+        source: &Source,
+        batch: &Batch,
+        options: &PushOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Pushed, Error> {
+        let Self { connection, shell } = self;
+        let dialect = Dialect::of_protocol(connection.protocol().number().into());
+        let rules = match options.deletes {
+            true => source.rules().for_wire(Side::Sender, dialect),
+            false => Ok(Vec::new()),
+        };
+        let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
+        let options = PushOptions {
+            rules,
+            ..options.clone()
+        };
+        let root = source.root().holding_dirs();
+        let mut pushed = connection.push(&root, batch, &options, progress);
+        match (shell, &mut pushed.result) {
+            (Some(shell), Ok(_)) => shell.end(),
+            (Some(shell), result) => {
+                let error = std::mem::replace(result, Err(Error::Cancelled));
+                *result = error.map_err(|error| shell.explain(error));
+            }
+            (None, _) => {}
+        }
+        Ok(pushed)
+    }
+}
+
 /// A replica with a peer.
 pub(crate) struct RemoteReplica {
     source: Arc<Source>,
@@ -100,6 +149,8 @@ pub(crate) struct RemoteReplica {
     notice: Option<String>,
     has_sent_links: bool,
     itemizes: bool,
+    /// How many sessions may run side by side.
+    sessions: usize,
     /// When the last session ended.
     last_session: Option<Instant>,
 }
@@ -132,6 +183,7 @@ impl RemoteReplica {
             notice: None,
             has_sent_links: false,
             itemizes: false,
+            sessions: settings.sessions,
             last_session: None,
         }
     }
@@ -185,39 +237,28 @@ impl RemoteReplica {
         options: &PushOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
-        let (connection, shell) = match (connection, &mut self.peer) {
-            (Some(connection), _) => (connection, None),
-            (None, Peer::Shell(there)) => {
+        let line = match connection {
+            Some(connection) => Line::to_a_daemon(connection),
+            None => self.open(batch, options, true)?,
+        };
+        line.push(&self.source, batch, options, progress)
+    }
+
+    /// Makes a connection of its own for a session; if the peer has no slot for it, one may be `awaited`.
+    fn open(&mut self, batch: &Batch, options: &PushOptions, awaited: bool) -> Result<Line, Error> {
+        match &mut self.peer {
+            Peer::Shell(there) => {
                 let words = options.arguments(batch, self.compares_nanoseconds, there.path());
                 let (connection, shell) = there.start(&words, &self.terms)?;
-                (connection, Some(shell))
+                Ok(Line {
+                    connection,
+                    shell: Some(shell),
+                })
             }
-            (None, Peer::Daemon(daemon)) => (daemon.open(&self.terms, self.last_session)?, None),
-        };
-        let dialect = Dialect::of_protocol(connection.protocol().number().into());
-        let rules = match options.deletes {
-            true => self.source.rules().for_wire(Side::Sender, dialect),
-            false => Ok(Vec::new()),
-        };
-        let rules = rules.map_err(|error| Error::NoCommon(error.to_string()))?;
-        let options = PushOptions {
-            rules,
-            ..options.clone()
-        };
-        let source = self.source.root().holding_dirs();
-        let mut pushed = connection.push(&source, batch, &options, progress);
-        match (
-            shell,
-            std::mem::replace(&mut pushed.result, Err(Error::Cancelled)),
-        ) {
-            (Some(shell), Err(error)) => pushed.result = Err(shell.explain(error)),
-            (Some(shell), result) => {
-                pushed.result = result;
-                shell.end();
-            }
-            (None, result) => pushed.result = result,
+            Peer::Daemon(daemon) => daemon
+                .open(&self.terms, self.last_session.filter(|_| awaited))
+                .map(Line::to_a_daemon),
         }
-        Ok(pushed)
     }
 
     fn push(
@@ -228,19 +269,13 @@ impl RemoteReplica {
     ) -> Result<Pushed, Error> {
         let is_held = self.ready.is_some();
         let connection = self.take_connection()?;
-        let options = PushOptions {
-            deletes: self.deletes,
-            itemize: self.itemizes,
-            backup_dir: self.trash.as_deref().map(trash_of_today),
-            ..options.clone()
-        };
-        let pushed = self.session(connection, batch, &options, progress)?;
+        let pushed = self.session(connection, batch, options, progress)?;
         match &pushed.result {
             // The daemon may have closed a connection that was made ahead (its `timeout`, a restart): that is no outage.
             Err(Error::Closed { .. } | Error::Socket(_) | Error::Read { .. })
                 if is_held && !pushed.began =>
             {
-                self.session(self.connect()?, batch, &options, progress)
+                self.session(self.connect()?, batch, options, progress)
             }
             _ => Ok(pushed),
         }
@@ -254,14 +289,7 @@ impl RemoteReplica {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
         loop {
-            let mut options = PushOptions {
-                compress: self.compress,
-                bandwidth: self.bandwidth,
-                ..options.clone()
-            };
-            self.capabilities.ask(&mut options);
-            options.without = self.without();
-            let pushed = self.push(batch, &options, progress);
+            let pushed = self.push(batch, &self.permitted(options), progress);
             let (Err(error)
             | Ok(Pushed {
                 result: Err(error), ..
@@ -282,6 +310,21 @@ impl RemoteReplica {
                 }
             }
         }
+    }
+
+    /// All that a session asks for, as far as the peer is not known to refuse it.
+    fn permitted(&self, options: &PushOptions) -> PushOptions {
+        let mut options = PushOptions {
+            deletes: self.deletes,
+            itemize: self.itemizes,
+            backup_dir: self.trash.as_deref().map(trash_of_today),
+            compress: self.compress,
+            bandwidth: self.bandwidth,
+            without: self.without(),
+            ..options.clone()
+        };
+        self.capabilities.ask(&mut options);
+        options
     }
 
     /// What the peer is known to refuse.
@@ -367,6 +410,142 @@ impl RemoteReplica {
         Ok(())
     }
 
+    /// Brings a batch over, of which a session may have `pushed` something already. `began`: the replica may have done
+    /// something before.
+    fn bring_over(
+        &mut self,
+        batch: &Batch,
+        pushed: Option<Pushed>,
+        began: bool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Applied, Broken> {
+        let broken = |pushed: Pushed, error| Broken {
+            error,
+            began: pushed.began || began,
+            touched: pushed.touched,
+        };
+        let mut pushed = match pushed {
+            Some(pushed) => pushed,
+            None => self
+                .push_as_permitted(batch, &PushOptions::default(), progress)
+                .map_err(|error| Broken {
+                    began,
+                    ..Broken::from(error)
+                })?,
+        };
+        let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
+            Ok(applied) => applied,
+            Err(error) => {
+                return Err(broken(pushed, error));
+            }
+        };
+        self.take_refusals(&mut applied, batch);
+        if !applied.is_clean() {
+            // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
+            // receiver names the rest by its silence.
+            let options = PushOptions {
+                acknowledge: true,
+                ..PushOptions::default()
+            };
+            let mut again = self
+                .push_as_permitted(batch, &options, progress)
+                .map_err(|error| Broken {
+                    began: true,
+                    touched: std::mem::take(&mut pushed.touched),
+                    ..Broken::from(error)
+                })?;
+            again.touched.extend(pushed.touched);
+            match std::mem::replace(&mut again.result, Err(Error::Cancelled)) {
+                Ok(acknowledged) => applied = joined(applied, acknowledged),
+                Err(error) => return Err(broken(again, error)),
+            }
+        }
+        self.take_refusals(&mut applied, batch);
+        Ok(applied)
+    }
+
+    /// The same in parts, most of them side by side.
+    fn bring_over_divided(
+        &mut self,
+        division: &Division,
+        began: bool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Applied, Broken> {
+        let Division { first, rest } = division;
+        let mut all = vec![(first, self.bring_over(first, None, began, progress)?)];
+        let mut broken: Option<Broken> = None;
+        for (part, pushed) in rest.iter().zip(self.side_by_side(rest, progress)) {
+            // One that did not come about (there may be no more slots) is tried again alone.
+            let pushed = pushed
+                .ok()
+                .filter(|pushed| pushed.result.is_ok() || pushed.began);
+            if let Some(broken) = &mut broken {
+                broken
+                    .touched
+                    .extend(pushed.into_iter().flat_map(|pushed| pushed.touched));
+                continue;
+            }
+            match self.bring_over(part, pushed, true, progress) {
+                Ok(applied) => all.push((part, applied)),
+                Err(error) => broken = Some(error),
+            }
+        }
+        match broken {
+            Some(broken) => Err(broken),
+            None => Ok(united(all)),
+        }
+    }
+
+    /// A session for each batch, all at the same time.
+    fn side_by_side(
+        &mut self,
+        batches: &[Batch],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Vec<Result<Pushed, Error>> {
+        let mut options = self.permitted(&PushOptions::default());
+        options.bandwidth = options
+            .bandwidth
+            .map(|all| (all / batches.len() as u64).max(1));
+        let lines: Vec<Result<Line, Error>> = batches
+            .iter()
+            .enumerate()
+            // The slots that are missing may be those of the first ones.
+            .map(|(at, batch)| self.open(batch, &options, at == 0))
+            .collect();
+        let source = &*self.source;
+        let (told, heard) = crossbeam_channel::unbounded();
+        let pushed = std::thread::scope(|scope| {
+            let sessions: Vec<_> = lines
+                .into_iter()
+                .zip(batches)
+                .map(|(line, batch)| {
+                    let (told, options) = (told.clone(), &options);
+                    let push = move || {
+                        // The listener stays until all have ended.
+                        let mut tell = |progress| told.send(progress).unwrap_or_default();
+                        line?.push(source, batch, options, &mut tell)
+                    };
+                    std::thread::Builder::new()
+                        .name("session".to_owned())
+                        .spawn_scoped(scope, push)
+                        .map_err(Error::Socket)
+                })
+                .collect();
+            drop(told);
+            heard.iter().for_each(progress);
+            let ended = |session: ScopedJoinHandle<'_, _>| {
+                let ended = session.join();
+                ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            sessions
+                .into_iter()
+                .map(|session| session.and_then(ended))
+                .collect()
+        });
+        self.last_session = Some(Instant::now());
+        pushed
+    }
+
     /// Tells apart what a repetition would not change from what failed.
     fn take_refusals(&mut self, applied: &mut Applied, batch: &Batch) {
         take_refusals(applied, batch);
@@ -414,49 +593,13 @@ impl Destination for RemoteReplica {
         batch: &Batch,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Applied, Broken> {
+        self.link_renamed(batch)?;
         // Files may have been given their new names by then.
         let has_linked = !batch.renamed.is_empty();
-        let broken = |pushed: Pushed, error| Broken {
-            error,
-            began: pushed.began || has_linked,
-            touched: pushed.touched,
+        let mut applied = match Division::of(batch, self.sessions) {
+            Some(division) => self.bring_over_divided(&division, has_linked, progress)?,
+            None => self.bring_over(batch, None, has_linked, progress)?,
         };
-        let unbegun = |error| Broken {
-            began: has_linked,
-            ..Broken::from(error)
-        };
-        self.link_renamed(batch)?;
-        let mut pushed = self
-            .push_as_permitted(batch, &PushOptions::default(), progress)
-            .map_err(unbegun)?;
-        let mut applied = match std::mem::replace(&mut pushed.result, Err(Error::Cancelled)) {
-            Ok(applied) => applied,
-            Err(error) => {
-                return Err(broken(pushed, error));
-            }
-        };
-        self.take_refusals(&mut applied, batch);
-        if !applied.is_clean() {
-            // Something failed, and the errors are made for people. Asked to acknowledge what it holds, every stock
-            // receiver names the rest by its silence.
-            let options = PushOptions {
-                acknowledge: true,
-                ..PushOptions::default()
-            };
-            let mut again = self
-                .push_as_permitted(batch, &options, progress)
-                .map_err(|error| Broken {
-                    began: true,
-                    touched: std::mem::take(&mut pushed.touched),
-                    ..Broken::from(error)
-                })?;
-            again.touched.extend(pushed.touched);
-            match std::mem::replace(&mut again.result, Err(Error::Cancelled)) {
-                Ok(acknowledged) => applied = joined(applied, acknowledged),
-                Err(error) => return Err(broken(again, error)),
-            }
-        }
-        self.take_refusals(&mut applied, batch);
         self.note_links(batch);
         if !self.deletes {
             // Nobody will remove them; that has been said once and is no reason to try again.
@@ -546,6 +689,36 @@ fn rejects_missing_names(error: &Error) -> bool {
 fn rejects_nanoseconds(error: &Error) -> bool {
     let words = error.to_string();
     words.contains("modify-window") || words.contains("-@")
+}
+
+/// What became of all parts of a batch.
+fn united(parts: Vec<(&Batch, Applied)>) -> Applied {
+    let has_failed = parts
+        .iter()
+        .any(|(_, applied)| applied.acknowledged.is_some());
+    let mut united = Applied::default();
+    for (batch, applied) in parts {
+        if has_failed {
+            // Where nothing failed, nothing had to be acknowledged.
+            let stored = applied.acknowledged.unwrap_or_else(|| {
+                let paths = batch.items.iter().map(|item| &item.path);
+                let stored = paths.filter(|path| !applied.failed.contains(*path));
+                stored.cloned().collect()
+            });
+            united.acknowledged.get_or_insert_default().extend(stored);
+        }
+        united.removed.extend(applied.removed);
+        united.refused.extend(applied.refused);
+        united.extra.extend(applied.extra);
+        united.amended.extend(applied.amended);
+        united.changed.extend(applied.changed);
+        united.failed.extend(applied.failed);
+        united.errors.extend(applied.errors);
+        united.notes.extend(applied.notes);
+        united.bytes += applied.bytes;
+        united.files += applied.files;
+    }
+    united
 }
 
 /// A first session's result with what the second one, which repeats it, knows better.

@@ -111,12 +111,13 @@ impl Hints {
                     }
                 }
                 Change::Moved { from, to, is_dir } => {
-                    looks.push((from, Look::AT, Pace::Settled));
-                    looks.push((
-                        to,
-                        if is_dir { Look::BELOW } else { Look::AT },
-                        Pace::Settled,
-                    ));
+                    // A directory comes complete: there is nothing to wait for.
+                    let (look, pace) = match is_dir {
+                        true => (Look::BELOW, Pace::Now),
+                        false => (Look::AT, Pace::Settled),
+                    };
+                    looks.push((from, Look::AT, pace));
+                    looks.push((to, look, pace));
                 }
                 Change::Rescan { subtree, reason } => {
                     if reason == Reason::Overflow {

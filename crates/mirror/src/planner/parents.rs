@@ -47,8 +47,14 @@ impl<'a> Parents<'a> {
             all.insert(item.path.clone(), (item, note));
         }
         let mut orphans = Vec::new();
+        // What is in one directory comes in a row.
+        let (mut last, mut is_there) = (None, true);
         for path in all.keys().cloned().collect::<Vec<_>>() {
-            if !self.add_above(&path, &mut all)? {
+            if last.as_deref() != path.parent() {
+                is_there = self.add_above(&path, &mut all)?;
+                last = path.parent().map(Path::to_owned);
+            }
+            if !is_there {
                 orphans.push(path);
             }
         }

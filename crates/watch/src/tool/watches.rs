@@ -37,7 +37,8 @@ impl Watches {
         let other_error = |error: std::io::Error| format!("{error}\n");
         if asked.backend == Backend::Inotify {
             let inotify = Arc::new(Inotify::new().map_err(init_error)?);
-            let (queue, closer) = queue::start(Some(inotify.clone()), None).map_err(other_error)?;
+            let (queue, closer) = queue::start(Some(inotify.clone()), None, queue::FIRST_PAUSE)
+                .map_err(other_error)?;
             let asked = recursion::Asked {
                 events: asked.events,
                 recursive: asked.recursive,
@@ -49,7 +50,8 @@ impl Watches {
             return Ok((Watches::Recursion(recursion), queue, closer));
         }
         let fanotify = Arc::new(Fanotify::new().map_err(init_error)?);
-        let (queue, closer) = queue::start(Some(fanotify.clone()), None).map_err(other_error)?;
+        let (queue, closer) =
+            queue::start(Some(fanotify.clone()), None, queue::FIRST_PAUSE).map_err(other_error)?;
         let asked = marks::Asked {
             events: asked.events,
             recursive: asked.recursive,
