@@ -47,7 +47,7 @@ impl Destination {
 #[derive(Debug)]
 struct Inner {
     destination: Destination,
-    /// What is open; it is opened again when it is needed.
+    /// What is open; syslog is looked for again with each line while nobody listens there.
     sink: Option<Sink>,
     /// What lines of JSON say besides their message.
     known: Vec<(&'static str, String)>,
@@ -117,11 +117,6 @@ impl Journal {
                 Err(cause)
             }
         }
-    }
-
-    /// Closes it until the next line, so that a file that was moved away is left alone.
-    pub fn close(&self) {
-        self.lock().sink = None;
     }
 
     /// Logs what happens.
@@ -304,20 +299,6 @@ mod tests {
             "{\"time\":\"2001-09-09T01:46:40.123Z\",\"pid\":7,\"level\":\"warning\",\"host\":\"h\",\"reason\":\"r\\u0085\",\
              \"message\":\"a \\\"b\\\"\\n\u{fffd}\\u001b\"}\n"
         );
-    }
-
-    #[test]
-    fn a_file_is_opened_anew_after_it_was_closed() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (file, moved) = (dir.path().join("log"), dir.path().join("log.1"));
-        let (journal, _) = Journal::open(to(&file, LogStyle::Json));
-        journal.note("a");
-        #[expect(clippy::disallowed_methods, reason = "the test rotates its own log")]
-        std::fs::rename(&file, &moved).expect("moved");
-        journal.note("b");
-        journal.close();
-        journal.note("c");
-        assert_eq!((lines(&moved).len(), lines(&file).len()), (2, 1));
     }
 
     #[test]

@@ -3,32 +3,33 @@
 //! In go a configuration file and connections. Out come sessions of crate `transfer`, each in a process of its own with
 //! no more rights than its module needs, and lines in a log.
 //!
+//! - [`main`] is the program: the listener, or one connection.
 //! - [`Config`] is a configuration file as values: [`Globals`] and one [`Module`] with its [`Settings`] for each section.
 //!   [`parameters`] has one row for each parameter, from which the parser and the manual page follow.
-//!
-//! - [`main`] is the program: the listener, or one connection.
+//! - [`check`](mod@check) tells what is wrong with a configuration, [`access`] which hosts may connect, [`refuse`] which options a
+//!   client may not use.
 //!
 //! What this crate must never know: how files are compared and written, and what a client's options mean; crates
 //! `transfer` and `rsync` know.
 
 pub mod access;
-pub mod auth;
+mod auth;
 pub mod check;
-pub mod config;
+mod config;
 mod conversation;
 mod converter;
 mod entry;
 mod hooks;
 mod identity;
-pub mod journal;
+mod journal;
 mod listener;
 mod paths;
 mod peer;
 mod proxy;
 pub mod refuse;
-pub mod sandbox;
+mod sandbox;
 mod session;
-pub mod slots;
+mod slots;
 mod start;
 mod supervisor;
 mod terminator;

@@ -22,7 +22,7 @@ pub struct History {
     pub changes: VecDeque<Told>,
     /// What failed. The same again is counted, not repeated.
     pub failures: VecDeque<Repeated>,
-    /// How it was, at each [`History::sample`].
+    /// How it was, at each `History::sample`.
     pub fine: VecDeque<Sample>,
     /// The same, 24 samples at a time.
     pub coarse: VecDeque<Sample>,

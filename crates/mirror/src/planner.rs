@@ -126,9 +126,9 @@ pub struct Errand {
 /// What the ledger will say of an item, beyond its version, once it is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note {
-    /// See [`Held::doubtful`].
+    /// See [`Held::doubtful`](crate::ledger::Held::doubtful).
     pub doubtful: bool,
-    /// See [`Held::whole`].
+    /// See [`Held::whole`](crate::ledger::Held::whole).
     pub whole: bool,
     /// More than the parent of other items: what a broken session leaves in doubt.
     pub is_update: bool,

@@ -5,7 +5,7 @@ use crate::flags::{DEBUG, INFO, Levels};
 /// The options as they were given, in the state the last of them left.
 ///
 /// Counters count, values are checked for their own form only. What options mean for each other is decided by
-/// [`crate::meant`].
+/// `meant`.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// What is left when the options are taken away, in order.

@@ -7,43 +7,50 @@
 //! - [`command_line`] reads arguments into `Given`, what was said; `Meant` is what that means, or the fault in rsync's words.
 //! - `server_args` writes the words that start the other side; `remote_shell` starts it.
 //! - `output` turns the engine's events into rsync's lines; [`Exit`] knows codes and the final line.
-//! - [`main`] joins all of it for the user of a process, [`embedded`] for a program that wants events and typed errors.
+//! - [`main`] joins all of it for the user of a process, [`embedded()`] for a program that wants events and typed errors.
 //!
 //! What this crate must never know: how files are compared, sent and written, and what is in `rsyncd.conf`.
 
+// From arguments to what they say.
 mod alias;
-mod batch;
-mod client;
-mod copy_as;
 mod daemon_options;
-mod embedded;
-mod engine;
-mod env;
-mod exit;
 mod flags;
 mod given;
 mod help;
 mod hint;
-mod host;
-mod interrupt;
-mod meant;
-mod name_list;
-mod named_file;
 mod options;
-mod output;
 mod parse;
-mod password;
-mod remote_shell;
-mod rules;
-mod run;
-mod served;
-mod server;
-mod server_args;
 mod size;
 mod stop;
 mod stop_time;
 pub mod table;
+
+// From what they say to what they mean.
+mod engine;
+mod env;
+mod host;
+mod meant;
+mod name_list;
+mod named_file;
+mod password;
+mod rules;
 mod wildcards;
+
+// Carrying it out: for a user, for a client, for a daemon, for a program.
+mod batch;
+mod client;
+mod copy_as;
+mod embedded;
+mod interrupt;
+mod remote_shell;
+mod run;
+mod served;
+mod server;
+mod server_args;
+
+// What is told.
+mod exit;
+mod output;
 
 pub use alias::Aliases;
 pub use daemon_options::{DaemonGiven, DaemonOption};

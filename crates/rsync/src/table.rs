@@ -1,6 +1,6 @@
 //! The option table: one row for every option, from which all else follows.
 //!
-//! The rows stand in [`crate::options`], in the order of `rsync --help`. The parser, the help, the words for a server
+//! The rows stand in `options`, in the order of `rsync --help`. The parser, the help, the words for a server
 //! and a daemon's list of refused options are read off them.
 
 use crate::given::Given;

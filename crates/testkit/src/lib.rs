@@ -1,14 +1,14 @@
 //! For tests only: what every crate's tests need from the world outside, in one place.
 //!
 //! - [`Tree`] makes files from a few words ("`f a/b 10`"), [`Editor`] changes them at random from a seed.
-//! - [`compare`] tells in words where two trees differ; [`Aspects`] says what must agree.
+//! - [`compare()`] tells in words where two trees differ; [`Aspects`] says what must agree.
 //! - [`said`] is what runs of a program print and leave, without what differs from run to run; [`scenario`] reads tables of
 //!   command lines over trees.
-//! - [`eventually`] polls until something holds. It is the only way a test may wait: no sleep-and-hope.
+//! - [`eventually()`] polls until something holds. It is the only way a test may wait: no sleep-and-hope.
 //! - [`RsyncDaemon`] is a real stock rsync daemon that can be killed, stopped and started again, [`SshServer`] a real
 //!   sshd likewise; [`Original`] finds the programs that serve as oracle; [`Program`] runs the binary under test;
 //!   [`script()`] stands for a program that a test wants to answer for.
-//! - [`Tmpfs`] is a small file system to fill up; [`skip`] names what could not be tested here.
+//! - [`Tmpfs`] is a small file system to fill up; [`skip()`] names what could not be tested here.
 //!
 //! Everything cleans up when dropped: no process, mount or file outlives its test. Failures panic
 //! with what was expected and what was there, since a broken test bench has nobody to report to.

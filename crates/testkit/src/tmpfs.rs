@@ -18,7 +18,7 @@ impl Tmpfs {
     /// Mounts a tmpfs that holds `size` bytes (the kernel rounds up to whole pages).
     ///
     /// `None` where mounting is not permitted, as for most users and in most containers: the
-    /// test then says [`skip`](crate::skip) and returns.
+    /// test then says [`skip`](crate::skip()) and returns.
     ///
     /// # Panics
     ///

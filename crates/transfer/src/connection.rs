@@ -74,7 +74,7 @@ impl Connection {
         })
     }
 
-    /// A server that a remote shell has been started with the words of [`PushOptions::arguments`]; the ends have only their
+    /// A server that a remote shell has been started with the words of [`PushOptions::arguments`](crate::PushOptions::arguments); the ends have only their
     /// versions to exchange. It serves the push that those words are for.
     ///
     /// # Errors

@@ -17,59 +17,72 @@
 //! What this crate must never know: command lines, configuration files, the texts that users see but for rsync's own
 //! messages, the environment, standard streams, the exit of the process.
 
+// What was asked, what is told, how it can fail.
 mod accounts;
-mod address;
-mod asked;
-mod attributes;
-mod backup;
-mod batch;
-mod charset;
 mod chmod;
-mod client;
-mod connection;
-mod copier;
-mod delete;
-mod destination;
-mod dial;
 mod error;
 mod event;
-mod finish;
-mod flist;
-mod fuzzy;
-mod generator;
-mod heard;
-mod ids;
-mod incoming;
-mod link;
-mod linked;
-mod local;
 mod module;
-mod names;
 mod options;
-mod outgoing;
-mod owners;
-mod partial;
-mod push;
-mod receiver;
-mod receiving;
-mod recording;
-mod replay;
 mod report;
 mod requested;
-mod requester;
-mod rights;
-mod scan;
-mod sender;
+
+// Bytes to a peer and back: reaching it, agreeing with it, talking with it.
+mod address;
+mod charset;
+mod connection;
+mod dial;
+mod heard;
+mod incoming;
+mod link;
+mod names;
+mod outgoing;
+mod recording;
+mod session;
+mod stream;
+mod visit;
+
+// The two ends of a session, and the copies without a peer.
+mod client;
+mod copier;
+mod linked;
+mod receiving;
+mod replay;
 mod sending;
 mod server;
-mod session;
+mod threads;
+
+// The list that both ends index, and what an entry is at the source.
+mod flist;
+mod ids;
+mod owners;
+mod scan;
 mod source;
-mod stream;
 mod sums;
 mod symlink;
-mod threads;
-mod visit;
+
+// The roles: who answers, who decides, who takes the answers.
+mod asked;
+mod generator;
+mod receiver;
+mod requester;
+mod sender;
+
+// At the destination: what is there, what is written, what goes.
+mod attributes;
+mod backup;
+mod delete;
+mod destination;
+mod finish;
+mod fuzzy;
+mod partial;
+mod rights;
 mod write;
+
+// The batches of a mirror.
+mod batch;
+mod local;
+mod push;
 
 pub use accounts::Accounts;
 pub use address::{BadAddress, DEFAULT_PORT, DaemonAddress};

@@ -1,5 +1,5 @@
 //! The receiver: takes the sender's answers, and tells the generator what became of its requests (behaviour.md 2.12,
-//! wire-files.md 14). A file's content is for [`file`] and [`assembly`].
+//! wire-files.md 14). A file's content is for [`mod@file`] and [`assembly`].
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

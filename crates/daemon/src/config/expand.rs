@@ -82,7 +82,7 @@ impl Text {
     /// `RSYNC_...`, comes in quotes.
     ///
     /// # Errors
-    /// [`Metacharacter`] in one of them.
+    /// `Metacharacter` in one of them.
     pub fn command(&self, env: &Env) -> Result<Option<Vec<u8>>, Metacharacter> {
         const OURS: &str = "RSYNC_";
         let mut command = Vec::new();

@@ -23,7 +23,7 @@ pub struct PushOptions {
     pub xattrs: bool,
     /// Have the peer make holes of runs of zeros (`--sparse`): what the source has of them does not travel.
     pub sparse: bool,
-    /// Have the peer tell of every entry that it changes, if only in its metadata ([`Applied::amended`]).
+    /// Have the peer tell of every entry that it changes, if only in its metadata ([`Applied::amended`](crate::Applied::amended)).
     pub itemize: bool,
     /// A directory below the destination that keeps what is overwritten or removed.
     pub backup_dir: Option<String>,

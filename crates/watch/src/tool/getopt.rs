@@ -40,7 +40,7 @@ impl<K> Opt<K> {
 
 /// A pass over an argument list.
 pub(crate) struct Getopt<'t, K> {
-    /// argv[0], which precedes each message.
+    /// `argv[0]`, which precedes each message.
     called_as: String,
     table: &'t [Opt<K>],
     /// Options that cannot be abbreviated.
