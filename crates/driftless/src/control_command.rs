@@ -21,6 +21,8 @@ use crate::state;
 
 mod status_text;
 
+pub(crate) use self::status_text::escaped;
+
 /// How often `--watch` looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -12,11 +12,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
-use mirror::{Changes, Mirror, PageSettings, ReplicaState, Service, Settings, StatusPage, Trees};
+use mirror::{
+    Changes, Handle, Mirror, PageSettings, ReplicaState, Service, Settings, StatusPage, Trees,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 mod arguments;
+mod bars;
 mod display;
 
 use arguments::{Asked, MirrorArguments, parse};
@@ -97,7 +100,11 @@ fn run_until_told(
     let mut page = Served::new(trees.clone());
     page.show(shown.page.as_ref(), display)?;
     let report = Arc::clone(display);
+    display.begin(settings.iter().map(|tree| tree.replicas.len()).sum());
     let service = Service::start(settings, Arc::new(move |event| report.show(event)), trees)?;
+    if display.wants_total() {
+        measure(page.trees.clone(), display)?;
+    }
     let signal_handle = signals.handle();
     let (tell, told) = unbounded();
     let take = move || {
@@ -123,6 +130,17 @@ fn run_until_told(
     // A panic in there has been printed, and the mirrors have ended anyway.
     let _ = taker.join();
     result
+}
+
+/// Looks how much there is to bring over, while it is brought over already.
+fn measure(trees: Trees, display: &Arc<Display>) -> anyhow::Result<()> {
+    let display = Arc::clone(display);
+    let measure = move || {
+        let trees = trees.handles();
+        display.expect(trees.iter().map(Handle::measure).sum());
+    };
+    let thread = std::thread::Builder::new().spawn(measure);
+    thread.map(drop).context("cannot start a thread")
 }
 
 /// What runs, and where it comes from.

@@ -49,6 +49,13 @@ pub enum Event {
         /// The replica's name.
         replica: String,
     },
+    /// A replica is being compared itself.
+    Verifying {
+        /// The replica's name.
+        replica: String,
+        /// How far that is.
+        found: Verification,
+    },
     /// A replica has been compared itself.
     Verified {
         /// The replica's name.
@@ -73,6 +80,8 @@ pub enum Event {
         removals: usize,
         /// Bytes of file content that travelled or were copied.
         bytes: u64,
+        /// Bytes in the files that were brought up to date, whether they travelled or not.
+        covered: u64,
     },
     /// Something about the source or one replica.
     Notice {

@@ -17,7 +17,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tree::{FileId, Identity, Meta};
 
 use self::row::{
-    DIRECTORY, HELD, INSERT, below, birth, held_from_row, insert_row, join, select_held, split,
+    DIRECTORY, HELD, INSERT, REGULAR, below, birth, held_from_row, insert_row, join, select_held,
+    split,
 };
 pub use self::state_file::{State, StateLock};
 pub use self::unconfirmed::Reach;
@@ -125,6 +126,18 @@ impl Ledger {
         self.connection.query_row(
             "SELECT COUNT(*) FROM entry WHERE replica = ?1 AND kind <> ?2",
             params![self.replica, DIRECTORY],
+            |row| row.get(0).map(i64::cast_unsigned),
+        )
+    }
+
+    /// How many bytes the regular files among them have.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn bytes(&self) -> rusqlite::Result<u64> {
+        self.connection.query_row(
+            "SELECT COALESCE(SUM(size), 0) FROM entry WHERE replica = ?1 AND kind = ?2",
+            params![self.replica, REGULAR],
             |row| row.get(0).map(i64::cast_unsigned),
         )
     }
@@ -458,7 +471,7 @@ mod tests {
         confirm(&mut ledger, &rows, &[]);
         let rows = ["d/a", "d/e/b", "d/e/c", "d-e", "top"].map(|path| (path, file(1, 1)));
         confirm(&mut ledger, &rows, &[]);
-        assert_eq!(ledger.files().unwrap(), 5);
+        assert_eq!((ledger.files().unwrap(), ledger.bytes().unwrap()), (5, 5));
         assert_eq!(ledger.files_below(Path::new("d")).unwrap(), 3);
         assert_eq!(ledger.files_below(Path::new("d/e")).unwrap(), 2);
         for (path, expected) in [("d", 3), ("d/e", 2), ("d/a", 1), ("none", 0)] {

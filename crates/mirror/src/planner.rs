@@ -168,6 +168,18 @@ impl Errand {
             .map(|(item, _)| item.path.as_path())
     }
 
+    /// How many bytes the files among them have.
+    pub fn update_bytes(&self) -> u64 {
+        let is_file = |item: &Item| item.meta.kind == Kind::File;
+        let updates = self
+            .noted()
+            .filter(|(_, note)| note.is_update && !note.is_elsewhere);
+        updates
+            .filter(|(item, _)| is_file(item))
+            .map(|(item, _)| item.meta.size)
+            .sum()
+    }
+
     /// The items with their notes.
     pub fn noted(&self) -> impl Iterator<Item = (&Item, &Note)> {
         self.batch.items.iter().zip(&self.notes)

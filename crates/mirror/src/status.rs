@@ -119,6 +119,8 @@ pub struct Verification {
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Bytes of all files there were to compare when it began.
+    pub total: u64,
     /// How many paths differed, and were mended.
     pub mended: u64,
     /// The first of them by name.

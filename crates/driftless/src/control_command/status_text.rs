@@ -102,7 +102,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Without what a terminal would obey.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let show = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
         false => c.to_string(),

@@ -1,25 +1,23 @@
 //! A mirror's events as lines or JSON, and its progress where somebody can see it.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount};
 use mirror::Event;
 use mirror::config::LogFormat;
 use serde_json::{Map, Value, json};
-use transfer::Progress;
+
+use super::bars::Bars;
+use crate::control_command::escaped;
 
 /// Shows events. As text, what is well goes to standard output, what is not to standard error, and progress to a terminal
 /// only. As JSON, everything goes to standard output.
 pub(super) struct Display {
     verbose: bool,
     format: LogFormat,
-    /// The progress of all first copies together; gone when one is complete.
-    bar: Mutex<Option<ProgressBar>>,
-    files: AtomicU64,
-    bytes: AtomicU64,
+    /// Where somebody can see it.
+    bars: Option<Mutex<Bars>>,
 }
 
 /// How much a line matters.
@@ -32,42 +30,48 @@ enum Level {
 
 impl Display {
     pub(super) fn new(verbose: bool, format: LogFormat) -> Self {
-        let has_bar = format == LogFormat::Text && std::io::stderr().is_terminal();
-        let bar = has_bar.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-                bar.set_style(style);
-            }
-            bar.set_message("comparing");
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
+        let has_bars = format == LogFormat::Text && std::io::stderr().is_terminal();
         Self {
             verbose,
             format,
-            bar: Mutex::new(bar),
-            files: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            bars: has_bars.then(Mutex::default),
+        }
+    }
+
+    /// Whether anybody wants to know how much there is to bring over.
+    pub(super) fn wants_total(&self) -> bool {
+        self.bars.is_some()
+    }
+
+    /// How many replicas begin, of which nothing is known yet.
+    pub(super) fn begin(&self, replicas: usize) {
+        if let Some(mut bars) = self.bars() {
+            bars.begin(replicas);
+        }
+    }
+
+    /// How much there is to bring over to all of them.
+    pub(super) fn expect(&self, bytes: u64) {
+        if let Some(mut bars) = self.bars() {
+            bars.expect(bytes);
         }
     }
 
     pub(super) fn show(&self, event: Event) {
+        if let Some(mut bars) = self.bars() {
+            bars.show(&event);
+        }
         match event {
-            Event::Progress { progress, .. } => self.progress(progress),
+            Event::Progress { .. } | Event::Verifying { .. } => {}
             Event::Session { .. } if !self.verbose => {}
-            event => {
-                if let Event::InStep { .. } = event {
-                    self.end();
-                }
-                self.tell(&event);
-            }
+            event => self.tell(&event),
         }
     }
 
     /// Takes the progress off the terminal.
     pub(super) fn end(&self) {
-        if let Some(bar) = self.bar().take() {
-            bar.finish_and_clear();
+        if let Some(mut bars) = self.bars() {
+            bars.end();
         }
     }
 
@@ -163,6 +167,7 @@ impl Display {
                 updates,
                 removals,
                 bytes,
+                covered: _,
             } => {
                 let text = format!(
                     "{replica}: {updates} updated, {removals} removed, {} sent",
@@ -171,7 +176,7 @@ impl Display {
                 let figures = json!({"replica": replica, "updates": updates, "removals": removals, "bytes": bytes});
                 self.line(Level::Info, "session", &text, figures);
             }
-            Event::Progress { .. } => {}
+            Event::Progress { .. } | Event::Verifying { .. } => {}
         }
     }
 
@@ -181,44 +186,25 @@ impl Display {
         reason = "this is the user's terminal"
     )]
     fn line(&self, level: Level, event: &str, text: &str, figures: Value) {
-        match (self.format, level) {
-            (LogFormat::Json, _) => println!("{}", record(level, event, text, figures)),
-            (LogFormat::Text, Level::Info) => {
-                self.beside_the_bar(|| println!("driftless: {text}"));
-            }
-            (LogFormat::Text, _) => self.beside_the_bar(|| eprintln!("driftless: {text}")),
+        if self.format == LogFormat::Json {
+            println!("{}", record(level, event, text, figures));
+            return;
         }
-    }
-
-    fn progress(&self, progress: Progress) {
-        let (files, bytes) = match progress {
-            Progress::File => (1, 0),
-            Progress::Bytes(bytes) => (0, bytes),
+        // Names and the words of peers may be anything.
+        let text = escaped(text);
+        let print = || match level {
+            Level::Info => println!("driftless: {text}"),
+            Level::Warning | Level::Error => eprintln!("driftless: {text}"),
         };
-        let files = self.files.fetch_add(files, Ordering::Relaxed) + files;
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if let Some(bar) = &*self.bar() {
-            let rate = bytes as f64 / bar.elapsed().as_secs_f64().max(0.001);
-            bar.set_message(format!(
-                "{} files, {}, {}/s",
-                HumanCount(files),
-                HumanBytes(bytes),
-                HumanBytes(rate as u64)
-            ));
-        }
-    }
-
-    fn beside_the_bar(&self, print: impl FnOnce()) {
-        match &*self.bar() {
-            Some(bar) => bar.suspend(print),
+        match self.bars() {
+            Some(bars) => bars.suspend(print),
             None => print(),
         }
     }
 
-    fn bar(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
-        self.bar
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn bars(&self) -> Option<MutexGuard<'_, Bars>> {
+        let bars = self.bars.as_ref()?;
+        Some(bars.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) use select_held;
 /// How many columns [`held_from_row`] reads.
 pub(super) const HELD: usize = 17;
 
+/// The `kind` of regular files.
+pub(super) const REGULAR: u32 = Kind::File.type_bits() >> 12;
+
 /// The `kind` of directories.
 pub(super) const DIRECTORY: u32 = Kind::Dir.type_bits() >> 12;
 

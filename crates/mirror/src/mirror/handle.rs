@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use transfer::Cancel;
+use tree::Kind;
 
 use crate::dirty::{Look, Pace};
 use crate::history::History;
 use crate::queue::{Orders, Queue};
-use crate::source::Source;
+use crate::source::{Child, Source};
 use crate::status::{Board, MirrorStatus, ReplicaState, ReplicaStatus};
 
 /// How long the kernel's events may take to become hints.
@@ -71,6 +72,24 @@ impl Handle {
             source: self.source.root().path().display().to_string(),
             replicas: self.replicas.iter().map(Observed::status).collect(),
         }
+    }
+
+    /// How many bytes the files of the tree have for all of its replicas together. The whole tree is walked for that; what
+    /// cannot be read is left out, and a stop ends it.
+    #[must_use]
+    pub fn measure(&self) -> u64 {
+        let mut bytes = 0;
+        let mut dirs = vec![PathBuf::new()];
+        while let Some(dir) = dirs.pop().filter(|_| !self.stopper.cancel.is_cancelled()) {
+            for Child { path, meta } in self.source.children(&dir).unwrap_or_default() {
+                match meta.kind {
+                    Kind::Dir => dirs.push(path),
+                    Kind::File => bytes += meta.size,
+                    _ => {}
+                }
+            }
+        }
+        bytes * self.replicas.len() as u64
     }
 
     /// What has happened lately: to each replica, in the order of the settings.

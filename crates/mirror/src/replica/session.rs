@@ -73,6 +73,7 @@ impl Replica {
                         updates: errand.updates().count(),
                         removals,
                         bytes: applied.bytes,
+                        covered: errand.update_bytes(),
                     });
                     if state.failed_path.is_none() {
                         state.failed_path = failed_path(errand, &applied);

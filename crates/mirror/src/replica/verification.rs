@@ -37,6 +37,8 @@ impl Replica {
         state.began_empty = Some(false);
         let found = Verification {
             began: unix_time(),
+            // It only tells how far the work is.
+            total: self.ledger.bytes().unwrap_or_default(),
             ..Verification::default()
         };
         self.board
@@ -76,12 +78,12 @@ impl Replica {
         let found = job.found.clone();
         self.board
             .note(|status| status.verification = Some(found.clone()));
+        let replica = self.name.clone();
         if is_over {
             state.verification = None;
-            self.say(Event::Verified {
-                replica: self.name.clone(),
-                found,
-            });
+            self.say(Event::Verified { replica, found });
+        } else {
+            self.say(Event::Verifying { replica, found });
         }
         result.map(drop)
     }
