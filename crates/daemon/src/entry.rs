@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use filter::{MergeFile, Rules};
-use rsync::Exit;
+use rsync::{Exit, strerror};
 use tree::{Links, Policy, Root};
 use wire::{DaemonLine, Protocol};
 
@@ -150,28 +150,8 @@ impl<'a> Entry<'a> {
                 return supervisor::run(self, &hooks);
             }
         }
+        let root = self.descend()?;
         let settings = &self.module.settings;
-        if let Some(root) = &self.way.chroot {
-            let entered = rustix::process::chroot(root).and_then(|()| rustix::process::chdir("/"));
-            if let Err(errno) = entered {
-                let (root, cause) = (root.display(), io::Error::from(errno));
-                let log = format!(
-                    "rsync: [Receiver] chroot(\"{root}\") failed: {}",
-                    strerror(&cause)
-                );
-                return Err(self.worker.refuse("chroot failed", Some(&log)));
-            }
-        }
-        let root = match self.open() {
-            Ok(root) => root,
-            Err(cause) => {
-                let inside = &self.way.inside;
-                let path = std::path::absolute(inside).unwrap_or_else(|_| inside.clone());
-                let (path, cause) = (path.display(), strerror(&cause));
-                let log = format!("rsync: [Receiver] chdir {path} failed: {cause}");
-                return Err(self.worker.refuse("chdir failed", Some(&log)));
-            }
-        };
         let munges = settings
             .munge_symlinks
             .unwrap_or(self.way.ground() == Ground::Directory);
@@ -195,15 +175,7 @@ impl<'a> Entry<'a> {
         let ground = self.way.ground();
         let confines = ground == Ground::Directory && !settings.insecure_links;
         let root = Arc::new(root);
-        let temp_dir = self.temp_dir().and_then(|dir| match Root::open(&dir) {
-            Ok(root) => Some(Arc::new(root)),
-            Err(error) => {
-                let (dir, cause) = (dir.display(), strerror(error.cause()));
-                let log = format!("temp dir {dir} is not used: {cause}");
-                self.worker.journal.warn(&log);
-                None
-            }
-        });
+        let temp_dir = self.open_temp_dir();
         Session {
             place: transfer::Module {
                 name: self.module.name.clone(),
@@ -227,6 +199,42 @@ impl<'a> Entry<'a> {
             admitted: self.admitted,
         }
         .serve()
+    }
+
+    /// Makes the module the working directory, in a new root if it has one.
+    fn descend(&mut self) -> Result<Root, Leave> {
+        if let Some(root) = &self.way.chroot {
+            let entered = rustix::process::chroot(root).and_then(|()| rustix::process::chdir("/"));
+            if let Err(errno) = entered {
+                let (root, cause) = (root.display(), io::Error::from(errno));
+                let log = format!(
+                    "rsync: [Receiver] chroot(\"{root}\") failed: {}",
+                    strerror(&cause)
+                );
+                return Err(self.worker.refuse("chroot failed", Some(&log)));
+            }
+        }
+        self.open().map_err(|cause| {
+            let inside = &self.way.inside;
+            let path = std::path::absolute(inside).unwrap_or_else(|_| inside.clone());
+            let (path, cause) = (path.display(), strerror(&cause));
+            let log = format!("rsync: [Receiver] chdir {path} failed: {cause}");
+            self.worker.refuse("chdir failed", Some(&log))
+        })
+    }
+
+    /// The directory for temporary files, if there is one; a line in the log if it cannot be used.
+    fn open_temp_dir(&self) -> Option<Arc<Root>> {
+        let dir = self.temp_dir()?;
+        match Root::open(&dir) {
+            Ok(root) => Some(Arc::new(root)),
+            Err(error) => {
+                let (dir, cause) = (dir.display(), strerror(error.cause()));
+                let log = format!("temp dir {dir} is not used: {cause}");
+                self.worker.journal.warn(&log);
+                None
+            }
+        }
     }
 
     /// Where temporary files go unless the client says something else: the command line wins.
@@ -348,14 +356,4 @@ fn from_file(kind: &str, file: &Path) -> Result<Vec<u8>, BadRules> {
             exit: Exit::FileIo,
         }
     })
-}
-
-/// The system's words and number.
-pub(crate) fn strerror(cause: &io::Error) -> String {
-    let text = cause.to_string();
-    let words = text.split(" (os error").next().unwrap_or_default();
-    match cause.raw_os_error() {
-        Some(number) => format!("{words} ({number})"),
-        None => text,
-    }
 }

@@ -6,11 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
-use rsync::Env;
+use rsync::{Env, strerror};
 
 use crate::config::{Metacharacter, Settings};
 use crate::converter::Program;
-use crate::entry::strerror;
 use crate::worker::{Leave, Worker};
 
 /// The hooks of a module, as commands for a shell.

@@ -5,10 +5,9 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
-use rsync::Env;
+use rsync::{Env, strerror};
 
 use crate::config::Globals;
-use crate::entry::strerror;
 
 /// A user and groups to become.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,12 +16,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use fork::{Fork, fork};
-use rsync::Exit;
+use rsync::{Exit, strerror};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
 
 use crate::config::Config;
-use crate::entry::strerror;
 use crate::journal::Journal;
 use crate::sandbox;
 use crate::start::{Setup, complain};

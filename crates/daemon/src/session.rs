@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use filter::{Rules, Side};
 use rsync::table::Opt;
-use rsync::{Bounds, Exit, Order, Refusal, Request, Visitor};
+use rsync::{Bounds, Exit, Order, Refusal, Request, Visitor, strerror};
 use rustix::net::sockopt;
 use transfer::{Options, Privilege, Server};
 use tree::{Links, Policy, Root};
@@ -17,7 +17,7 @@ use wire::{ArgumentReader, Protocol};
 
 use crate::config::Module;
 use crate::converter::Converter;
-use crate::entry::strerror;
+use crate::journal::Journal;
 use crate::paths::{self, Ground, Wildcards};
 use crate::peer::Peer;
 use crate::refuse::RefusedOptions;
@@ -94,36 +94,7 @@ impl Session<'_> {
         })?;
         match order {
             Ok(order) => Ok(order.serve(server, options, Box::new(journal))),
-            Err(mut refusal) => {
-                for line in &refusal.lines {
-                    journal.warn(&String::from_utf8_lossy(line));
-                }
-                let tells_code = !sends || refusal.tells_code;
-                let last = refusal.last_line(sends);
-                let told = last.clone().filter(|_| tells_code);
-                refusal.lines.extend(told.map(String::into_bytes));
-                let code = tells_code.then_some(refusal.code);
-                // Whoever has gone already need not know.
-                let (sent, received) = server
-                    .refuse(&refusal.lines, code, sends)
-                    .unwrap_or_default();
-                if sends {
-                    journal.note(&format!(
-                        "sent {sent} bytes  received {received} bytes  total size 0"
-                    ));
-                }
-                if let Some(last) = last {
-                    journal.warn(&last);
-                }
-                // The client reads it before the connection is gone.
-                std::thread::sleep(PARTING);
-                if !sends {
-                    // What it sends meanwhile is not wanted any more. A pipe has nobody to tell that.
-                    let now = Some(Duration::ZERO);
-                    let _ = sockopt::set_socket_linger(rustix::stdio::stdin(), now);
-                }
-                Err(Leave(refusal.code))
-            }
+            Err(refusal) => Err(turn_away(refusal, server, sends, &journal)),
         }
     }
 
@@ -305,6 +276,30 @@ impl Session<'_> {
                 .take()
                 .or(Some(skip).filter(|skip| !skip.is_empty()));
         }
+        self.confine_dirs(options);
+        let (parameter, text, chmod) = match sends {
+            true => (
+                "outgoing chmod",
+                &settings.outgoing_chmod,
+                &mut options.chmod,
+            ),
+            false => (
+                "incoming chmod",
+                &settings.incoming_chmod,
+                &mut options.incoming_chmod,
+            ),
+        };
+        if let Some(text) = text.value(env) {
+            chmod.add(&text).map_err(|_| {
+                let text = String::from_utf8_lossy(&text);
+                format!("Invalid \"{parameter}\" directive: {text}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the directories that the client names for partial and temporary files and for backups to the module.
+    fn confine_dirs(&self, options: &mut Options) {
         let inside = |dir: &Path| -> PathBuf {
             let clean = paths::clean(dir.as_os_str().as_bytes(), Ground::Directory, false);
             self.place.path.join(OsStr::from_bytes(&clean))
@@ -336,25 +331,6 @@ impl Session<'_> {
         options.temp_dir.as_mut().map(confine);
         let backup = options.backup.as_mut();
         backup.and_then(|backup| backup.dir.as_mut()).map(confine);
-        let (parameter, text, chmod) = match sends {
-            true => (
-                "outgoing chmod",
-                &settings.outgoing_chmod,
-                &mut options.chmod,
-            ),
-            false => (
-                "incoming chmod",
-                &settings.incoming_chmod,
-                &mut options.incoming_chmod,
-            ),
-        };
-        if let Some(text) = text.value(env) {
-            chmod.add(&text).map_err(|_| {
-                let text = String::from_utf8_lossy(&text);
-                format!("Invalid \"{parameter}\" directive: {text}")
-            })?;
-        }
-        Ok(())
     }
 
     /// Says in the log who has come for what.
@@ -389,6 +365,38 @@ impl Session<'_> {
             _ => Ok(order),
         }
     }
+}
+
+/// Tells a client why it gets nothing, and the log what it was told.
+fn turn_away(mut refusal: Refusal, server: Server, sends: bool, journal: &Journal) -> Leave {
+    for line in &refusal.lines {
+        journal.warn(&String::from_utf8_lossy(line));
+    }
+    let tells_code = !sends || refusal.tells_code;
+    let last = refusal.last_line(sends);
+    let told = last.clone().filter(|_| tells_code);
+    refusal.lines.extend(told.map(String::into_bytes));
+    let code = tells_code.then_some(refusal.code);
+    // Whoever has gone already need not know.
+    let (sent, received) = server
+        .refuse(&refusal.lines, code, sends)
+        .unwrap_or_default();
+    if sends {
+        journal.note(&format!(
+            "sent {sent} bytes  received {received} bytes  total size 0"
+        ));
+    }
+    if let Some(last) = last {
+        journal.warn(&last);
+    }
+    // The client reads it before the connection is gone.
+    std::thread::sleep(PARTING);
+    if !sends {
+        // What it sends meanwhile is not wanted any more. A pipe has nobody to tell that.
+        let now = Some(Duration::ZERO);
+        let _ = sockopt::set_socket_linger(rustix::stdio::stdin(), now);
+    }
+    Leave(refusal.code)
 }
 
 /// How long a client has for our last words, as with rsync.

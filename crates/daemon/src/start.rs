@@ -6,13 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rsync::{DaemonGiven, Env, Exit};
+use rsync::{DaemonGiven, Env, Exit, strerror};
 use rustix::fs::FileType;
 use wire::Protocol;
 
 use crate::check::check;
 use crate::config::{Config, Failure, Override, Settings};
-use crate::entry::strerror;
 use crate::journal::{Destination, Journal};
 use crate::listener::{self, signals};
 use crate::supervisor::Handover;

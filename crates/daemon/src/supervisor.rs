@@ -10,11 +10,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{ExitStatus, Stdio};
 
-use rsync::{Env, Exit};
+use rsync::{Env, Exit, strerror};
 use wire::Protocol;
 
 use crate::converter::Program;
-use crate::entry::{Entry, strerror};
+use crate::entry::Entry;
 use crate::hooks::Hooks;
 use crate::peer::Peer;
 use crate::worker::{Admitted, Leave, Transport};

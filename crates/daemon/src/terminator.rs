@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rsync::{Env, Exit};
+use rsync::{Env, Exit, strerror};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::Globals;
-use crate::entry::strerror;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::peer;

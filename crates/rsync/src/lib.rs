@@ -58,7 +58,7 @@ pub use embedded::{Error, embedded};
 pub use env::Env;
 pub use exit::{Exit, Place, RSYNC_VERSION as VERSION};
 pub use given::Given;
-pub use output::{Log, Visitor, log_line, log_text};
+pub use output::{Log, Visitor, log_line, log_text, strerror};
 pub use parse::{Invocation, Refuses};
 pub use run::{command_line, main, run};
 pub use served::{Bounds, Order, Refusal, Request, last_line};

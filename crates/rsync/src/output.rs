@@ -32,7 +32,8 @@ pub use log_file::{Log, log_line, log_text};
 pub(crate) use number::Human;
 use progress::ProgressLine;
 pub(crate) use settings::{ErrorPasses, Settings};
-pub(crate) use words::{notice_line, role_name, strerror};
+pub use words::strerror;
+pub(crate) use words::{notice_line, role_name};
 
 use crate::exit::Exit;
 

@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rsync::strerror;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-
-use crate::entry::strerror;
 
 /// A pid file that is ours. It goes with the value, unless that is a copy in a process that has come out of this one.
 #[derive(Debug)]

@@ -49,8 +49,9 @@ pub(crate) fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// The system's words and number.
-pub(crate) fn strerror(cause: &io::Error) -> String {
+/// The system's words and number, as rsync has them: `No such file or directory (2)`.
+#[must_use]
+pub fn strerror(cause: &io::Error) -> String {
     let text = cause.to_string();
     match cause.raw_os_error() {
         Some(number) => {
