@@ -164,7 +164,12 @@ impl Running<'_> {
             select! {
                 recv(heartbeat) -> _ => self.tell_that_it_lives(),
                 recv(signals) -> signal => match (signal, self.file) {
-                    (Ok(SIGHUP), Some(file)) => self.reload(file),
+                    (Ok(SIGHUP), Some(file)) => {
+                        self.reload(file);
+                        if self.service.is_idle() {
+                            anyhow::bail!("nothing is mirrored any more");
+                        }
+                    }
                     _ => return result,
                 },
                 recv(ended) -> ended => {

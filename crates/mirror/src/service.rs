@@ -91,11 +91,27 @@ impl Service {
     /// Makes the mirrors those of a new configuration. What has not changed goes on undisturbed.
     ///
     /// # Errors
-    /// The first mistake, before anything is changed; or a tree that could not be started again.
+    /// The first mistake, before anything is changed; or why a tree cannot be started, after which everything runs as
+    /// before.
     pub fn reload(&mut self, all: Vec<Settings>) -> Result<Changes, Error> {
         for settings in &all {
             Mirror::check(settings)?;
         }
+        let before: Vec<Settings> = self
+            .running
+            .iter()
+            .map(|one| one.settings.clone())
+            .collect();
+        let failed = match self.change_to(all) {
+            Ok(changes) => return Ok(changes),
+            Err(failed) => failed,
+        };
+        // What ran a moment ago can do so again.
+        self.change_to(before).and(Err(failed))
+    }
+
+    /// The same for settings that have been looked at. What cannot be started ends it.
+    fn change_to(&mut self, all: Vec<Settings>) -> Result<Changes, Error> {
         let mut changes = Changes::default();
         let old = std::mem::take(&mut self.running);
         let (kept, gone): (Vec<_>, Vec<_>) = old
@@ -124,6 +140,12 @@ impl Service {
             }
         }
         Ok(changes)
+    }
+
+    /// Whether nothing is mirrored any more.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
     }
 
     /// Where mirrors are reported that have ended by themselves.

@@ -121,6 +121,31 @@ fn several_trees_with_filters_and_a_reload() {
 }
 
 #[test]
+fn a_reload_that_cannot_start_a_tree_changes_nothing() {
+    let bench = Configured::new();
+    for name in ["one", "two"] {
+        bench.tree(name).write("old", "content");
+    }
+    let (one, two) = (bench.table("one", ""), bench.table("two", ""));
+    bench.write(&format!("{one}{two}"));
+    let mut mirror = bench.start(&[]);
+    let in_step = "first copy complete";
+    mirror.program.wait_for_nth_line(2, in_step, SOON);
+    // Nothing can be made below a file: that shows only when it is tried.
+    std::fs::write(bench.path("file"), "").unwrap();
+    let replica = bench.path("two-replica").display().to_string();
+    let nowhere = bench.path("file/replica").display().to_string();
+    bench.write(&format!("{one}{}", two.replace(&replica, &nowhere)));
+    mirror.program.signal(Signal::HUP);
+    mirror.wait_for("not reloaded");
+    for name in ["one", "two"] {
+        bench.tree(name).write("new", "content");
+        bench.wait_for_file(&format!("{name}-replica/new"), Some("content"), &mirror);
+    }
+    mirror.stop();
+}
+
+#[test]
 fn mistakes_are_named_before_anything_is_touched() {
     let bench = Configured::new();
     bench.tree("one").write("file", "content");
