@@ -164,13 +164,9 @@ impl<'a, P: Peer> Generator<'a, P> {
     pub(crate) fn installed_all(&mut self, numbers: &[u32]) -> Result<(), Error> {
         for &number in numbers {
             if let Some(list) = self.find(number)
-                && let Some(entry) = list.get(number)
+                && let Some(at) = At::of(&list, number)
             {
-                self.installed(At {
-                    list: &list,
-                    number,
-                    entry,
-                })?;
+                self.installed(at)?;
             }
         }
         Ok(())

@@ -81,14 +81,10 @@ impl Copier<'_> {
                 model,
                 done,
             } = released;
-            let Some(entry) = list.get(number) else {
+            let Some(at) = At::of(&list, number) else {
                 continue;
             };
-            let at = At {
-                list: &list,
-                number,
-                entry,
-            };
+            let entry = at.entry;
             let fate = match done {
                 Done::Placed(count) => {
                     self.stats.literal += count;

@@ -159,22 +159,15 @@ impl<P: Peer> Generator<'_, P> {
                 self.replace_by_alternate(at, place, root, use_as, now, &meta)
             }
             (_, Some(_)) => Ok(Match::None),
-            (Level::All, None) => {
-                match use_as {
-                    AlternateUse::Compare => self.tell(at, ItemFlags::empty(), None)?,
-                    AlternateUse::Link => self.link_alternate(at, place, root, &meta)?,
-                    AlternateUse::Copy => {
-                        let there = in_alternate(root, entry, &meta);
-                        let flags =
-                            self.attributes
-                                .differences(entry, there, ItemFlags::LOCAL_CHANGE)
-                                | ItemFlags::LOCAL_CHANGE;
-                        self.copy_alternate(at, place, root, &meta, flags)?;
-                    }
-                }
+            (Level::All, None) if use_as == AlternateUse::Compare => {
+                self.tell(at, ItemFlags::empty(), None)?;
                 Ok(Match::Done)
             }
-            (Level::Content, None) => {
+            (Level::All, None) if use_as == AlternateUse::Link => {
+                self.link_alternate(at, place, root, &meta)?;
+                Ok(Match::Done)
+            }
+            (Level::All | Level::Content, None) => {
                 let there = in_alternate(root, entry, &meta);
                 let flags = self
                     .attributes
@@ -361,16 +354,7 @@ impl<P: Peer> Generator<'_, P> {
                     .is_ok_and(|(file, _)| self.peer.has_content(entry, file)),
                 false => self.looks_unchanged(entry, meta),
             };
-        Some(match same_content {
-            false => Level::Type,
-            true if self
-                .attributes
-                .are_equal(entry, in_alternate(root, entry, meta)) =>
-            {
-                Level::All
-            }
-            true => Level::Content,
-        })
+        Some(self.level(entry, root, meta, same_content))
     }
 
     fn fits_special(&self, entry: &Entry, root: &Root, meta: &Meta) -> Option<Level> {
@@ -383,16 +367,16 @@ impl<P: Peer> Generator<'_, P> {
                 .is_ok_and(|target| target == entry.target()),
             false => !entry.is_device() || meta.rdev == entry.rdev(),
         };
-        Some(match same {
+        Some(self.level(entry, root, meta, same))
+    }
+
+    fn level(&self, entry: &Entry, root: &Root, meta: &Meta, same_content: bool) -> Level {
+        let there = in_alternate(root, entry, meta);
+        match same_content {
             false => Level::Type,
-            true if self
-                .attributes
-                .are_equal(entry, in_alternate(root, entry, meta)) =>
-            {
-                Level::All
-            }
+            true if self.attributes.are_equal(entry, there) => Level::All,
             true => Level::Content,
-        })
+        }
     }
 
     /// The destination has another version than an alternate that has just what is wanted.

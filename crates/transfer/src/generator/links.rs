@@ -12,7 +12,7 @@ use wire::{HardLink, ItemFlags};
 use super::{At, Generator, Peer};
 use crate::Error;
 use crate::event::Role;
-use crate::flist::{List, parent};
+use crate::flist::{Entry, List, parent};
 use crate::report::sentence;
 use crate::scan::rel;
 
@@ -52,6 +52,10 @@ impl Links {
             }
         }
     }
+
+    fn group_of(&mut self, entry: &Entry) -> Option<&mut Group> {
+        self.groups.get_mut(&entry.link()?)
+    }
 }
 
 impl<P: Peer> Generator<'_, P> {
@@ -62,11 +66,7 @@ impl<P: Peer> Generator<'_, P> {
         place: &[u8],
         now: Option<&Meta>,
     ) -> Result<bool, Error> {
-        let Some(group) = at
-            .entry
-            .link()
-            .and_then(|link| self.links.groups.get_mut(&link))
-        else {
+        let Some(group) = self.links.group_of(at.entry) else {
             return Ok(false);
         };
         match &group.leader {
@@ -89,11 +89,7 @@ impl<P: Peer> Generator<'_, P> {
 
     /// Whether a name that is not at the destination waits for further names of its group.
     pub(super) fn waits_for_others(&mut self, at: At<'_>) -> bool {
-        let Some(group) = at
-            .entry
-            .link()
-            .and_then(|link| self.links.groups.get_mut(&link))
-        else {
+        let Some(group) = self.links.group_of(at.entry) else {
             return false;
         };
         let waits = group.last != at.number;
@@ -106,22 +102,14 @@ impl<P: Peer> Generator<'_, P> {
 
     /// The content of a name has been asked for.
     pub(super) fn lead_soon(&mut self, at: At<'_>) {
-        if let Some(group) = at
-            .entry
-            .link()
-            .and_then(|link| self.links.groups.get_mut(&link))
-        {
+        if let Some(group) = self.links.group_of(at.entry) {
             group.leader = Leader::UnderWay(at.number);
         }
     }
 
     /// A name is as it should be: the others can be linked to it.
     pub(super) fn lead(&mut self, at: At<'_>) -> Result<(), Error> {
-        let Some(group) = at
-            .entry
-            .link()
-            .and_then(|link| self.links.groups.get_mut(&link))
-        else {
+        let Some(group) = self.links.group_of(at.entry) else {
             return Ok(());
         };
         let leading = self.destination.place(at.entry.path()).to_vec();
@@ -133,22 +121,12 @@ impl<P: Peer> Generator<'_, P> {
         let before = std::mem::take(&mut group.before);
         let after = std::mem::take(&mut group.after);
         for (list, number) in before.into_iter().chain(after) {
-            let Some(entry) = list.get(number) else {
+            let Some(at) = At::of(&list, number) else {
                 continue;
             };
-            let place = self.destination.place(entry.path());
-            let now = self.look(entry, place).unwrap_or_default();
-            self.link(
-                At {
-                    list: &list,
-                    number,
-                    entry,
-                },
-                place,
-                now.as_ref(),
-                &leading,
-                &name,
-            )?;
+            let place = self.destination.place(at.entry.path());
+            let now = self.look(at.entry, place).unwrap_or_default();
+            self.link(at, place, now.as_ref(), &leading, &name)?;
             self.count(number, -1);
         }
         Ok(())
@@ -183,12 +161,8 @@ impl<P: Peer> Generator<'_, P> {
         };
         // It leads now whatever else there may be.
         group.last = number;
-        if let Some(entry) = list.get(number) {
-            self.entry(At {
-                list: &list,
-                number,
-                entry,
-            })?;
+        if let Some(at) = At::of(&list, number) {
+            self.entry(at)?;
         }
         self.count(number, -1);
         Ok(())

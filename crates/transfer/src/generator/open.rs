@@ -74,13 +74,8 @@ impl<P: Peer> Generator<'_, P> {
             let Some(list) = self.find(number) else {
                 continue;
             };
-            let Some(entry) = list.get(number) else {
+            let Some(at) = At::of(&list, number) else {
                 continue;
-            };
-            let at = At {
-                list: &list,
-                number,
-                entry,
             };
             match fate {
                 Fate::Redo => self.redo(at)?,

@@ -38,6 +38,18 @@ pub(crate) struct At<'l> {
     pub(crate) entry: &'l Entry,
 }
 
+impl<'l> At<'l> {
+    /// The entry of this number, if the list has it.
+    pub(crate) fn of(list: &'l Arc<List>, number: u32) -> Option<Self> {
+        let entry = list.get(number)?;
+        Some(Self {
+            list,
+            number,
+            entry,
+        })
+    }
+}
+
 /// A request for content.
 #[derive(Debug)]
 pub(crate) struct Wanted {
