@@ -207,7 +207,11 @@ impl Run<'_, '_> {
             let path = dir.join(&entry.name);
             if self.batch.item(&path).is_none() {
                 self.remove_in_time(&path)?;
-                self.applied.extra.push(path);
+                // What is protected has a right to be there.
+                let goes_later = self.late.last() == Some(&path);
+                if goes_later || self.place.replica.lstat(&path)?.is_none() {
+                    self.applied.extra.push(path);
+                }
             }
         }
         Ok(())

@@ -46,6 +46,22 @@ for_each_destination! {
         assert!(said.contains("0 mended"), "{said}");
     }
 
+    fn what_is_left_out_is_no_drift(bench: Bench) {
+        let bench = bench.ignoring(|path| path.starts_with(".trash") || path.ends_with("x.keep"));
+        bench.source.write("file", "first");
+        let options = ["--trash", ".trash", "--exclude", "*.keep"];
+        let mut mirror = bench.live_with(&options);
+        bench.source.write("file", "second, which sends the first to the trash");
+        bench.wait_identical(&mirror);
+        bench.replica.write("x.keep", "nobody sent me");
+        let (done, said) = bench.command(&["verify"]);
+        assert!(done, "{said}");
+        let said = mirror.wait_for("verified: 1 files");
+        assert!(said.contains(", 0 mended"), "{}", mirror.said());
+        assert!(bench.replica.exists("x.keep"));
+        bench.finish(mirror);
+    }
+
     fn trash_keeps_what_is_overwritten_or_deleted(bench: Bench) {
         let bench = bench.ignoring(|path| path.starts_with(".trash"));
         bench.source.write("file", "first");
