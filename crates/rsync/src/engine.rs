@@ -13,7 +13,7 @@ use wire::{Offer, Protocol, Side};
 
 use crate::env::Env;
 use crate::exit::Exit;
-use crate::given::{BasisKind, SourceRemoval, Super};
+use crate::given::{BasisKind, Given, SourceRemoval, Super};
 use crate::meant::{Compression, Meant};
 use crate::output::Format;
 use crate::stop::Stop;
@@ -46,11 +46,7 @@ pub(crate) fn options(
         one_file_system: level(said.one_file_system),
         rules: rules::build(meant, env)?,
         files_from: name_list::read(meant)?,
-        missing_args: match (said.delete_missing_args, said.ignore_missing_args) {
-            (true, _) => MissingArgs::Delete,
-            (false, true) => MissingArgs::Ignore,
-            (false, false) => MissingArgs::Error,
-        },
+        missing_args: missing_args(said),
         max_size: said.max_size,
         min_size: said.min_size,
         prune_empty_dirs: said.prune_empty_dirs,
@@ -82,12 +78,7 @@ pub(crate) fn options(
         omit_link_times: said.omit_link_times,
         acls: said.acls,
         xattrs: level(said.xattrs),
-        privilege: match said.rights {
-            None => Privilege::Auto,
-            Some(Super::Yes) => Privilege::Super,
-            Some(Super::No) => Privilege::Never,
-            Some(Super::Fake) => Privilege::Fake,
-        },
+        privilege: privilege(said),
         chmod: meant.chmod.clone(),
         umask,
         numeric_ids: said.numeric_ids,
@@ -100,14 +91,7 @@ pub(crate) fn options(
         update: said.update,
         existing_only: said.existing,
         ignore_existing: said.ignore_existing,
-        alternates: said.basis_kind.map(|kind| Alternates {
-            use_as: match kind {
-                BasisKind::Compare => AlternateUse::Compare,
-                BasisKind::Copy => AlternateUse::Copy,
-                BasisKind::Link => AlternateUse::Link,
-            },
-            dirs: said.basis_dirs.iter().map(|dir| path(dir)).collect(),
-        }),
+        alternates: alternates(said),
         fuzzy: level(said.fuzzy),
         whole_file: meant.whole_file,
         block_size: u32::try_from(said.block_size).ok().filter(|&size| size > 0),
@@ -117,11 +101,7 @@ pub(crate) fn options(
         compress: compress(meant)?,
         compress_offer: offer(env, "RSYNC_COMPRESS_LIST", side),
         inplace: meant.inplace,
-        append: match said.append {
-            0 => None,
-            1 => Some(Append::Blindly),
-            _ => Some(Append::Verified),
-        },
+        append: append(said),
         sparse: said.sparse,
         preallocate: said.preallocate,
         partial: meant.partial,
@@ -134,11 +114,7 @@ pub(crate) fn options(
             dir: meant.backup_dir.as_deref().map(path),
             suffix: meant.suffix.clone(),
         }),
-        remove_source: match said.remove_source_files {
-            None => RemoveSource::No,
-            Some(SourceRemoval::Synchronised) => RemoveSource::All,
-            Some(SourceRemoval::Sent) => RemoveSource::Sent,
-        },
+        remove_source: remove_source(said),
         delete: meant
             .deletes
             .then_some(meant.delete_when.unwrap_or(DeleteWhen::Auto)),
@@ -208,6 +184,49 @@ fn protocol(number: i32, is_server: bool) -> Result<Protocol, Stop> {
 const OLDEST_SPOKEN: i32 = 20;
 /// Numbers above this are taken for noise of a shell.
 const NEWEST_KNOWN: i32 = 40;
+
+fn missing_args(said: &Given) -> MissingArgs {
+    match (said.delete_missing_args, said.ignore_missing_args) {
+        (true, _) => MissingArgs::Delete,
+        (false, true) => MissingArgs::Ignore,
+        (false, false) => MissingArgs::Error,
+    }
+}
+
+fn privilege(said: &Given) -> Privilege {
+    match said.rights {
+        None => Privilege::Auto,
+        Some(Super::Yes) => Privilege::Super,
+        Some(Super::No) => Privilege::Never,
+        Some(Super::Fake) => Privilege::Fake,
+    }
+}
+
+fn alternates(said: &Given) -> Option<Alternates> {
+    let use_as = match said.basis_kind? {
+        BasisKind::Compare => AlternateUse::Compare,
+        BasisKind::Copy => AlternateUse::Copy,
+        BasisKind::Link => AlternateUse::Link,
+    };
+    let dirs = said.basis_dirs.iter().map(|dir| path(dir)).collect();
+    Some(Alternates { use_as, dirs })
+}
+
+fn append(said: &Given) -> Option<Append> {
+    match said.append {
+        0 => None,
+        1 => Some(Append::Blindly),
+        _ => Some(Append::Verified),
+    }
+}
+
+fn remove_source(said: &Given) -> RemoveSource {
+    match said.remove_source_files {
+        None => RemoveSource::No,
+        Some(SourceRemoval::Synchronised) => RemoveSource::All,
+        Some(SourceRemoval::Sent) => RemoveSource::Sent,
+    }
+}
 
 fn compress(meant: &Meant) -> Result<Option<Compress>, Stop> {
     let choice = match &meant.compression {

@@ -126,36 +126,14 @@ impl Meant {
             .map(|name| name_list(name, &said, &route))
             .transpose()?;
         let listing = said.list_only || (is_client && route.is_listing());
-        let recursive = match said.recursive {
-            _ if said.dirs == Dirs::Old => true,
-            Recursion::Asked => true,
-            Recursion::Implied => files_from.is_none(),
-            Recursion::Off => false,
-        };
-        let dirs = match said.dirs {
-            Dirs::Asked | Dirs::Old => true,
-            Dirs::No => recursive,
-            Dirs::Auto => recursive || files_from.is_some() || listing,
-        };
+        let (recursive, dirs) = depth(&said, files_from.is_some(), listing);
         if deletes && !dirs && is_client {
             return Err(Stop::option(
                 "--delete does not work without --recursive (-r) or --dirs (-d).",
             ));
         }
-        let stop_at = match &said.stop_at {
-            None => None,
-            Some(StopTime::AfterMinutes(minutes)) => now
-                .checked_add(jiff::SignedDuration::from_mins(i64::from(*minutes)))
-                .ok(),
-            Some(StopTime::At(text)) => Some(stop_time::resolve(text, now)?),
-        };
+        let stop_at = stop_at(&said, now)?;
         let (info, debug, out_format) = reporting(&said);
-        let iconv = said.iconv.clone().or_else(|| {
-            let inherited = env
-                .set("RSYNC_ICONV")
-                .filter(|_| is_client && said.secluded_args != Some(true));
-            inherited.map(<[u8]>::to_vec)
-        });
         Ok(Self {
             listing,
             info,
@@ -190,7 +168,7 @@ impl Meant {
             checksums,
             secluded,
             old_args,
-            iconv: iconv.filter(|charsets| charsets != b"-"),
+            iconv: charsets(&said, env),
             max_alloc_text,
             max_alloc,
             stop_at,
@@ -350,6 +328,41 @@ fn deletion(said: &Given) -> Result<(Option<transfer::DeleteWhen>, bool), Stop> 
         ));
     }
     Ok((when, said.delete || said.delete_excluded || when.is_some()))
+}
+
+/// Whether directories are entered, and whether they are listed at all.
+fn depth(said: &Given, has_names: bool, is_listing: bool) -> (bool, bool) {
+    let recursive = match said.recursive {
+        _ if said.dirs == Dirs::Old => true,
+        Recursion::Asked => true,
+        Recursion::Implied => !has_names,
+        Recursion::Off => false,
+    };
+    let dirs = match said.dirs {
+        Dirs::Asked | Dirs::Old => true,
+        Dirs::No => recursive,
+        Dirs::Auto => recursive || has_names || is_listing,
+    };
+    (recursive, dirs)
+}
+
+fn stop_at(said: &Given, now: &Zoned) -> Result<Option<Zoned>, Stop> {
+    match &said.stop_at {
+        None => Ok(None),
+        Some(StopTime::AfterMinutes(minutes)) => Ok(now
+            .checked_add(jiff::SignedDuration::from_mins(i64::from(*minutes)))
+            .ok()),
+        Some(StopTime::At(text)) => stop_time::resolve(text, now).map(Some),
+    }
+}
+
+/// The charsets of `--iconv`; a client that does not seclude its arguments may have them from its environment.
+fn charsets(said: &Given, env: &Env) -> Option<Vec<u8>> {
+    let inherits = !said.server && said.secluded_args != Some(true);
+    let inherited = || env.set("RSYNC_ICONV").filter(|_| inherits);
+    let charsets = said.iconv.clone();
+    let charsets = charsets.or_else(|| inherited().map(<[u8]>::to_vec));
+    charsets.filter(|charsets| charsets != b"-")
 }
 
 /// The levels of information, and the format of the item lines.

@@ -33,7 +33,7 @@
 //! | 6.11 | one filter language everywhere | `options::filters`, `options::filters_that_changed_since_the_last_start` |
 //! | 6.12 | an operator sees and commands | `seeing::every_command_says_what_it_has_done_or_why_not`, `seeing::logs_may_be_json`, `status_page::it_shows_how_everything_is_and_what_has_happened`, `service_manager::the_manager_hears_of_start_reload_life_and_end` |
 //! | 6.13 | drift at the replica is found and mended | `verification::drift_is_found_mended_and_told` |
-//! | 6.14 | hooks after success, in batches | `configuration::hooks_hear_of_what_has_been_brought_over`, `sersync::the_refresh_cdn_plugin_asks_for_each_path` |
+//! | 6.14 | hooks after success, in batches | `configuration::hooks_hear_of_what_has_been_brought_over`, `sersync::plugins::the_refresh_cdn_plugin_asks_for_each_path` |
 
 use crate::bench::{Bench, for_each_destination};
 
