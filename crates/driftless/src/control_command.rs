@@ -171,11 +171,21 @@ fn answers(asked: &Asked) -> anyhow::Result<String> {
     if answered.is_empty() || (asked.name.is_none() && !refused.is_empty()) {
         bail!("{}", refused.join("; "));
     }
+    if let (Request::Status {}, Some(name)) = (&asked.request, &asked.name) {
+        let about = |mut answer: Value| {
+            answer["status"] = status_text::about(answer["status"].take(), name)?;
+            Some(answer)
+        };
+        answered = answered.into_iter().filter_map(about).collect();
+        if answered.is_empty() {
+            bail!("there is no replica {name} here; driftless status lists them");
+        }
+    }
     let show = |answer: &Value| match &answer["status"] {
         Value::Null if asked.json => format!("{answer}\n"),
         Value::Null => format!("{}\n", done(&asked.request)),
         status if asked.json => format!("{status}\n"),
-        status => status_text::lines(status, asked.name.as_deref()),
+        status => status_text::lines(status),
     };
     Ok(answered.iter().map(show).collect())
 }

@@ -7,24 +7,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use indicatif::HumanBytes;
 use serde_json::Value;
 
-/// The lines of one tree, or of what is called `name` in it.
-pub(super) fn lines(status: &Value, name: Option<&str>) -> String {
+/// What a tree's status says of what is called `name` in it, the tree or a replica; none if nothing is.
+pub(super) fn about(mut status: Value, name: &str) -> Option<Value> {
+    let is_tree = status["name"] == name;
+    let replicas = status["replicas"].as_array_mut()?;
+    replicas.retain(|replica| is_tree || replica["name"] == name || replica["place"] == name);
+    let is_known = is_tree || !replicas.is_empty();
+    is_known.then_some(status)
+}
+
+/// The lines of one tree.
+pub(super) fn lines(status: &Value) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write_tree(&mut text, status, name);
+    let _ = write_tree(&mut text, status);
     text
 }
 
-fn write_tree(out: &mut String, status: &Value, name: Option<&str>) -> std::fmt::Result {
+fn write_tree(out: &mut String, status: &Value) -> std::fmt::Result {
     let tree = &status["name"];
-    let named = |replica: &&Value| {
-        name.is_none_or(|name| {
-            *tree == *name || replica["name"] == name || replica["place"] == name
-        })
-    };
     writeln!(out, "{} ({})", plain(tree), plain(&status["source"]))?;
     let replicas = status["replicas"].as_array().into_iter().flatten();
-    for replica in replicas.filter(named) {
+    for replica in replicas {
         write_replica(out, replica)?;
     }
     Ok(())
@@ -125,7 +129,7 @@ mod tests {
             {"name": "b", "place": "/b", "state": "braked", "waiting": 0, "lag": 0.0,
              "brake": {}, "brake_reason": "too much", "lacks": ["no\tlists: words"]},
         ]});
-        let text = lines(&status, None);
+        let text = lines(&status);
         assert!(
             text.starts_with(
                 "data (/srv)\n  a: behind, 3 waiting, lag 2.2 s, 2.00 KiB/s, 1.5 paths/s\n    fails: x\\ny: no\\u{1b}[2J room ("
@@ -135,7 +139,9 @@ mod tests {
         assert!(
             text.ends_with("  b: braked, 0 waiting, lag 0.0 s\n    waits for approval: too much\n    no\\tlists: words\n")
         );
-        assert!(!lines(&status, Some("b")).contains("a: behind"));
-        assert!(lines(&status, Some("data")).contains("a: behind"));
+        let about = |name: &str| about(status.clone(), name).map(|status| lines(&status));
+        assert!(!about("b").unwrap().contains("a: behind"));
+        assert!(about("data").unwrap().contains("a: behind"));
+        assert_eq!(about("c"), None);
     }
 }
