@@ -69,18 +69,21 @@ fn run(asked: &mut MirrorArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let settings = std::mem::take(&mut asked.settings);
-    serve(settings, asked.file.as_ref(), asked.verbose, &asked.shown)
+    let file = asked.file.as_ref();
+    serve(settings, file, asked.verbose, &asked.shown, || ())
 }
 
-/// Runs mirrors until they end or a signal ends them. What comes from a file is read again on SIGHUP.
+/// Runs mirrors until they end or a signal ends them. What comes from a file is read again on SIGHUP. `started` is called when
+/// all of them have been.
 pub(crate) fn serve(
     settings: Vec<Settings>,
     file: Option<&ConfigFile>,
     verbose: bool,
     shown: &Shown,
+    started: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let display = Arc::new(Display::new(verbose, shown.log.unwrap_or_default()));
-    let result = run_until_told(settings, file, shown, &display);
+    let result = run_until_told(settings, file, shown, &display, started);
     display.end();
     if let Err(error) = &result {
         display.fail(&format!("{error:#}"));
@@ -93,6 +96,7 @@ fn run_until_told(
     file: Option<&ConfigFile>,
     shown: &Shown,
     display: &Arc<Display>,
+    started: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot take signals")?;
     let trees = Trees::default();
@@ -123,6 +127,7 @@ fn run_until_told(
         manager: Notifier::from_env(),
     };
     running.notify(Notifier::ready);
+    started();
     let result = running.wait(&told);
     running.notify(Notifier::stopping);
     running.service.stop();

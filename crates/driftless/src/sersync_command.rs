@@ -8,6 +8,7 @@
 )]
 
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -46,7 +47,7 @@ const PLUGINS: [&str; 4] = ["refreshCDN", "socket", "http", "command"];
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match parse(arguments.clone()) {
         Ok(Some(asked)) => match run(&asked, arguments) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => failure(&error),
         },
         Ok(None) => {
@@ -105,7 +106,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Asked>, String> {
     }))
 }
 
-fn run(asked: &Asked, arguments: Vec<OsString>) -> anyhow::Result<()> {
+fn run(asked: &Asked, arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let is_detached = std::env::var_os(DETACHED).is_some();
     let said = asked.file.read()?;
     if !is_detached {
@@ -124,25 +125,62 @@ fn run(asked: &Asked, arguments: Vec<OsString>) -> anyhow::Result<()> {
         // A session of its own: the terminal's end is not the mirror's.
         rustix::process::setsid().context("cannot leave the terminal")?;
     }
-    serve(said.settings, Some(&asked.file), said.verbose, &said.shown)
+    serve(
+        said.settings,
+        Some(&asked.file),
+        said.verbose,
+        &said.shown,
+        || {
+            if is_detached {
+                fall_silent();
+            }
+        },
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the same program anew, without a terminal.
-fn detach(arguments: Vec<OsString>) -> anyhow::Result<()> {
+/// What the process in the background says last to who has started it: that it mirrors.
+const STARTED: u8 = 0;
+
+/// Lets go of who has started this process.
+fn fall_silent() {
+    // Nobody may be there any more to hear it.
+    let _ = std::io::stderr().write_all(&[STARTED]);
+    if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
+        // A descriptor that is open already can be another's as well.
+        let _ = rustix::stdio::dup2_stderr(nowhere);
+    }
+}
+
+/// Starts the same program anew, without a terminal, and waits until it mirrors or has failed.
+fn detach(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .arg0("driftless")
         .arg(OsStr::new("sersync"))
         .args(arguments)
         .env(DETACHED, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .context("cannot start in the background")?;
+    // What it starts in turn may keep this open: it is not read to its end.
+    let mut said = Vec::new();
+    if let Some(errors) = child.stderr.take() {
+        BufReader::new(errors).read_until(STARTED, &mut said)?;
+    }
+    let has_started = said.pop_if(|last| *last == STARTED).is_some();
+    eprint!("{}", String::from_utf8_lossy(&said));
+    if !has_started {
+        let code = child.wait()?.code();
+        return Ok(ExitCode::from(
+            code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
+        ));
+    }
     println!(
         "driftless: sersync runs in the background as process {}",
         child.id()
     );
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{Mode, OFlags};
 
-/// The list of one tree.
+/// The lists of this process: trees that name the same file share one.
+static LISTS: Mutex<BTreeMap<PathBuf, Weak<FailureList>>> = Mutex::new(BTreeMap::new());
+
+/// The list in one file.
 #[derive(Debug)]
 pub(crate) struct FailureList {
     path: PathBuf,
@@ -16,16 +19,23 @@ pub(crate) struct FailureList {
 }
 
 impl FailureList {
-    /// A list that is empty, and says so.
+    /// The list in this file. One that nobody has begun is empty, and says so.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn create(path: PathBuf) -> io::Result<Arc<Self>> {
+        let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.retain(|_, list| list.strong_count() > 0);
+        if let Some(list) = lists.get(&path).and_then(Weak::upgrade) {
+            return Ok(list);
+        }
         write(&path, &BTreeMap::new())?;
-        Ok(Self {
-            path,
+        let list = Arc::new(Self {
+            path: path.clone(),
             failing: Mutex::new(BTreeMap::new()),
-        })
+        });
+        lists.insert(path, Arc::downgrade(&list));
+        Ok(list)
     }
 
     /// Says what fails of a replica now.
@@ -90,7 +100,9 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "a: y\na: z\nb: x: no\n"
         );
-        list.set("a", Vec::new()).unwrap();
+        // Another tree with the same file adds to it.
+        let same = FailureList::create(path.clone()).unwrap();
+        same.set("a", Vec::new()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "b: x: no\n");
     }
 }

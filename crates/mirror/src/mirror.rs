@@ -84,10 +84,10 @@ impl Mirror {
         let failures = match &settings.failures {
             Some(path) => {
                 let created = FailureList::create(path.clone());
-                Some(Arc::new(created.map_err(|cause| Error::Failures {
+                Some(created.map_err(|cause| Error::Failures {
                     path: path.clone(),
                     cause,
-                })?))
+                })?)
             }
             None => None,
         };

@@ -174,6 +174,11 @@ fn in_the_background_what_succeeds_does_not_fail() {
     assert_eq!((list.len(), list.mode() & 0o7777), (0, 0o600));
     let words = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap();
     assert!(!String::from_utf8_lossy(&words).contains("secret"));
+    // A second one has no state file of its own, and says so while somebody can read it.
+    let second = sersync.command(&["-d"]).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success(), "{said}");
+    assert!(said.contains("is in use by another mirror"), "{said}");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     eventually(SOON, || match rustix::process::test_kill_process(pid) {
         Err(_) => Ok(()),
