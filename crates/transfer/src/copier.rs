@@ -16,7 +16,7 @@ use crate::charset::Charset;
 use crate::client::settle_defaults;
 use crate::delete::Deleter;
 use crate::destination::{Arriving, Destination};
-use crate::event::{Direction, Event, Events, Itemized, Outcome, Progress, Stats};
+use crate::event::{Direction, Event, Events, FileProgress, Itemized, Outcome, Stats};
 use crate::finish::Finisher;
 use crate::flist::Entry;
 use crate::generator::{Alternates, At, Fate, Generator, Peer, Wanted};
@@ -320,7 +320,7 @@ impl Copier<'_> {
         }
         let known = self.lists.known;
         let done_with = self.passed + u64::from(at.number - at.list.start) + 1;
-        self.report.event(Event::Progress(Progress {
+        self.report.event(Event::Progress(FileProgress {
             path: &at.entry.name,
             done,
             size: at.entry.size,

@@ -118,7 +118,7 @@ pub enum Event<'a> {
         literal: u64,
     },
     /// Content of a file is under way.
-    Progress(Progress<'a>),
+    Progress(FileProgress<'a>),
     /// A failure, a warning or a piece of information with rsync's own text.
     Message(Notice<'a>),
     /// What the peer wants its user to read. It may hold any bytes.
@@ -248,7 +248,7 @@ pub enum Skip<'a> {
 
 /// How far a transfer has come.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
+pub struct FileProgress<'a> {
     /// The file.
     pub path: &'a [u8],
     /// Bytes of it that are done.

@@ -95,8 +95,8 @@ pub use delta::Tally;
 pub use dial::{BadProxy, BadSocketOption, Dial, Dialled, Family, Proxy, SocketOption};
 pub use error::Error;
 pub use event::{
-    Class, Counts, Direction, EntryView, Event, Events, Itemized, Notice, Outcome,
-    Progress as FileProgress, Role, Skip, Stats,
+    Class, Counts, Direction, EntryView, Event, Events, FileProgress, Itemized, Notice, Outcome,
+    Role, Skip, Stats,
 };
 pub use link::{Cancel, Link, one_way};
 pub use local::{Interrupted, LocalReplica};

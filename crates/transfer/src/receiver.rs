@@ -16,7 +16,7 @@ use crate::asked::Asked;
 use crate::attributes::LongValues;
 use crate::backup::Backups;
 use crate::destination::Destination;
-use crate::event::{Class, Direction, Event, Itemized, Progress, Role, Stats};
+use crate::event::{Class, Direction, Event, FileProgress, Itemized, Role, Stats};
 use crate::finish::Finisher;
 use crate::flist::receiving::ListReader;
 use crate::flist::{Entry, List};
@@ -392,7 +392,7 @@ impl Receiver<'_> {
             ..
         } = *answer;
         let known = self.lists.entries;
-        self.report.event(Event::Progress(Progress {
+        self.report.event(Event::Progress(FileProgress {
             path: entry.path(),
             done,
             size: entry.size,

@@ -15,7 +15,7 @@ use wire::{
 use crate::Error;
 use crate::attributes::{XattrRules, xattrs_of};
 use crate::destination::Destination;
-use crate::event::{Class, Counts, Direction, Event, Itemized, Outcome, Progress, Role, Stats};
+use crate::event::{Class, Counts, Direction, Event, FileProgress, Itemized, Outcome, Role, Stats};
 use crate::flist::Entry;
 use crate::flist::sending::ListWriter;
 use crate::options::{Append, Options, RemoveSource};
@@ -176,7 +176,7 @@ impl Forest<'_> {
         let Some(entry) = self.lists.find(number) else {
             return;
         };
-        self.report.event(Event::Progress(Progress {
+        self.report.event(Event::Progress(FileProgress {
             path: &entry.name,
             done,
             size: entry.size,
