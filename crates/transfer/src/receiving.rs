@@ -374,6 +374,11 @@ fn process_lists(
             release(generator)?;
         }
     }
+    if let Some(error) = generator.peer.take_bad_list() {
+        generator.peer.flush()?;
+        generator.make_announced();
+        return Err(error);
+    }
     if session.is_incremental() {
         // The last list is finished when everything in it is, repetitions included.
         while generator.is_busy() {

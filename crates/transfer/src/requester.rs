@@ -96,22 +96,21 @@ impl<'a> Requester<'a> {
     }
 
     /// Lists that have come since the last call. If `wait`, there is at least one unless all have come.
-    ///
-    /// # Errors
-    /// What is wrong with the list that would be the next one, and all that ends the run.
     pub(crate) fn lists(&mut self, wait: bool) -> Result<Vec<Arrived>, Error> {
         self.take_notes()?;
-        while wait && self.lists.is_empty() && !self.all_listed {
+        while wait && self.lists.is_empty() && !self.has_all_lists() {
             self.wait()?;
         }
         if self.bad_list.is_some() {
             // rsync's generator looks for more lists before it goes on with others than the first.
             self.lists.retain(|(list, _)| list.parent.is_none());
         }
-        match self.bad_list.take_if(|_| self.lists.is_empty()) {
-            Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut self.lists)),
-        }
+        Ok(std::mem::take(&mut self.lists))
+    }
+
+    /// Why the lists have come to an end before all have come.
+    pub(crate) fn take_bad_list(&mut self) -> Option<Error> {
+        self.bad_list.take()
     }
 
     /// Whether the sender is on file, and waits until each list is looked at.
@@ -121,7 +120,7 @@ impl<'a> Requester<'a> {
 
     /// Whether no more lists will come.
     pub(crate) fn has_all_lists(&self) -> bool {
-        self.all_listed && self.lists.is_empty()
+        (self.all_listed || self.bad_list.is_some()) && self.lists.is_empty()
     }
 
     /// Whether the sender has ended this phase, counted from 1.
@@ -141,7 +140,7 @@ impl<'a> Requester<'a> {
     /// Waits for news of any kind.
     pub(crate) fn wait(&mut self) -> Result<(), Error> {
         self.flush()?;
-        if let Some(error) = self.bad_list.take() {
+        if let Some(error) = self.take_bad_list() {
             return Err(error);
         }
         if let Some(wants) = &self.wants {

@@ -33,6 +33,16 @@ fn received_by_directory(script: Script, options: Options) -> Error {
 }
 
 fn received(script: Script, options: Options, flags: u8) -> Error {
+    received_and_left(script, options, flags, |_| {})
+}
+
+/// The same, with a look at what is left at the destination.
+fn received_and_left(
+    script: Script,
+    options: Options,
+    flags: u8,
+    look: impl FnOnce(&Path),
+) -> Error {
     let work = tempfile::tempdir().unwrap();
     let (inside, outside) = (work.path().join("inside"), work.path().join("outside"));
     std::fs::create_dir(&inside).unwrap();
@@ -66,6 +76,7 @@ fn received(script: Script, options: Options, flags: u8) -> Error {
         2,
         "it wrote beside the destination"
     );
+    look(&inside);
     result.expect_err("the sender misbehaves")
 }
 

@@ -226,3 +226,17 @@ fn few_bytes_that_stand_for_many() {
         "exceeded --max-alloc=1048576 setting",
     );
 }
+
+/// A list that must not be followed does not undo those before it: as with rsync their directories are made.
+#[test]
+fn what_came_before_a_bad_list_counts() {
+    let tree = [dir("wanted"), dir("link")];
+    let evil = [file("elsewhere")];
+    let said = lists(&[(None, &tree), (Some(Ndx::Dir(0)), &evil)]);
+    let flags = CompatFlags::INC_RECURSE.bits() as u8;
+    let error = received_and_left(saying(said), options(), flags, |inside| {
+        assert!(inside.join("wanted").is_dir());
+        assert!(inside.join("link").is_dir());
+    });
+    check("elsewhere", &error, 4, "invalid path");
+}
