@@ -225,6 +225,7 @@ impl Unusable {
 }
 
 fn prepare(path: &Path) -> Result<(), Unusable> {
+    create_private(path);
     let connection = connect(path)?;
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match layout {
@@ -250,6 +251,15 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
         }
         newer => Err(Unusable::Newer(newer)),
     }
+}
+
+/// Makes the file, if it is missing, as one that nobody else may read: it holds the names of everything in the tree. SQLite
+/// gives its other files the same permissions.
+fn create_private(path: &Path) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    // Why it cannot be made is told when it is opened.
+    let _ = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -309,6 +319,16 @@ mod tests {
         assert!(matches!(State::open(&path), Err(Error::StateInUse(_))));
         drop(ledger);
         assert!(State::open(&path).is_ok());
+    }
+
+    #[test]
+    fn nobody_else_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).unwrap();
+        let _ledger = state.ledger("r").unwrap();
+        let mode = |file: &PathBuf| rustix::fs::stat(file).unwrap().st_mode & 0o7777;
+        let modes: Vec<_> = state.files().iter().map(mode).collect();
+        assert_eq!(modes, [0o600; 4]);
     }
 
     #[test]
