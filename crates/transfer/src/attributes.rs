@@ -8,6 +8,7 @@ use wire::{ItemFlags, XattrItem};
 use crate::chmod::Chmod;
 use crate::flist::{Entry, parent};
 use crate::options::Options;
+use crate::rights::own_groups;
 use crate::scan::rel;
 
 pub(crate) mod acl;
@@ -68,12 +69,6 @@ impl<'a> Attributes<'a> {
         rules: &Arc<filter::Rules>,
         long_values: LongValues<'a>,
     ) -> Self {
-        let mut groups: Vec<u32> = rustix::process::getgroups()
-            .unwrap_or_default()
-            .into_iter()
-            .map(rustix::fs::Gid::as_raw)
-            .collect();
-        groups.push(rustix::process::getegid().as_raw());
         let is_privileged = options.acts_as_root();
         let beside = options
             .backup
@@ -93,7 +88,7 @@ impl<'a> Attributes<'a> {
             window: options.modify_window,
             umask: options.umask,
             is_privileged,
-            groups,
+            groups: own_groups(),
             acls: options.acls,
             xattrs: XattrRules::new(options, rules, filter::Side::Receiver),
             long_values,

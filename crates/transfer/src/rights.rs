@@ -13,15 +13,9 @@ impl Rights {
     /// Those of this process: root sets any owner, others only groups that they belong to (behaviour.md 7.10).
     #[must_use]
     pub fn of_this_process() -> Self {
-        let mut groups: Vec<u32> = rustix::process::getgroups()
-            .unwrap_or_default()
-            .into_iter()
-            .map(rustix::fs::Gid::as_raw)
-            .collect();
-        groups.push(rustix::process::getegid().as_raw());
         Self {
             is_privileged: rustix::process::geteuid().is_root(),
-            groups,
+            groups: own_groups(),
         }
     }
 
@@ -42,4 +36,15 @@ impl Rights {
         );
         which
     }
+}
+
+/// The groups that this process belongs to.
+pub(crate) fn own_groups() -> Vec<u32> {
+    let mut groups: Vec<u32> = rustix::process::getgroups()
+        .unwrap_or_default()
+        .into_iter()
+        .map(rustix::fs::Gid::as_raw)
+        .collect();
+    groups.push(rustix::process::getegid().as_raw());
+    groups
 }

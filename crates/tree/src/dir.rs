@@ -216,6 +216,18 @@ pub(crate) fn regular(fd: OwnedFd, policy: Policy) -> Result<(File, Meta), Errno
     }
 }
 
+/// What an open, readable directory holds, in its own order.
+pub(crate) fn entries_of(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<Vec<DirEntry>, Errno> {
+    let mut entries = Vec::new();
+    list_fd(fd, buffer, |name, kind| {
+        entries.push(DirEntry {
+            name: name.to_owned(),
+            kind,
+        });
+    })?;
+    Ok(entries)
+}
+
 /// Lists an open, readable directory from its current place on.
 pub(crate) fn list_fd(
     fd: BorrowedFd<'_>,

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::descent::Descent;
-use crate::dir::{DirEntry, list_fd};
+use crate::dir::{DirEntry, entries_of};
 use crate::error::{Error, Result, join};
 use crate::meta::{Kind, Meta};
 use crate::root::Root;
@@ -136,13 +136,7 @@ impl Remover<'_> {
     fn enter(&mut self, name: &OsStr) -> Result<(), Errno> {
         let buffer = &mut self.buffer;
         self.descent.enter(name, |fd| {
-            let mut entries = Vec::new();
-            list_fd(fd, buffer, |name, kind| {
-                entries.push(DirEntry {
-                    name: name.to_owned(),
-                    kind,
-                });
-            })?;
+            let mut entries = entries_of(fd, buffer)?;
             entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             Ok(Level {
                 name: name.to_owned(),

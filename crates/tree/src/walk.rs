@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::descent::Descent;
-use crate::dir::{DirEntry, list_fd};
+use crate::dir::{DirEntry, entries_of};
 use crate::error::{Context, Error, Result, join};
 use crate::meta::{Kind, Meta};
 use crate::root::Root;
@@ -96,13 +96,7 @@ impl Walk<'_> {
     fn enter(&mut self, name: &OsStr) -> Result<()> {
         let buffer = &mut self.buffer;
         let entered = self.descent.enter(name, |fd| {
-            let mut entries = Vec::new();
-            list_fd(fd, buffer, |name, kind| {
-                entries.push(DirEntry {
-                    name: name.to_owned(),
-                    kind,
-                });
-            })?;
+            let mut entries = entries_of(fd, buffer)?;
             entries.sort_unstable_by(|a, b| b.name.cmp(&a.name));
             Ok(entries)
         });

@@ -26,6 +26,17 @@ pub(crate) struct Said {
     pub(crate) err: Vec<String>,
 }
 
+/// Compares one command line, in a directory that `tree` describes.
+#[track_caller]
+fn check(tree: &str, words: &[&str]) {
+    Scenario {
+        tree,
+        files: &[],
+        words,
+    }
+    .check();
+}
+
 impl Scenario<'_> {
     /// Runs the scenario with two installed programs, then with ours in the place of either and of both.
     pub(crate) fn check(&self) {
@@ -119,12 +130,7 @@ fn both_ends_know_why_one_leaves() {
             &["-a", protocol, "from/", "host:none/here/"],
             &["-a", protocol, "host:from/", "none/here/"],
         ] {
-            Scenario {
-                tree,
-                files: &[],
-                words,
-            }
-            .check();
+            check(tree, words);
         }
     }
 }
@@ -152,12 +158,7 @@ fn old_clients_have_time_to_listen() {
 fn errors_told_to_the_client_come_before_the_end() {
     let tree = "f from/a 3 mtime=1\nf from/b 3 mtime=1\nd from mtime=1\nf to 3 mtime=1";
     let words = ["-a", "--stderr=client", "from/", "host:to"];
-    Scenario {
-        tree,
-        files: &[],
-        words: &words,
-    }
-    .check();
+    check(tree, &words);
 }
 
 /// A directory that could not be listed whole stops the deletions of those after it. Those before it have had theirs, unless
@@ -187,12 +188,7 @@ fn errors_below_stop_deletions_from_there_on() {
             &["-aiLH", "--delete", protocol, "host:from/", "to"],
             &["-aiL", "--delete-delay", protocol, "host:from/", "to"],
         ] {
-            Scenario {
-                tree,
-                files: &[],
-                words,
-            }
-            .check();
+            check(tree, words);
         }
     }
 }
@@ -200,12 +196,10 @@ fn errors_below_stop_deletions_from_there_on() {
 /// A client that hears of the end ends its remote shell, and with that all that the server could still say.
 #[test]
 fn a_server_says_why_it_leaves_before_the_client_hears_that_it_does() {
-    Scenario {
-        tree: "f from/a 3 mtime=1\nd from mtime=1\nd to",
-        files: &[],
-        words: &["-a", "--temp-dir=/none", "from/", "host:to/"],
-    }
-    .check();
+    check(
+        "f from/a 3 mtime=1\nd from mtime=1\nd to",
+        &["-a", "--temp-dir=/none", "from/", "host:to/"],
+    );
 }
 
 /// Nobody can say what such a file stands for.
@@ -415,12 +409,7 @@ fn converted_names_are_the_same() {
             ],
         ] {
             let words: Vec<&str> = [protocol].iter().chain(words).copied().collect();
-            Scenario {
-                tree,
-                files: &[],
-                words: &words,
-            }
-            .check();
+            check(tree, &words);
         }
     }
 }
