@@ -25,13 +25,13 @@
 //! | 6.3 | few sessions for many files | `checklist::ten_thousand_files_take_a_handful_of_sessions` |
 //! | 6.4 | order, and renames without data | `sersync::what_is_removed_at_once_stays_removed`, `bursts::directory_of_1000_files_is_renamed`, `changes::exchange_of_names` |
 //! | 6.5 | overflow, watches, unmounting | `failing_daemons::kernel_drops_events`, `options::more_directories_than_watches`, `refusals::source_is_unmounted` |
-//! | 6.6 | nothing is deleted on doubt | `brakes::most_of_the_files_vanish_while_no_mirror_runs`, `brakes::source_that_was_made_anew`, `verification::trash_keeps_what_is_overwritten_or_deleted` |
-//! | 6.7 | retries for ever, each replica by itself; code 23 by path | `failing_daemons::dead_destination_does_not_stop_the_other`, `failing_daemons::full_disk_of_a_daemon`, `failing_daemons::name_that_the_module_refuses_is_told_and_stops_nothing_else` |
+//! | 6.6 | nothing is deleted on doubt | `brakes::most_of_the_files_vanish_while_no_mirror_runs`, `brakes::source_that_was_made_anew`, `brakes::so_does_one_of_empty_files_and_links`, `verification::trash_keeps_what_is_overwritten_or_deleted` |
+//! | 6.7 | retries for ever, each replica by itself; code 23 by path | `failing_daemons::dead_destination_does_not_stop_the_other`, `failing_daemons::full_disk_of_a_daemon`, `failing_daemons::full_disk_of_the_state_file`, `failing_daemons::name_that_the_module_refuses_is_told_and_stops_nothing_else` |
 //! | 6.8 | names are bytes | `sersync::names_are_bytes`, `changes::awkward_names` |
 //! | 6.9 | no half-written files | `bursts::slow_writer_that_pauses`, `bursts::large_file_changes_while_it_is_sent`, `failing_daemons::worker_is_killed_in_the_middle_of_a_file` |
 //! | 6.10 | everything is mirrored | `kinds::hard_links`, `kinds::special_files_as_root`, `kinds::owners_as_root`, `kinds::sparse_files_stay_sparse`, `kinds::dot_files_and_backups`, `kinds::empty_directories`, `kinds::extended_attributes`, `kinds::access_control_lists` |
 //! | 6.11 | one filter language everywhere | `options::filters`, `options::filters_that_changed_since_the_last_start` |
-//! | 6.12 | an operator sees and commands | `seeing::every_command_says_what_it_has_done_or_why_not`, `seeing::logs_may_be_json`, `status_page::it_shows_how_everything_is_and_what_has_happened`, `service_manager::the_manager_hears_of_start_reload_life_and_end` |
+//! | 6.12 | an operator sees and commands | `seeing::every_command_says_what_it_has_done_or_why_not`, `seeing::logs_may_be_json`, `configuration::a_reload_that_cannot_start_a_tree_changes_nothing`, `status_page::it_shows_how_everything_is_and_what_has_happened`, `service_manager::the_manager_hears_of_start_reload_life_and_end` |
 //! | 6.13 | drift at the replica is found and mended | `verification::drift_is_found_mended_and_told` |
 //! | 6.14 | hooks after success, in batches | `configuration::hooks_hear_of_what_has_been_brought_over`, `sersync::plugins::the_refresh_cdn_plugin_asks_for_each_path` |
 
@@ -56,8 +56,9 @@ const MODULES: [(&str, &str); 14] = [
 ];
 
 /// Modules of which the table names one test each.
-const MORE: [(&str, &str); 3] = [
+const MORE: [(&str, &str); 4] = [
     ("service_manager", include_str!("service_manager.rs")),
+    ("sersync::plugins", include_str!("sersync/plugins.rs")),
     ("stopping", include_str!("stopping.rs")),
     ("verification", include_str!("verification.rs")),
 ];
@@ -79,7 +80,7 @@ fn every_entry_has_tests_that_exist() {
             .and_then(|row| row.split(" | ").nth(2))
             .unwrap_or_else(|| panic!("{entry}"));
         for name in tests.split('`').skip(1).step_by(2) {
-            let (module, test) = name.split_once("::").unwrap();
+            let (module, test) = name.rsplit_once("::").unwrap();
             let known = MODULES
                 .iter()
                 .chain(&MORE)
