@@ -356,7 +356,7 @@ impl Replica {
             if state.unreleased >= WORTH_RELEASING {
                 state.unreleased = 0;
                 self.ledger.rest()?;
-                tree::release_freed_memory();
+                tree::release_unused_memory();
             }
             self.begin_verification(state);
             if self.mode.once && state.verification.is_none() {
