@@ -4,6 +4,7 @@
 //! into a draft. A directory whose content at the replica nobody knows (a first start, a broken session) is
 //! listed *whole*, one level, so that what is too much there goes too.
 
+mod ahead;
 mod draft;
 mod names;
 mod parents;
@@ -11,6 +12,7 @@ mod parents;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use transfer::{Batch, Item};
@@ -197,7 +199,7 @@ pub fn plan(
     looks: Vec<Taken>,
 ) -> Result<Plan, PlanError> {
     let _snapshot = ledger.snapshot()?;
-    let source = &source.holding_dirs();
+    let source = &Arc::new(source.holding_dirs());
     let mut draft = Draft::new(source, ledger, abilities);
     let mut stack = looks;
     stack.reverse();
@@ -225,6 +227,7 @@ pub fn verification(
     by_content: bool,
     bytes: u64,
 ) -> Result<(Plan, Compared), PlanError> {
+    let source = &Arc::new(source.holding_dirs());
     let mut draft = Draft::new(source, ledger, abilities);
     // What is sent unasked says nothing about the replica.
     draft.verifies = Some(by_content && abilities.compares_contents);

@@ -36,11 +36,7 @@ fn release_code() {
     let _ = unsafe { rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontNeed) };
 }
 
-/// Where the code of this program is mapped (proc_pid_maps(5)); `None` where there is no /proc.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the kernel's account of this process, no transferred path"
-)]
+/// Where the code of this program is mapped (`proc_pid_maps(5)`); `None` where there is no /proc.
 fn own_code() -> Option<std::ops::Range<usize>> {
     let here = own_code as *const () as usize;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use transfer::{Item, Renamed};
 use tree::{Identity, Kind, Meta};
 
+use super::ahead::Ahead;
 use super::parents::Parents;
 use super::{Abilities, Deletions, Note, Plan, PlanError};
 use crate::dirty::{Look, Taken};
@@ -31,6 +33,7 @@ pub(super) struct Draft<'a> {
     pub(super) abilities: Abilities,
     pub(super) items: BTreeMap<PathBuf, DraftItem>,
     bytes: u64,
+    ahead: Ahead,
     pub(super) done: Done,
     /// A verification is planned; whether it compares contents.
     pub(super) verifies: Option<bool>,
@@ -76,8 +79,9 @@ impl DraftItem {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(source: &'a Source, ledger: &'a Ledger, abilities: Abilities) -> Self {
+    pub(super) fn new(source: &'a Arc<Source>, ledger: &'a Ledger, abilities: Abilities) -> Self {
         Draft {
+            ahead: Ahead::of(Arc::clone(source)),
             source,
             ledger,
             abilities,
@@ -368,7 +372,11 @@ impl<'a> Draft<'a> {
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
         let dir = &taken.path;
-        let children = match self.source.children(dir) {
+        let next = stack.iter().rev().filter(|next| next.look.recursive);
+        self.ahead.announce(next.map(|next| next.path.as_path()));
+        let listed = self.ahead.take(dir);
+        let is_old = listed.is_some();
+        let children = match listed.unwrap_or_else(|| self.source.children(dir)) {
             Ok(children) => children,
             Err(error) if error.vanished() => return Ok(()),
             Err(error) => {
@@ -378,8 +386,18 @@ impl<'a> Draft<'a> {
         };
         let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
         let mut below = Vec::new();
-        for Child { path, meta } in children {
+        for Child { path, mut meta } in children {
             let held = missing.remove(name_of(&path));
+            if is_old && !held.as_ref().is_some_and(|held| is_held(held, &meta)) {
+                // How young its ctime is counts from when it is looked at.
+                match self.source.lstat(&path)? {
+                    Some(now) => meta = now,
+                    None => {
+                        missing.extend(held.map(|held| (name_of(&path).to_owned(), held)));
+                        continue;
+                    }
+                }
+            }
             if meta.kind == Kind::Dir {
                 below.push(Taken {
                     path,
