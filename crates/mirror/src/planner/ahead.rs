@@ -83,8 +83,11 @@ impl Ahead {
         let mut state = self.shared.lock();
         state.wanted.retain(|wanted| wanted != dir);
         while state.under_way.as_deref() == Some(dir) {
-            let waited = self.shared.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state = match state.wanted.pop_back() {
+                // Time that would be spent waiting.
+                Some(later) => self.shared.list(state, &self.source, later),
+                None => self.shared.wait(state),
+            };
         }
         state.listed.remove(dir)
     }
@@ -107,22 +110,39 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let waited = self.changed.wait(state);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn work(&self, source: &Source) {
         let mut state = self.lock();
         while !state.is_over {
-            let Some(dir) = state.wanted.pop_front() else {
-                let waited = self.changed.wait(state);
-                state = waited.unwrap_or_else(PoisonError::into_inner);
-                continue;
+            state = match state.wanted.pop_front() {
+                Some(dir) => {
+                    state.under_way = Some(dir.clone());
+                    let mut state = self.list(state, source, dir);
+                    state.under_way = None;
+                    self.changed.notify_all();
+                    state
+                }
+                None => self.wait(state),
             };
-            state.under_way = Some(dir.clone());
-            drop(state);
-            let listing = source.children(&dir);
-            state = self.lock();
-            state.under_way = None;
-            state.listed.insert(dir, listing);
-            self.changed.notify_all();
         }
+    }
+
+    /// Lists a directory while others may go on.
+    fn list<'s>(
+        &'s self,
+        state: MutexGuard<'s, State>,
+        source: &Source,
+        dir: PathBuf,
+    ) -> MutexGuard<'s, State> {
+        drop(state);
+        let listing = source.children(&dir);
+        let mut state = self.lock();
+        state.listed.insert(dir, listing);
+        state
     }
 }
 
