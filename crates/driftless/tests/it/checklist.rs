@@ -38,7 +38,7 @@
 use crate::bench::{Bench, for_each_destination};
 
 /// The source of each module that the table names.
-const MODULES: [(&str, &str); 14] = [
+const MODULES: [(&str, &str); 15] = [
     ("brakes", include_str!("brakes.rs")),
     ("bursts", include_str!("bursts.rs")),
     ("changes", include_str!("changes.rs")),
@@ -51,6 +51,7 @@ const MODULES: [(&str, &str); 14] = [
     ("refusals", include_str!("refusals.rs")),
     ("seeing", include_str!("seeing.rs")),
     ("sersync", include_str!("sersync.rs")),
+    ("sersync::plugins", include_str!("sersync/plugins.rs")),
     ("status_page", include_str!("status_page.rs")),
     ("traps", include_str!("traps.rs")),
 ];
