@@ -12,7 +12,6 @@ use crate::settings::{Place, ReplicaSettings, Tls};
 use crate::source::Source;
 
 mod capabilities;
-mod division;
 mod encrypted;
 mod local;
 mod nowhere;

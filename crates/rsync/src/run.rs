@@ -276,6 +276,9 @@ impl<'a> Run<'a> {
         mut options: Options,
         audience: &dyn Audience,
     ) -> Result<Ended, Stop> {
+        for left_out in options.rules.take_warnings() {
+            audience.error(left_out.to_string().as_bytes());
+        }
         if let Some(recording) = batch::open(&self.meant, &options)? {
             options.batch = Some(recording);
         }

@@ -122,12 +122,11 @@ impl Connection {
         served?;
         applied.doubt_other_names(batch);
         self.conclude(&list, options, &mut applied);
-        applied.errors.extend(
-            unsendable
-                .iter()
-                .map(|path| format!("{}: the name is too long", path.display())),
-        );
-        applied.failed.extend(unsendable);
+        for path in unsendable {
+            let reason = format!("the name is longer than {} bytes", wire::MAX_PATH - 1);
+            applied.failed.insert(path.clone());
+            applied.refused.insert(path, reason);
+        }
         for (path, reason) in unreadable {
             applied.errors.push(reason);
             applied.failed.insert(path.to_owned());

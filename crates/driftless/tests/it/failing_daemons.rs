@@ -532,3 +532,33 @@ for_each_destination! {
         bench.finish(mirror);
     }
 }
+
+#[test]
+fn a_name_longer_than_a_daemon_takes_is_told_once() {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let bench = Bench::with_daemon();
+    bench.source.write("file", "content");
+    // No path names it: it is made from directory to directory.
+    let directory = OFlags::DIRECTORY | OFlags::RDONLY;
+    let at = rustix::fs::CWD;
+    let mut within = openat(at, bench.source.root(), directory, Mode::empty()).unwrap();
+    for name in std::iter::repeat_n("d".repeat(255), 15).chain(["e".repeat(200)]) {
+        mkdirat(&within, &name, Mode::RWXU).unwrap();
+        within = openat(&within, &name, directory, Mode::empty()).unwrap();
+    }
+    openat(
+        &within,
+        "f".repeat(100),
+        OFlags::CREATE | OFlags::WRONLY,
+        Mode::RWXU,
+    )
+    .unwrap();
+    let mut mirror = bench.live();
+    mirror.wait_for("stays different: the name is longer than 4095 bytes");
+    bench.source.write("file", "changed");
+    eventually(SOON, || match bench.replica.read("file") == b"changed" {
+        true => Ok(()),
+        false => Err(mirror.said()),
+    });
+    assert!(!mirror.said().contains("behind"), "{}", mirror.said());
+}

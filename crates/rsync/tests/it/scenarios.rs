@@ -216,6 +216,30 @@ fn both_programs_have_the_same_help() {
     }
 }
 
+#[test]
+fn rules_too_long_to_be_any_are_left_out_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    Tree::at(dir.path().join("from")).write("file", "content");
+    fs::write(
+        dir.path().join("rules"),
+        format!("- {}\n", "x".repeat(5000)),
+    )
+    .unwrap();
+    let ran = |program: &Path, to: &str| {
+        let pattern = format!("--exclude={}", "y".repeat(5000));
+        let ran = Command::new(program)
+            .args(["-a", "--filter=merge rules", &pattern, "from/", to])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(dir.path().join(to).join("file").exists());
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let theirs = ran(&Original::Rsync.require(), "theirs/");
+    assert_eq!(theirs.1.matches("over-long").count(), 2, "{}", theirs.1);
+    assert_eq!(ran(&example(), "ours/"), theirs);
+}
+
 /// Our program.
 pub(crate) fn example() -> PathBuf {
     testkit::example("rsync")
