@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use testkit::{Original, skip};
+
 use crate::bench::{Bench, for_each_kind_of_destination};
 
 /// Makes more than one session is worth, in four subtrees of one directory, with something beside them.
@@ -72,5 +74,22 @@ fn what_one_part_leaves_out_is_told_and_the_rest_arrives() {
     bench.wait_identical(&mirror);
     mirror.wait_for("tree/in/d00002/f00007 stays different");
     assert!(!bench.replica.exists(refused));
+    bench.finish(mirror);
+}
+
+/// The 3.2.7 of some distributions refuses the names that its sender lists as missing, in the middle of a session.
+#[test]
+fn what_an_older_daemon_refuses_of_one_part_is_brought_over_otherwise() {
+    let Some(old) = Original::OldRsync.find() else {
+        return skip("there is no older rsync");
+    };
+    let bench = Bench::with_daemon_as(|daemon| daemon.program(&old).munge_symlinks(false));
+    fill(&bench, "tree");
+    let mirror = bench.live();
+    for directory in 0..4 {
+        let directory = format!("tree/in/d{directory:05}");
+        bench.source.many(format!("{directory}/new"), 1, 400, 10);
+        bench.source.remove(format!("{directory}/f00000"));
+    }
     bench.finish(mirror);
 }

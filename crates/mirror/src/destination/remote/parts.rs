@@ -1,7 +1,6 @@
 //! A batch brought over: whole or in parts, and once more where it is not told what failed.
 
 use std::thread::ScopedJoinHandle;
-use std::time::Instant;
 
 use transfer::{Applied, Batch, Error, Progress, PushOptions, Pushed};
 
@@ -115,7 +114,7 @@ impl RemoteReplica {
             .collect();
         let source = &*self.source;
         let (told, heard) = crossbeam_channel::unbounded();
-        let pushed = std::thread::scope(|scope| {
+        let pushed: Vec<_> = std::thread::scope(|scope| {
             let sessions: Vec<_> = lines
                 .into_iter()
                 .zip(batches)
@@ -143,7 +142,9 @@ impl RemoteReplica {
                 .map(|session| session.and_then(ended))
                 .collect()
         });
-        self.last_session = Some(Instant::now());
+        for pushed in &pushed {
+            self.note_end(pushed);
+        }
         pushed
     }
 }

@@ -40,22 +40,28 @@ impl RemoteReplica {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pushed, Error> {
         let pushed = self.try_session(connection, batch, options, progress);
+        self.note_end(&pushed);
+        pushed
+    }
+
+    /// Notes that a session has ended, and what its error says of the peer.
+    pub(super) fn note_end(&mut self, pushed: &Result<Pushed, Error>) {
         self.last_session = Some(Instant::now());
-        if let Err(error)
+        let (Err(error)
         | Ok(Pushed {
             result: Err(error), ..
-        }) = &pushed
-        {
-            if self.removes_by_name && rejects_missing_names(error) {
-                self.removes_by_name = false;
-                self.has_learned = true;
-            }
-            if self.compares_nanoseconds && rejects_nanoseconds(error) {
-                self.compares_nanoseconds = false;
-                self.has_learned = true;
-            }
+        })) = pushed
+        else {
+            return;
+        };
+        if self.removes_by_name && rejects_missing_names(error) {
+            self.removes_by_name = false;
+            self.has_learned = true;
         }
-        pushed
+        if self.compares_nanoseconds && rejects_nanoseconds(error) {
+            self.compares_nanoseconds = false;
+            self.has_learned = true;
+        }
     }
 
     fn try_session(
