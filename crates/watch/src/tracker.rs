@@ -39,8 +39,9 @@ mod poll;
 mod tests;
 mod walk;
 
-/// How long the first half of a rename waits for the second. The kernel queues both within microseconds.
-const PAIR_WAIT: Duration = Duration::from_millis(5);
+/// How long the first half of a rename waits for the second. The kernel queues both within microseconds, but a read may
+/// fall in between, and the next one comes after a pause ([`crate::queue::LONG_PAUSE`]).
+const PAIR_WAIT: Duration = Duration::from_millis(25);
 
 /// First pause before an unsettled directory is tried again; it doubles each time.
 const SETTLE: Duration = Duration::from_millis(2);
