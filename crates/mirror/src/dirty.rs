@@ -115,20 +115,20 @@ impl DirtySet {
         since: Instant,
         now: Instant,
     ) {
-        if look == Look::AT && self.is_covered(&path) {
+        let (settle, quiet) = (self.settle, self.quiet);
+        let due_after = |since: Instant| match pace {
+            Pace::Settled => since + settle,
+            Pace::Writing => (now + quiet).min(since + LONGEST_WRITE.max(settle)),
+            Pace::Now => now,
+            Pace::Later(pause) => now + pause,
+        };
+        if look == Look::AT && self.is_covered(&path, due_after(since)) {
             return;
         }
         if self.waiting.len() >= LIMIT && !self.waiting.contains_key(&path) {
             self.collapse(now);
             return;
         }
-        let settle = self.settle;
-        let due_after = |since: Instant| match pace {
-            Pace::Settled => since + settle,
-            Pace::Writing => (now + self.quiet).min(since + LONGEST_WRITE.max(settle)),
-            Pace::Now => now,
-            Pace::Later(pause) => now + pause,
-        };
         let waiting = self
             .waiting
             .entry(path)
@@ -200,12 +200,12 @@ impl DirtySet {
             .collect()
     }
 
-    /// Whether a recursive look that waits above `path` will see it anyway.
-    fn is_covered(&self, path: &Path) -> bool {
+    /// Whether a recursive look that waits above `path` will see it anyway, and as soon as it is `due`.
+    fn is_covered(&self, path: &Path, due: Instant) -> bool {
         path.ancestors().skip(1).any(|above| {
             self.waiting
                 .get(above)
-                .is_some_and(|waiting| waiting.look.recursive)
+                .is_some_and(|waiting| waiting.look.recursive && waiting.due <= due)
         })
     }
 
@@ -294,6 +294,15 @@ mod tests {
         set.add("d/g".into(), Look::EXACT, Pace::Settled, start);
         set.add("dd".into(), Look::AT, Pace::Settled, start);
         assert_eq!(paths(set.take_due(start + SETTLE)), ["d", "d/g", "dd"]);
+    }
+
+    #[test]
+    fn a_recursive_look_that_is_put_off_covers_nothing() {
+        let (mut set, start) = set();
+        let later = Pace::Later(Duration::from_secs(300));
+        set.add("d".into(), Look::BELOW, later, start);
+        set.add("d/e".into(), Look::AT, Pace::Settled, start);
+        assert_eq!(paths(set.take_due(start + SETTLE)), ["d/e"]);
     }
 
     #[test]

@@ -374,11 +374,12 @@ impl<'a> Draft<'a> {
         let dir = &taken.path;
         let next = stack.iter().rev().filter(|next| next.look.recursive);
         self.ahead.announce(next.map(|next| next.path.as_path()));
-        let listed = self.ahead.take(dir);
+        // What could not be listed then may be listed now.
+        let listed = self.ahead.take(dir).filter(Result::is_ok);
         let is_old = listed.is_some();
         let children = match listed.unwrap_or_else(|| self.source.children(dir)) {
             Ok(children) => children,
-            Err(error) if error.vanished() => return Ok(()),
+            Err(error) if error.vanished() || error.is_confined() => return Ok(()),
             Err(error) => {
                 self.done.unreadable.push((dir.clone(), error.to_string()));
                 return Ok(());
