@@ -112,7 +112,7 @@ impl Late {
 
     /// Lets time pass: halves of renames expire, unsettled directories are read again.
     fn tick(&mut self) {
-        self.clock += Duration::from_millis(10);
+        self.clock += 2 * PAIR_WAIT;
         self.tracker.due(self.clock);
         self.consume();
     }
