@@ -199,7 +199,7 @@ pub fn plan(
     looks: Vec<Taken>,
 ) -> Result<Plan, PlanError> {
     let _snapshot = ledger.snapshot()?;
-    let source = &Arc::new(source.holding_dirs());
+    let source = &Arc::new(source.as_opened());
     let mut draft = Draft::new(source, ledger, abilities);
     let mut stack = looks;
     stack.reverse();
@@ -227,7 +227,7 @@ pub fn verification(
     by_content: bool,
     bytes: u64,
 ) -> Result<(Plan, Compared), PlanError> {
-    let source = &Arc::new(source.holding_dirs());
+    let source = &Arc::new(source.as_opened());
     let mut draft = Draft::new(source, ledger, abilities);
     // What is sent unasked says nothing about the replica.
     draft.verifies = Some(by_content && abilities.compares_contents);

@@ -64,14 +64,14 @@ impl Source {
         })
     }
 
-    /// The same source for as long as it takes to look at what is due: a directory is found once, and stays open. What is
-    /// moved meanwhile makes hints of its own, and is looked at again.
+    /// The directory that is open now, whatever is accepted as the source meanwhile. Its directories are found anew for
+    /// each look: one that was held open could be moved, and what its path leads to then would be taken for known.
     #[must_use]
-    pub fn holding_dirs(&self) -> Self {
+    pub fn as_opened(&self) -> Self {
         let opened = self.opened();
         Self {
             opened: RwLock::new(Opened {
-                root: Arc::new(opened.root.holding_dirs()),
+                root: Arc::clone(&opened.root),
                 identity: opened.identity,
             }),
             exclusions: Arc::clone(&self.exclusions),
