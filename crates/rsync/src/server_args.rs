@@ -1,5 +1,7 @@
 //! The words that start the other side: rsync's options in rsync's order (wire-session.md 2).
 
+use std::fmt::Display;
+
 use wire::Tilde;
 
 use crate::given::{BasisKind, Dirs, Given};
@@ -77,10 +79,23 @@ impl Words {
         }
     }
 
+    /// `--name=` and a value that needs no quoting, if there is one.
+    pub(crate) fn plain_if(&mut self, name: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.word(format!("{name}{value}"));
+        }
+    }
+
     /// `--name=` and a value in one word.
     pub(crate) fn value(&mut self, name: &str, value: &[u8]) {
         let quoted = self.quoted(value, 2);
         self.list.push([name.as_bytes(), &quoted].concat());
+    }
+
+    pub(crate) fn value_if(&mut self, name: &str, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.value(name, value);
+        }
     }
 
     /// `--name` and a value in two words, so that a shell can expand a tilde.
@@ -88,6 +103,12 @@ impl Words {
         let quoted = self.quoted(value, 2);
         self.word(name);
         self.list.push(quoted);
+    }
+
+    pub(crate) fn pair_if(&mut self, name: &str, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.pair(name, value);
+        }
     }
 
     /// An option of `--remote-option`.

@@ -69,11 +69,7 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 39,
             to: Peer::Receiver,
-            write: |out, words| {
-                if let Some(dir) = &out.said().temp_dir {
-                    words.pair("--temp-dir", dir);
-                }
-            },
+            write: |out, words| words.pair_if("--temp-dir", out.said().temp_dir.as_deref()),
         }],
         set: |given, said| {
             given.temp_dir = said.text();
@@ -221,11 +217,7 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 4,
             to: Peer::Any,
-            write: |out, words| {
-                if let Some(level) = out.said().compress_level {
-                    words.word(format!("--compress-level={level}"));
-                }
-            },
+            write: |out, words| words.plain_if("--compress-level=", out.said().compress_level),
         }],
         set: |given, said| {
             given.compress_level = Some(said.number());
@@ -255,9 +247,7 @@ pub(super) const ROWS: &[Opt] = &[
             place: 25,
             to: Peer::Sender,
             write: |out, words| {
-                if let Some(list) = &out.said().skip_compress {
-                    words.value("--skip-compress=", list);
-                }
+                words.value_if("--skip-compress=", out.said().skip_compress.as_deref());
             },
         }],
         set: |given, said| {

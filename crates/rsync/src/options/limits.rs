@@ -14,20 +14,9 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 17,
             to: Peer::Receiver,
-            write: |out, words| {
-                if let Some(size) = out.said().max_size {
-                    words.word(format!("--max-size={size}"));
-                }
-            },
+            write: |out, words| words.plain_if("--max-size=", out.said().max_size),
         }],
-        set: |given, said| {
-            given.max_size = Some(size::parse(
-                "max-size",
-                &said.text().unwrap_or_default(),
-                BYTES,
-            )?);
-            Ok(())
-        },
+        set: |given, said| set_size(&mut given.max_size, "max-size", said),
         ..ROW
     },
     Opt {
@@ -38,20 +27,9 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 16,
             to: Peer::Receiver,
-            write: |out, words| {
-                if let Some(size) = out.said().min_size {
-                    words.word(format!("--min-size={size}"));
-                }
-            },
+            write: |out, words| words.plain_if("--min-size=", out.said().min_size),
         }],
-        set: |given, said| {
-            given.min_size = Some(size::parse(
-                "min-size",
-                &said.text().unwrap_or_default(),
-                BYTES,
-            )?);
-            Ok(())
-        },
+        set: |given, said| set_size(&mut given.min_size, "min-size", said),
         ..ROW
     },
     Opt {
@@ -63,11 +41,7 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 26,
             to: Peer::Any,
-            write: |out, words| {
-                if let Some(size) = &out.meant.max_alloc_text {
-                    words.value("--max-alloc=", size);
-                }
-            },
+            write: |out, words| words.value_if("--max-alloc=", out.meant.max_alloc_text.as_deref()),
         }],
         set: |given, said| {
             let text = said.text().unwrap_or_default();
@@ -110,14 +84,11 @@ pub(super) const ROWS: &[Opt] = &[
             place: 30,
             to: Peer::Receiver,
             write: |out, words| {
-                if let Some(dir) = out
-                    .meant
-                    .partial_dir
-                    .as_ref()
-                    .filter(|_| !out.meant.partial_dir_implied)
-                {
-                    words.pair("--partial-dir", dir);
-                }
+                let dir = out.meant.partial_dir.as_deref();
+                words.pair_if(
+                    "--partial-dir",
+                    dir.filter(|_| !out.meant.partial_dir_implied),
+                );
             },
         }],
         set: |given, said| {
@@ -186,9 +157,8 @@ pub(super) const ROWS: &[Opt] = &[
             place: 36,
             to: Peer::Receiver,
             write: |out, words| {
-                if let Some(map) = &out.said().usermap {
-                    words.value("--usermap=", &map.text);
-                }
+                let map = out.said().usermap.as_ref();
+                words.value_if("--usermap=", map.map(|map| &*map.text));
             },
         }],
         set: |given, said| set_map(&mut given.usermap, "--usermap", said),
@@ -203,9 +173,8 @@ pub(super) const ROWS: &[Opt] = &[
             place: 36,
             to: Peer::Receiver,
             write: |out, words| {
-                if let Some(map) = &out.said().groupmap {
-                    words.value("--groupmap=", &map.text);
-                }
+                let map = out.said().groupmap.as_ref();
+                words.value_if("--groupmap=", map.map(|map| &*map.text));
             },
         }],
         set: |given, said| set_map(&mut given.groupmap, "--groupmap", said),
@@ -271,6 +240,12 @@ pub(crate) fn max_alloc(text: &[u8]) -> Result<u64, Stop> {
             zero: true,
         },
     )
+}
+
+fn set_size(size: &mut Option<u64>, option: &str, said: Said<'_>) -> Result<(), Stop> {
+    let text = said.text().unwrap_or_default();
+    *size = Some(size::parse(option, &text, BYTES)?);
+    Ok(())
 }
 
 fn set_map(map: &mut Option<IdMap>, option: &str, said: Said<'_>) -> Result<(), Stop> {

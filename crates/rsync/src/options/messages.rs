@@ -38,9 +38,7 @@ pub(super) const ROWS: &[Opt] = &[
             place: 42,
             to: Peer::Any,
             write: |out, words| {
-                if let Some(items) = out.said().info.for_server(out.server_sends) {
-                    words.word(format!("--info={items}"));
-                }
+                words.plain_if("--info=", out.said().info.for_server(out.server_sends));
             },
         }],
         set: |given, said| {

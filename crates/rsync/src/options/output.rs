@@ -110,11 +110,7 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 6,
             to: Peer::Receiver,
-            write: |out, words| {
-                if let Some(format) = out.log_format() {
-                    words.word(format!("--log-format={format}"));
-                }
-            },
+            write: |out, words| words.plain_if("--log-format=", out.log_format()),
         }],
         refusable: false,
         set: |given, said| {

@@ -164,11 +164,7 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 1,
             to: Peer::Any,
-            write: |out, words| {
-                if let Some(charset) = out.meant.remote_charset() {
-                    words.value("--iconv=", charset);
-                }
-            },
+            write: |out, words| words.value_if("--iconv=", out.meant.remote_charset()),
         }],
         refusable: false,
         set: |given, said| {

@@ -158,11 +158,7 @@ pub(super) const ROWS: &[Opt] = &[
         forward: &[Forward::Words {
             place: 11,
             to: Peer::Any,
-            write: |out, words| {
-                if let Some(dir) = &out.meant.backup_dir {
-                    words.pair("--backup-dir", dir);
-                }
-            },
+            write: |out, words| words.pair_if("--backup-dir", out.meant.backup_dir.as_deref()),
         }],
         set: |given, said| {
             given.backup_dir = said.text();

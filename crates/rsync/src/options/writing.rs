@@ -86,9 +86,7 @@ pub(super) const ROWS: &[Opt] = &[
             place: 13,
             to: Peer::Any,
             write: |out, words| {
-                if let Some(choice) = &out.meant.checksum_choice {
-                    words.value("--checksum-choice=", choice);
-                }
+                words.value_if("--checksum-choice=", out.meant.checksum_choice.as_deref());
             },
         }],
         set: |given, said| {
