@@ -7,13 +7,10 @@ use std::sync::Arc;
 use filter::{Dialect, Side};
 use wire::{ClientInfo, Protocol, put_arguments, put_rule, put_rules_end, put_secluded};
 
-use crate::copier::refuse_unsupported;
-use crate::event::{Direction, Event, Events, Outcome, Role};
+use crate::event::{Events, Outcome, Role};
 use crate::names;
-use crate::options::{Append, DeleteWhen, FilesFrom, Options};
-use crate::outgoing::Outgoing;
+use crate::options::{FilesFrom, Options};
 use crate::receiving::Receiving;
-use crate::recording::Record;
 use crate::report::Reporter;
 use crate::requested::Requested;
 use crate::sending::Sending;
@@ -40,7 +37,7 @@ impl Client {
         info: &ClientInfo,
         sends: bool,
     ) -> Result<Self, Error> {
-        refuse_unsupported(options)?;
+        options.check_supported()?;
         let mut stream = Stream::new(link, options.timeout);
         let protocol = exchange_versions(&mut stream, options.newest, 0, Role::of_end(sends))?;
         Self::agree(stream, protocol, options, info, sends)
@@ -59,7 +56,7 @@ impl Client {
         info: &ClientInfo,
         sends: bool,
     ) -> Result<Self, Error> {
-        refuse_unsupported(options)?;
+        options.check_supported()?;
         let Connection {
             mut stream,
             protocol,
@@ -102,19 +99,16 @@ impl Client {
         destination: Option<&Path>,
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
-        settle_defaults(&mut options, self.session.protocol);
+        options.settle_defaults(self.session.protocol);
         options.spare_destination();
         let report = Reporter::new(events);
         let requested = match self.ask(asked, &options) {
             Ok(requested) => requested,
-            Err(error) => return Err(part(&mut self.stream, &self.session, error, events)),
+            Err(error) => return Err(self.session.part(&mut self.stream, error, &report)),
         };
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self { stream, session } = self;
-        let (mut hearing, speaking) = stream.split()?;
-        hearing.record(Record::begin(&options, &session, true)?)?;
-        let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
-        let receiving = Receiving {
+        Receiving {
             session: &session,
             options: &options,
             rules,
@@ -123,9 +117,8 @@ impl Client {
             requested,
             is_client: true,
             is_local: false,
-        };
-        let received = receiving.run(hearing, &outgoing);
-        received.or_else(|error| outgoing.with(|stream| Err(part(stream, &session, error, events))))
+        }
+        .over(stream)
     }
 
     /// Sends `sources` to the server.
@@ -138,9 +131,10 @@ impl Client {
         sources: &[OsString],
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
-        settle_defaults(&mut options, self.session.protocol);
+        options.settle_defaults(self.session.protocol);
+        let report = Reporter::new(events);
         if let Err(error) = self.prepare_sending(&mut options) {
-            return Err(part(&mut self.stream, &self.session, error, events));
+            return Err(self.session.part(&mut self.stream, error, &report));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self {
@@ -150,19 +144,15 @@ impl Client {
         if !stream.link().is_tcp() {
             stream.leave_without_farewell();
         }
-        let report = Reporter::new(events);
-        let sending = Sending {
+        Sending {
             session: &session,
             options: &options,
             rules,
             report: &report,
             is_client: true,
-            direction: Direction::Sent,
             own: None,
-        };
-        sending
-            .run(&mut stream, sources)
-            .map_err(|error| part(&mut stream, &session, error, events))
+        }
+        .over(stream, sources)
     }
 
     /// Tells the sender the rules and names that count there. Returns what it may send then.
@@ -177,11 +167,11 @@ impl Client {
 
     /// Tells the receiver the rules that count there, and hears which names it wants.
     fn prepare_sending(&mut self, options: &mut Options) -> Result<(), Error> {
-        if tells_receiver_rules(options, self.session.protocol) {
+        if options.tells_receiver_rules(self.session.protocol) {
             self.send_rules(options, Side::Sender)?;
         } else {
             // What the protocol cannot express is refused even if nobody is told.
-            check_rules(&options.rules, self.session.protocol)?;
+            options.check_rules(self.session.protocol)?;
         }
         if options.files_from == Some(FilesFrom::Peer) {
             let names = names::receive(&mut self.stream, options.allocation_limit())?;
@@ -234,51 +224,6 @@ fn put_daemon_arguments(
     }
     put_arguments(out, protocol, &open)?;
     put_secluded(out, secluded)
-}
-
-/// Leaves the peer over an error: those who listen hear of it first, then the peer.
-pub(crate) fn part(
-    stream: &mut Stream,
-    session: &Session,
-    error: Error,
-    events: &dyn Events,
-) -> Error {
-    events.event(Event::Failed(&error));
-    if let Some(cause) = stream.say_farewell(session.protocol, &error) {
-        events.event(Event::Unheard(&cause));
-    }
-    error
-}
-
-/// Whether a client that sends tells the receiver its filter rules (wire-session.md 6.1).
-pub(crate) fn tells_receiver_rules(options: &Options, protocol: Protocol) -> bool {
-    options.prune_empty_dirs
-        || options.delete.is_some() && (!options.delete_excluded || protocol.has_filter_modifiers())
-}
-
-/// Whether a sender's rules can be expressed for a receiver of this protocol.
-///
-/// # Errors
-/// [`filter::Error::TooModern`].
-pub(crate) fn check_rules(rules: &filter::Rules, protocol: Protocol) -> Result<(), Error> {
-    let dialect = Dialect::of_protocol(protocol.number().into());
-    rules.for_wire(Side::Sender, dialect)?;
-    Ok(())
-}
-
-/// What the protocol decides where the options leave it open.
-pub(crate) fn settle_defaults(options: &mut Options, protocol: Protocol) {
-    if options.append.is_some() && !protocol.has_append_without_verify() {
-        options.append = Some(Append::Verified);
-    }
-    if options.delete == Some(DeleteWhen::Auto) {
-        let during = protocol.deletes_during_by_default();
-        options.delete = Some(if during {
-            DeleteWhen::During
-        } else {
-            DeleteWhen::Before
-        });
-    }
 }
 
 #[cfg(test)]

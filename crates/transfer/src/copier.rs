@@ -12,8 +12,6 @@ use wire::{Item, ItemFlags, Protocol};
 use crate::Error;
 use crate::attributes::{Attributes, LongValues, XattrRules};
 use crate::backup::Backups;
-use crate::charset::Charset;
-use crate::client::settle_defaults;
 use crate::delete::Deleter;
 use crate::destination::{Arriving, Destination};
 use crate::event::{Direction, Event, Events, FileProgress, Itemized, Outcome, Stats};
@@ -48,11 +46,11 @@ pub fn local_copy(
     destination: Option<&Path>,
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
-    refuse_unsupported(&options)?;
+    options.check_supported()?;
     if let Some(path) = destination.filter(|_| !options.list_only && linked::is_needed(&options)) {
         return linked::copy(options, sources, path, events);
     }
-    settle_defaults(&mut options, Protocol::LATEST);
+    options.settle_defaults(Protocol::LATEST);
     let report = Reporter::new(events);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let options = options;
@@ -206,15 +204,6 @@ fn generate(
         ..stats
     };
     Ok(report.outcome(stats, skipped))
-}
-
-/// Refuses options whose work is not done here, rather than to pass over them.
-pub(crate) fn refuse_unsupported(options: &Options) -> Result<(), Error> {
-    let refused = [(options.crtimes, "--crtimes")];
-    match refused.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, option)) => Err(Error::Unsupported(option)),
-        None => Charset::of(options, crate::Role::Sender).map(drop),
-    }
 }
 
 /// The end of a local copy that reads.

@@ -12,8 +12,7 @@ use wire::Protocol;
 
 use crate::Error;
 use crate::charset::Charset;
-use crate::client::{check_rules, settle_defaults};
-use crate::event::{Direction, Event, Events, Outcome, Role};
+use crate::event::{Event, Events, Outcome, Role};
 use crate::link::Link;
 use crate::options::Options;
 use crate::outgoing::Outgoing;
@@ -49,9 +48,9 @@ pub(crate) fn copy(
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
     let protocol = options.newest;
-    settle_defaults(&mut options, protocol);
+    options.settle_defaults(protocol);
     // Both ends have the rules without a list; an old protocol restricts them as if there were one.
-    check_rules(&options.rules, protocol)?;
+    options.check_rules(protocol)?;
     options.check_requests(protocol, Role::Sender)?;
     // What is appended to is a basis, if only by its length.
     let needs_basis = options.append.is_some() || options.batch.is_some();
@@ -120,7 +119,6 @@ fn send(
         rules,
         report: &report,
         is_client: true,
-        direction: Direction::Received,
         own: Some(destination),
     };
     sending.run(&mut stream, sources)
@@ -145,7 +143,7 @@ fn receive(
         stream.start_multiplexing()?;
     }
     let (hearing, speaking) = stream.split()?;
-    let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
+    let outgoing = Outgoing::new(speaking, session.protocol);
     // The list is the sender's to tell about.
     let tell = |event: Event<'_>| match event {
         Event::ListStarted { .. } | Event::ListProgress { .. } | Event::ListFinished { .. } => {}

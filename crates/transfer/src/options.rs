@@ -4,6 +4,8 @@
 //! between options (behaviour.md 1.4) are resolved by whoever fills it in: a field says what is to be done, not what
 //! was typed.
 
+mod protocol;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use wire::{Checksum, ChecksumChoice, Compression, Offer, Protocol, Side};
 
 use crate::Cancel;
 use crate::accounts::{Accounts, SystemAccounts};
+use crate::charset::Charset;
 use crate::chmod::Chmod;
 use crate::module::Module;
 
@@ -396,7 +399,7 @@ impl Charsets {
     /// # Errors
     /// [`Error::Fatal`](crate::Error::Fatal) with rsync's words if not.
     pub fn check(&self) -> Result<(), crate::Error> {
-        crate::charset::Charset::named(&self.local, crate::Role::Sender).map(drop)
+        Charset::named(&self.local, crate::Role::Sender).map(drop)
     }
 }
 
@@ -517,6 +520,14 @@ impl Options {
             specials: true,
             ..Self::new(side)
         }
+    }
+
+    /// Refuses options whose work is not done here, rather than to pass over them.
+    pub(crate) fn check_supported(&self) -> Result<(), crate::Error> {
+        if self.crtimes {
+            return Err(crate::Error::Unsupported("--crtimes"));
+        }
+        Charset::of(self, crate::Role::Sender).map(drop)
     }
 
     /// Whether names of owners count here.

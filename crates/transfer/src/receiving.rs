@@ -21,6 +21,7 @@ use crate::incoming::Incoming;
 use crate::options::{DeleteWhen, Options, Recording};
 use crate::outgoing::Outgoing;
 use crate::receiver::{Note, Receiver};
+use crate::recording::Record;
 use crate::replay::Wants;
 use crate::report::Reporter;
 use crate::requested::Requested;
@@ -45,8 +46,35 @@ pub(crate) struct Receiving<'a> {
 }
 
 impl Receiving<'_> {
+    /// Receives over both directions of a stream. The peer hears what ends it before its end.
+    pub(crate) fn over(self, stream: Stream) -> Result<Outcome, Error> {
+        let Self {
+            session,
+            options,
+            report,
+            is_client,
+            ..
+        } = self;
+        let (mut hearing, speaking) = stream.split()?;
+        if is_client {
+            hearing.record(Record::begin(options, session, true)?)?;
+        }
+        let outgoing = Outgoing::new(speaking, session.protocol);
+        let received = self.run(hearing, &outgoing);
+        outgoing.with(|stream| {
+            let ended = received.and_then(|outcome| {
+                // What a server was still telling the client's user goes now.
+                if !is_client {
+                    stream.flush()?;
+                }
+                Ok(outcome)
+            });
+            ended.map_err(|error| session.part(stream, error, report))
+        })
+    }
+
     /// Receives lists from `hearing` and files after them; `outgoing` leads back to the sender.
-    pub(crate) fn run(self, hearing: Stream, outgoing: &Arc<Outgoing>) -> Result<Outcome, Error> {
+    pub(crate) fn run(self, hearing: Stream, outgoing: &Outgoing) -> Result<Outcome, Error> {
         let Self {
             session,
             options,
@@ -127,7 +155,7 @@ impl Receiving<'_> {
             options,
             session,
             options.report.own_items.then_some(report),
-            Arc::clone(outgoing),
+            outgoing,
             asked,
             heard,
             wants,

@@ -14,8 +14,6 @@ use wire::{BatchHead, BatchOptions, Checksum, Compression};
 
 use crate::Error;
 use crate::charset::Charset;
-use crate::client::settle_defaults;
-use crate::copier::refuse_unsupported;
 use crate::event::{Class, Events, Outcome, Role};
 use crate::link::Link;
 use crate::options::{Append, Compress, Options, Recording};
@@ -35,7 +33,7 @@ pub fn read_batch(
     destination: &Path,
     events: &dyn Events,
 ) -> Result<Outcome, Error> {
-    refuse_unsupported(&options)?;
+    options.check_supported()?;
     let Some(Recording::Read(file)) = &options.batch else {
         return Err(Error::Usage("there is no batch to read".to_owned()));
     };
@@ -43,7 +41,7 @@ pub fn read_batch(
     let mut stream = Stream::new(link(file, &options)?, None);
     let head = stream.read(BatchHead::decode)?;
     match_options(&mut options, &head, &report)?;
-    settle_defaults(&mut options, head.protocol);
+    options.settle_defaults(head.protocol);
     let session = session(&head, &options)?;
     if session.is_incremental() && !options.recurses_by_directory(true) {
         let text = "Incompatible options specified for inc-recursive batch file.";
@@ -53,7 +51,7 @@ pub fn read_batch(
     options.whole_file = Some(true);
     let rules = Arc::new(std::mem::take(&mut options.rules));
     let (hearing, speaking) = stream.split()?;
-    let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
+    let outgoing = Outgoing::new(speaking, session.protocol);
     let receiving = Receiving {
         session: &session,
         options: &options,

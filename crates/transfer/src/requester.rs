@@ -33,7 +33,7 @@ pub(crate) struct Requester<'a> {
     session: &'a Session,
     /// Where what is done without data is told, if the sender has no words to echo it.
     itemizes: Option<&'a Reporter<'a>>,
-    outgoing: Arc<Outgoing>,
+    outgoing: &'a Outgoing,
     asked: &'a Asked,
     notes: Receiver<Note>,
     /// Where wishes go if the sender is on file.
@@ -64,7 +64,7 @@ impl<'a> Requester<'a> {
         options: &'a Options,
         session: &'a Session,
         itemizes: Option<&'a Reporter<'a>>,
-        outgoing: Arc<Outgoing>,
+        outgoing: &'a Outgoing,
         asked: &'a Asked,
         notes: Receiver<Note>,
         wants: Option<Sender<Want>>,

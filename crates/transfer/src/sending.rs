@@ -35,13 +35,18 @@ pub(crate) struct Sending<'a> {
     pub(crate) rules: Arc<filter::Rules>,
     pub(crate) report: &'a Reporter<'a>,
     pub(crate) is_client: bool,
-    /// Which way the user sees files go.
-    pub(crate) direction: Direction,
     /// The destination, if it is on this machine.
     pub(crate) own: Option<&'a Path>,
 }
 
 impl Sending<'_> {
+    /// As [`Sending::run`], and the peer hears what ends it before its end.
+    pub(crate) fn over(self, mut stream: Stream, sources: &[OsString]) -> Result<Outcome, Error> {
+        let (session, report) = (self.session, self.report);
+        self.run(&mut stream, sources)
+            .map_err(|error| session.part(&mut stream, error, report))
+    }
+
     /// Sends the lists of `sources`, and the content of files that are asked for.
     pub(crate) fn run(self, stream: &mut Stream, sources: &[OsString]) -> Result<Outcome, Error> {
         let Self {
@@ -63,7 +68,6 @@ impl Sending<'_> {
             report,
             lists: ListWriter::new(session, options, self.rules, report),
             is_client,
-            direction: self.direction,
             own: self.own,
             stats: Stats::default(),
             tally: Tally::default(),
@@ -127,7 +131,6 @@ struct Forest<'a> {
     report: &'a Reporter<'a>,
     lists: ListWriter<'a>,
     is_client: bool,
-    direction: Direction,
     own: Option<&'a Path>,
     stats: Stats,
     tally: Tally,
@@ -161,11 +164,16 @@ impl Forest<'_> {
             flags |= ItemFlags::REPORT_TIMEFAIL;
         }
         let name = item.xname.as_deref();
+        // The user of a local copy sees files come.
+        let direction = match self.own {
+            Some(_) => Direction::Received,
+            None => Direction::Sent,
+        };
         self.report.event(Event::Itemized(Itemized {
             bytes,
             sum_bytes,
             checksum: checksum.as_deref(),
-            ..Itemized::new(view, flags, name, self.direction)
+            ..Itemized::new(view, flags, name, direction)
         }));
     }
 

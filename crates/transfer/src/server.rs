@@ -8,12 +8,10 @@ use std::sync::Arc;
 use filter::{Dialect, MergeFile};
 use wire::{ClientInfo, Message, Protocol, RuleReader};
 
-use crate::client::{part, settle_defaults, tells_receiver_rules};
-use crate::copier::refuse_unsupported;
-use crate::event::{Direction, Event, Events, Outcome, Role};
+use crate::event::{Event, Events, Outcome, Role};
 use crate::names;
 use crate::options::{FilesFrom, Options};
-use crate::outgoing::{Outgoing, Speaker};
+use crate::outgoing::Speaker;
 use crate::receiving::Receiving;
 use crate::report::Reporter;
 use crate::requested::Requested;
@@ -109,15 +107,14 @@ impl Server {
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
         if let Err(error) = self.prepare_receiving(&mut options) {
-            return Err(part(&mut self.stream, &self.session, error, events));
+            let report = Reporter::new(events);
+            return Err(self.session.part(&mut self.stream, error, &report));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let speaker = self.speaker();
         let Self {
             stream, session, ..
         } = self;
-        let (hearing, speaking) = stream.split()?;
-        let outgoing = Arc::new(Outgoing::new(speaking, session.protocol));
         let tell = |event: Event<'_>| {
             if let Event::Deleted { path, is_dir } = event
                 && session.protocol.reports_deletions()
@@ -129,23 +126,17 @@ impl Server {
             }
             events.event(event);
         };
-        let report = Reporter::new(&tell);
-        let receiving = Receiving {
+        Receiving {
             session: &session,
             options: &options,
             rules,
-            report: &report,
+            report: &Reporter::new(&tell),
             destination: Some(destination),
             requested: Requested::default(),
             is_client: false,
             is_local: false,
-        };
-        let received = receiving.run(hearing, &outgoing);
-        outgoing.with(|stream| {
-            received
-                .and_then(|outcome| stream.flush().map(|()| outcome))
-                .map_err(|error| part(stream, &session, error, events))
-        })
+        }
+        .over(stream)
     }
 
     /// Sends `sources` to the client.
@@ -158,8 +149,9 @@ impl Server {
         sources: &[OsString],
         events: &dyn Events,
     ) -> Result<Outcome, Error> {
+        let report = Reporter::new(events);
         if let Err(error) = self.prepare_sending(&mut options) {
-            return Err(part(&mut self.stream, &self.session, error, events));
+            return Err(self.session.part(&mut self.stream, error, &report));
         }
         let rules = Arc::new(std::mem::take(&mut options.rules));
         let Self {
@@ -170,27 +162,22 @@ impl Server {
         if has_stderr {
             stream.leave_without_farewell();
         }
-        let report = Reporter::new(events);
-        let sending = Sending {
+        Sending {
             session: &session,
             options: &options,
             rules,
             report: &report,
             is_client: false,
-            direction: Direction::Sent,
             own: None,
-        };
-        sending
-            .run(&mut stream, sources)
-            .and_then(|outcome| stream.flush().map(|()| outcome))
-            .map_err(|error| part(&mut stream, &session, error, events))
+        }
+        .over(stream, sources)
     }
 
     fn prepare_receiving(&mut self, options: &mut Options) -> Result<(), Error> {
-        settle_defaults(options, self.session.protocol);
+        options.settle_defaults(self.session.protocol);
         options.spare_destination();
-        refuse_unsupported(options)?;
-        if tells_receiver_rules(options, self.session.protocol) {
+        options.check_supported()?;
+        if options.tells_receiver_rules(self.session.protocol) {
             self.receive_rules(options, filter::Side::Receiver)?;
         }
         let Some(FilesFrom::Names(names)) = &options.files_from else {
@@ -204,8 +191,8 @@ impl Server {
     }
 
     fn prepare_sending(&mut self, options: &mut Options) -> Result<(), Error> {
-        settle_defaults(options, self.session.protocol);
-        refuse_unsupported(options)?;
+        options.settle_defaults(self.session.protocol);
+        options.check_supported()?;
         self.receive_rules(options, filter::Side::Sender)?;
         if options.files_from == Some(FilesFrom::Peer) {
             let was_demultiplexing = self.stream.demultiplexes();

@@ -7,12 +7,11 @@ use wire::{
 
 use crate::Error;
 use crate::charset::Charset;
-use crate::event::Role;
+use crate::event::{Event, Role};
 use crate::flist::Entry;
 use crate::names;
-use crate::options::{
-    AlternateUse, Compress, DeleteWhen, MissingArgs, Options, Recording, RemoveSource,
-};
+use crate::options::{Compress, MissingArgs, Options, Recording, RemoveSource};
+use crate::report::Reporter;
 use crate::stream::Stream;
 
 /// The facts of a session, which both ends know alike.
@@ -285,12 +284,15 @@ impl Session {
             xattr_optimization: !self.flags.contains(CompatFlags::AVOID_XATTR_OPTIM),
         }
     }
-}
 
-fn too_old(asked: &str, needed: u8, protocol: Protocol, role: Role) -> Error {
-    let number = protocol.number();
-    let text = format!("{asked} requires protocol {needed} or higher (negotiated {number}).");
-    Error::fatal(2, role, text, None)
+    /// Leaves the peer over an error: those who listen hear of it first, then the peer.
+    pub(crate) fn part(&self, stream: &mut Stream, error: Error, report: &Reporter<'_>) -> Error {
+        report.event(Event::Failed(&error));
+        if let Some(cause) = stream.say_farewell(self.protocol, &error) {
+            report.event(Event::Unheard(&cause));
+        }
+        error
+    }
 }
 
 impl Role {
@@ -301,65 +303,6 @@ impl Role {
         } else {
             Self::ReceivingSide
         }
-    }
-}
-
-impl Options {
-    /// Whether a peer of another program understands what is asked for (behaviour.md 1.5). `role` is who finds out.
-    ///
-    /// # Errors
-    /// What it does not.
-    pub(crate) fn check_protocol(&self, protocol: Protocol, role: Role) -> Result<(), Error> {
-        let asked = [("--acls", self.acls), ("--xattrs", self.xattrs > 0)];
-        match asked.into_iter().find(|(_, is_asked)| *is_asked) {
-            Some((option, _)) if !protocol.has_acls_and_xattrs() => {
-                Err(too_old(option, 30, protocol, role))
-            }
-            _ => self.check_requests(protocol, role),
-        }
-    }
-
-    /// Whether the requests of this protocol can say what is asked for, be it between ends of one program.
-    ///
-    /// # Errors
-    /// What they cannot.
-    pub(crate) fn check_requests(&self, protocol: Protocol, role: Role) -> Result<(), Error> {
-        let alternates = self.alternates.as_ref();
-        let option = alternates.map_or("", |alternates| match alternates.use_as {
-            AlternateUse::Compare => "--compare-dest",
-            AlternateUse::Copy => "--copy-dest",
-            AlternateUse::Link => "--link-dest",
-        });
-        let are_several = alternates.is_some_and(|alternates| alternates.dirs.len() > 1);
-        let (knows, prunes) = (protocol.has_item_flags(), protocol.has_prune_empty_dirs());
-        let too_much = if self.fuzzy > 0 && !knows {
-            "--fuzzy".to_owned()
-        } else if alternates.is_some() && self.inplace && !knows {
-            format!("{option} with --inplace")
-        } else if are_several && !knows {
-            format!("Using more than one {option} option")
-        } else if self.prune_empty_dirs && !prunes {
-            "--prune-empty-dirs".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(too_old(&too_much, 29, protocol, role))
-    }
-
-    /// What the client tells its server it can do; `sends` tells whether the client is the sender.
-    #[must_use]
-    pub fn client_info(&self, sends: bool) -> ClientInfo {
-        ClientInfo::own(self.recurses_by_directory(!sends), true)
-    }
-
-    /// Whether these options permit lists by directory (behaviour.md 1.12); `receives` is whether they are those of the
-    /// receiving side.
-    pub(crate) fn recurses_by_directory(&self, receives: bool) -> bool {
-        let vetoes = receives
-            && (matches!(self.delete, Some(DeleteWhen::Before | DeleteWhen::After))
-                || self.delay_updates
-                || self.prune_empty_dirs);
-        self.recursive && self.inc_recursive && !vetoes
     }
 }
 

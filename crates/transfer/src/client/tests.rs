@@ -12,6 +12,7 @@ use wire::{
 
 use super::*;
 use crate::Cancel;
+use crate::event::Event;
 
 mod attacks;
 
