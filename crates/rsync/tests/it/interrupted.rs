@@ -116,12 +116,19 @@ const INTERRUPTED: &str = "rsync error: received SIGINT, SIGTERM, or SIGHUP (cod
 
 /// Interrupts a run once data has come, and checks how it ends.
 fn interrupt(place: &Place, signal: Signal, words: &[&str]) {
+    let told = end(place, &[signal], words, 20);
+    assert!(told.contains(INTERRUPTED), "{told}");
+}
+
+/// Sends a run signals once data has come. Returns its errors when it has ended with this code.
+fn end(place: &Place, signals: &[Signal], words: &[&str], code: i32) -> String {
     let mut program = place.start(words);
     place.await_data();
-    program.signal(signal);
-    assert_eq!(program.wait_exit(DEADLINE), 20, "{}", program.stderr());
-    let told = program.stderr();
-    assert!(told.contains(INTERRUPTED), "{told}");
+    for &signal in signals {
+        program.signal(signal);
+    }
+    assert_eq!(program.wait_exit(DEADLINE), code, "{}", program.stderr());
+    program.stderr()
 }
 
 #[test]
@@ -138,26 +145,18 @@ fn nothing_is_left_of_an_interrupted_file() {
 fn a_wish_that_comes_twice_is_one() {
     // As `timeout` does, which signals the program and then its group.
     let place = Place::new();
-    let mut program = place.start(&["from/", "to/"]);
-    place.await_data();
-    program.signal(Signal::TERM);
-    program.signal(Signal::TERM);
-    program.signal(Signal::USR1);
-    assert_eq!(program.wait_exit(DEADLINE), 20, "{}", program.stderr());
+    let signals = [Signal::TERM, Signal::TERM, Signal::USR1];
+    end(&place, &signals, &["from/", "to/"], 20);
     assert_eq!(names_in(&place.path("to")), ["big"]);
 }
 
 #[test]
 fn an_end_by_rsync_itself_is_code_19_and_leaves_nothing() {
     let place = Place::new();
-    let mut program = place.start(&["from/", "to/"]);
-    place.await_data();
-    program.signal(Signal::USR1);
-    assert_eq!(program.wait_exit(DEADLINE), 19, "{}", program.stderr());
+    let told = end(&place, &[Signal::USR1], &["from/", "to/"], 19);
     assert!(
-        program
-            .stderr()
-            .contains("rsync error: received SIGUSR1 (code 19)")
+        told.contains("rsync error: received SIGUSR1 (code 19)"),
+        "{told}"
     );
     assert_eq!(names_in(&place.path("to")), ["big"]);
 }

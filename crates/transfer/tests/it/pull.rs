@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use driftless_transfer::{Cancel, Client, Event, Link, Options, RemoveSource};
+use driftless_transfer::{Cancel, Client, Error, Event, Link, Options, Outcome, RemoveSource};
 use testkit::require_rsync;
 use wire::{Protocol, Side};
 
@@ -58,12 +58,16 @@ pub fn pull(
     let outcome = client.receive(options, &asked, Some(target), &|event: Event<'_>| {
         events(event);
     });
+    exit_code(outcome, server)
+}
+
+/// The code of our end or that of the server, whichever is greater. A session that breaks is no case for a table.
+pub fn exit_code(outcome: Result<Outcome, Error>, mut server: Child) -> i32 {
     let status = server.wait().unwrap();
-    let code = match outcome {
-        Ok(outcome) => i32::from(outcome.exit_code()),
+    match outcome {
+        Ok(outcome) => i32::from(outcome.exit_code()).max(status.code().unwrap_or(99)),
         Err(error) => panic!("{error} (server: {status})"),
-    };
-    code.max(status.code().unwrap_or(99))
+    }
 }
 
 /// A link over the pipes of a program.

@@ -10,7 +10,7 @@ use wire::{Protocol, Side};
 
 use super::bench::Scenario;
 use super::cases::OF_BOTH_ENDS;
-use super::pull::{link, server};
+use super::pull::{exit_code, link, server};
 
 #[test]
 fn what_both_ends_do() {
@@ -54,10 +54,5 @@ pub fn push(
     );
     let client = Client::over_shell(link(&mut server), &options, &info, true).unwrap();
     let outcome = client.send(options, sources, &|event: Event<'_>| events(event));
-    let status = server.wait().unwrap();
-    let code = match outcome {
-        Ok(outcome) => i32::from(outcome.exit_code()),
-        Err(error) => panic!("{error} (server: {status})"),
-    };
-    code.max(status.code().unwrap_or(99))
+    exit_code(outcome, server)
 }

@@ -54,89 +54,79 @@ fn convert_carries_over_what_it_can_and_names_the_rest() {
         assert!(output.status.success(), "{text}\n{notes}");
         (String::from_utf8(output.stdout).unwrap(), notes)
     };
-    let sersync = |head: &str, rsync: &str, rest: &str| {
+    // Settings before the mirror's, of its rsync, and after these.
+    let whole = |head: &str, rsync: &str, rest: &str| {
         format!(
             "<head>{head}<sersync><localpath watch='/w'><remote ip='h' name='m'/></localpath><rsync>{rsync}</rsync>{rest}</sersync></head>"
         )
     };
+    let head = |inside: &str| whole(inside, "", "");
+    let rsync = |inside: &str| whole("", inside, "");
+    let rest = |inside: &str| whole("", "", inside);
     for (text, carried, noted) in [
-        (sersync("", "", ""), "to = \"h::m\"", "-u is left out"),
+        (whole("", "", ""), "to = \"h::m\"", "-u is left out"),
         (
-            sersync("<inotify><delete start='false'/></inotify>", "", ""),
+            head("<inotify><delete start='false'/></inotify>"),
             "delete = false",
             "",
         ),
         (
-            sersync("<inotify><closeWrite start='false'/></inotify>", "", ""),
+            head("<inotify><closeWrite start='false'/></inotify>"),
             "",
             "inotify/closeWrite is off",
         ),
         (
-            sersync(
-                "<filter start='true'><exclude expression='a.*'/></filter>",
-                "",
-                "",
-            ),
+            head("<filter start='true'><exclude expression='a.*'/></filter>"),
             "exclude-regex = [\"a.*\"]",
             "",
         ),
         (
-            sersync("", "<auth start='true' users='u' passwordfile='/p'/>", ""),
+            rsync("<auth start='true' users='u' passwordfile='/p'/>"),
             "password-file = \"/p\"",
             "",
         ),
         (
-            sersync("", "<userDefinedPort start='true'/>", ""),
+            rsync("<userDefinedPort start='true'/>"),
             "to = \"rsync://h:874/m\"",
             "",
         ),
+        (rsync("<timeout start='true'/>"), "timeout = 100", ""),
+        (rsync("<ssh start='true'/>"), "to = \"h:m\"", ""),
         (
-            sersync("", "<timeout start='true'/>", ""),
-            "timeout = 100",
-            "",
-        ),
-        (sersync("", "<ssh start='true'/>", ""), "to = \"h:m\"", ""),
-        (
-            sersync("", "<commonParams params='-az --chmod=a+r'/>", ""),
+            rsync("<commonParams params='-az --chmod=a+r'/>"),
             "compress = true",
             "--chmod has no meaning here",
         ),
         (
-            sersync("", "<commonParams params='-a --bwlimit=5'/>", ""),
+            rsync("<commonParams params='-a --bwlimit=5'/>"),
             "bandwidth = \"5k\"",
             "",
         ),
         (
-            sersync("", "<ssh start='ture'/>", ""),
+            rsync("<ssh start='ture'/>"),
             "to = \"h::m\"",
             "<ssh start=\"ture\"> is off",
         ),
         (
-            sersync("", "<commonParams params='-a --exclude=*.x'/>", ""),
+            rsync("<commonParams params='-a --exclude=*.x'/>"),
             "filter = [\"- *.x\"]",
             "",
         ),
+        (rest("<failLog path='/l'/>"), "failures = \"/l\"", ""),
         (
-            sersync("", "", "<failLog path='/l'/>"),
-            "failures = \"/l\"",
-            "",
-        ),
-        (
-            sersync("", "", "<crontab start='true' schedule='7'/>"),
+            rest("<crontab start='true' schedule='7'/>"),
             "verify = \"every 7m\"",
             "",
         ),
         (
-            sersync(
-                "",
-                "",
+            rest(
                 "<crontab start='true'><crontabfilter start='true'><exclude expression='*.php'/></crontabfilter></crontab>",
             ),
             "verify = \"every 600m\"",
             "crontabfilter without filter",
         ),
         (
-            sersync(
+            whole(
                 "<plugin name='command'><param prefix='sh -c' suffix='| mail x'/></plugin>",
                 "",
                 "<plugin start='true' name='command'/>",
