@@ -28,21 +28,25 @@ enum Affects {
 enum What {
     /// The whole mode.
     Absolute(u32),
-    Symbolic {
-        /// One bit for each class: 0o111 for all three.
-        classes: u32,
-        /// Nobody was named: the umask applies.
-        masked: bool,
-        operator: u8,
-        /// One class's worth of `rwx`.
-        bits: u32,
-        /// `X`.
-        conditional: bool,
-        /// Set-id and sticky bits.
-        special: u32,
-        /// A class to take the bits from, as its shift.
-        copied_from: Option<u32>,
-    },
+    Symbolic(Symbolic),
+}
+
+/// `CLASSES OPERATOR PERMISSIONS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Symbolic {
+    /// One bit for each class: 0o111 for all three.
+    classes: u32,
+    /// Nobody was named: the umask applies.
+    masked: bool,
+    operator: u8,
+    /// One class's worth of `rwx`.
+    bits: u32,
+    /// `X`.
+    conditional: bool,
+    /// Set-id and sticky bits.
+    special: u32,
+    /// A class to take the bits from, as its shift.
+    copied_from: Option<u32>,
 }
 
 impl Chmod {
@@ -92,13 +96,59 @@ impl Change {
         };
         let what = match rest.first() {
             Some(b'0'..=b'7') => octal(rest).map(What::Absolute)?,
-            _ => symbolic(rest)?,
+            _ => What::Symbolic(Symbolic::parse(rest)?),
         };
         Ok(Self { kind, what })
     }
 
     fn apply(&self, mode: u32, is_dir: bool, umask: u32) -> u32 {
-        let What::Symbolic {
+        match self.what {
+            What::Absolute(mode) => mode,
+            What::Symbolic(change) => change.apply(mode, is_dir, umask),
+        }
+    }
+}
+
+impl Symbolic {
+    fn parse(text: &[u8]) -> Result<Self, BadChmod> {
+        let at = text
+            .iter()
+            .position(|byte| b"+-=".contains(byte))
+            .ok_or(BadChmod)?;
+        let (who, operator, permissions) = (&text[..at], text[at], &text[at + 1..]);
+        let mut classes = 0;
+        for letter in who {
+            classes |= match letter {
+                b'u' => 0o100,
+                b'g' => 0o010,
+                b'o' => 0o001,
+                b'a' => 0o111,
+                _ => return Err(BadChmod),
+            };
+        }
+        let masked = classes == 0;
+        let (mut bits, mut conditional, mut special, mut copied_from) = (0, false, 0, None);
+        for letter in permissions {
+            match letter {
+                b'r' => bits |= 4,
+                b'w' => bits |= 2,
+                b'x' => bits |= 1,
+                b'X' => conditional = true,
+                b's' if masked => special |= 0o4000,
+                b's' => special |= set_ids(classes),
+                b't' => special |= 0o1000,
+                b'u' | b'g' | b'o' if permissions.len() == 1 => {
+                    copied_from = Some(match letter {
+                        b'u' => 6,
+                        b'g' => 3,
+                        _ => 0,
+                    });
+                }
+                _ => return Err(BadChmod),
+            }
+        }
+        let classes = if masked { 0o111 } else { classes };
+        Ok(Self {
             classes,
             masked,
             operator,
@@ -106,13 +156,19 @@ impl Change {
             conditional,
             special,
             copied_from,
-        } = self.what
-        else {
-            let What::Absolute(mode) = self.what else {
-                return mode;
-            };
-            return mode;
-        };
+        })
+    }
+
+    fn apply(self, mode: u32, is_dir: bool, umask: u32) -> u32 {
+        let Self {
+            classes,
+            masked,
+            operator,
+            bits,
+            conditional,
+            special,
+            copied_from,
+        } = self;
         let may_execute = conditional && (is_dir || mode & 0o111 != 0);
         let bits = copied_from.map_or(bits, |shift| mode >> shift & 7) | u32::from(may_execute);
         let mut bits = classes * bits;
@@ -147,55 +203,6 @@ fn octal(text: &[u8]) -> Result<u32, BadChmod> {
     Ok(text
         .iter()
         .fold(0, |mode, byte| mode * 8 + u32::from(byte - b'0')))
-}
-
-fn symbolic(text: &[u8]) -> Result<What, BadChmod> {
-    let at = text
-        .iter()
-        .position(|byte| b"+-=".contains(byte))
-        .ok_or(BadChmod)?;
-    let (who, operator, permissions) = (&text[..at], text[at], &text[at + 1..]);
-    let mut classes = 0;
-    for letter in who {
-        classes |= match letter {
-            b'u' => 0o100,
-            b'g' => 0o010,
-            b'o' => 0o001,
-            b'a' => 0o111,
-            _ => return Err(BadChmod),
-        };
-    }
-    let masked = classes == 0;
-    let (mut bits, mut conditional, mut special, mut copied_from) = (0, false, 0, None);
-    for letter in permissions {
-        match letter {
-            b'r' => bits |= 4,
-            b'w' => bits |= 2,
-            b'x' => bits |= 1,
-            b'X' => conditional = true,
-            b's' if masked => special |= 0o4000,
-            b's' => special |= set_ids(classes),
-            b't' => special |= 0o1000,
-            b'u' | b'g' | b'o' if permissions.len() == 1 => {
-                copied_from = Some(match letter {
-                    b'u' => 6,
-                    b'g' => 3,
-                    _ => 0,
-                });
-            }
-            _ => return Err(BadChmod),
-        }
-    }
-    let classes = if masked { 0o111 } else { classes };
-    Ok(What::Symbolic {
-        classes,
-        masked,
-        operator,
-        bits,
-        conditional,
-        special,
-        copied_from,
-    })
 }
 
 #[cfg(test)]
