@@ -93,11 +93,13 @@ pub(crate) trait Destination: Send {
         Vec::new()
     }
 
+    // What follows concerns only a replica at the end of a connection.
+
     /// Whether batches from here on are to tell of everything that they change ([`Applied::amended`]).
-    fn tell_changes(&mut self, tell: bool);
+    fn tell_changes(&mut self, _tell: bool) {}
 
     /// Lets go of what [`Destination::prepare`] made ready: nothing is to be done for now.
-    fn rest(&mut self);
+    fn rest(&mut self) {}
 
     /// Whether the last failure has taught the destination something about itself, so that another plan will do
     /// better at once.
@@ -107,11 +109,13 @@ pub(crate) trait Destination: Send {
 
     /// Whether the other end may go on with what it has been sent after a session broke.
     fn outlives_a_session(&self) -> bool {
-        true
+        false
     }
 
     /// Something about this replica that the operator should know, once.
-    fn notice(&mut self) -> Option<String>;
+    fn notice(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// A batch that was not brought to its end.

@@ -42,6 +42,15 @@ pub struct Abilities {
 }
 
 impl Abilities {
+    /// Those of a replica that nothing is asked of in vain.
+    pub const ALL: Self = Self {
+        removes_by_name: true,
+        compares_nanoseconds: true,
+        compares_contents: true,
+        keeps_links: true,
+        keeps_specials: true,
+    };
+
     /// Whether a replica that holds `old` and compares sizes and times (behaviour.md 2.8) would take `new` for the
     /// same.
     fn would_misjudge(self, old: &Meta, new: &Meta) -> bool {

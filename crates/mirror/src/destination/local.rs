@@ -42,13 +42,7 @@ impl DirectoryReplica {
 
 impl Destination for DirectoryReplica {
     fn prepare(&mut self) -> Result<Abilities, transfer::Error> {
-        Ok(Abilities {
-            removes_by_name: true,
-            compares_nanoseconds: true,
-            compares_contents: true,
-            keeps_links: true,
-            keeps_specials: true,
-        })
+        Ok(Abilities::ALL)
     }
 
     fn apply(
@@ -124,17 +118,5 @@ impl Destination for DirectoryReplica {
 
     fn deletes(&self) -> bool {
         self.deletes
-    }
-
-    fn tell_changes(&mut self, _: bool) {}
-
-    fn rest(&mut self) {}
-
-    fn outlives_a_session(&self) -> bool {
-        false
-    }
-
-    fn notice(&mut self) -> Option<String> {
-        None
     }
 }

@@ -12,13 +12,7 @@ pub(crate) struct Nowhere;
 
 impl Destination for Nowhere {
     fn prepare(&mut self) -> Result<Abilities, Error> {
-        Ok(Abilities {
-            removes_by_name: true,
-            compares_nanoseconds: true,
-            compares_contents: true,
-            keeps_links: true,
-            keeps_specials: true,
-        })
+        Ok(Abilities::ALL)
     }
 
     fn apply(&mut self, batch: &Batch, _: &mut dyn FnMut(Progress)) -> Result<Applied, Broken> {
@@ -39,17 +33,5 @@ impl Destination for Nowhere {
     /// There is nothing to lose, and so no brake.
     fn deletes(&self) -> bool {
         false
-    }
-
-    fn tell_changes(&mut self, _: bool) {}
-
-    fn rest(&mut self) {}
-
-    fn outlives_a_session(&self) -> bool {
-        false
-    }
-
-    fn notice(&mut self) -> Option<String> {
-        None
     }
 }

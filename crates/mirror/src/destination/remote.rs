@@ -247,6 +247,10 @@ impl Destination for RemoteReplica {
         self.ready = None;
     }
 
+    fn outlives_a_session(&self) -> bool {
+        true
+    }
+
     fn has_learned(&mut self) -> bool {
         std::mem::take(&mut self.has_learned)
     }

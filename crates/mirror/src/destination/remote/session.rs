@@ -47,11 +47,7 @@ impl RemoteReplica {
     /// Notes that a session has ended, and what its error says of the peer.
     pub(super) fn note_end(&mut self, pushed: &Result<Pushed, Error>) {
         self.last_session = Some(Instant::now());
-        let (Err(error)
-        | Ok(Pushed {
-            result: Err(error), ..
-        })) = pushed
-        else {
+        let Some(error) = failure(pushed) else {
             return;
         };
         if self.removes_by_name && rejects_missing_names(error) {
@@ -129,11 +125,7 @@ impl RemoteReplica {
     ) -> Result<Pushed, Error> {
         loop {
             let pushed = self.push(batch, &self.permitted(options), progress);
-            let (Err(error)
-            | Ok(Pushed {
-                result: Err(error), ..
-            })) = &pushed
-            else {
+            let Some(error) = failure(&pushed) else {
                 return pushed;
             };
             let kept_before = self.capabilities.without() & KINDS;
@@ -196,6 +188,14 @@ impl RemoteReplica {
             Some(before) => format!("{before}; {text}"),
             None => text,
         });
+    }
+}
+
+/// Why a session failed, before its batch or within it.
+fn failure(pushed: &Result<Pushed, Error>) -> Option<&Error> {
+    match pushed {
+        Ok(pushed) => pushed.result.as_ref().err(),
+        Err(error) => Some(error),
     }
 }
 
