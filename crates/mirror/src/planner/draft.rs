@@ -165,7 +165,19 @@ impl<'a> Draft<'a> {
     ) -> Result<(), PlanError> {
         let (topmost, is_replaced) = self.topmost_missing(path)?;
         let parent = topmost.parent().unwrap_or(Path::new(""));
-        if is_replaced || self.done.whole.contains(parent) {
+        if is_replaced {
+            let is_still_there = |held: Held| held.version.kind == Kind::Dir;
+            if !self.ledger.held(parent)?.is_some_and(is_still_there) {
+                self.done.forgotten.push(topmost.to_owned());
+            } else if !self.items.contains_key(parent) {
+                // What comes in the directory's place takes it away with all that is in it, and only then the row ends.
+                stack.push(Taken {
+                    path: parent.to_owned(),
+                    look: Look::AT,
+                    since,
+                });
+            }
+        } else if self.done.whole.contains(parent) {
             self.done.forgotten.push(topmost.to_owned());
         } else if self.abilities.removes_by_name {
             if !topmost
@@ -535,6 +547,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn finish(mut self, mut postponed: Vec<Taken>) -> Result<Plan, PlanError> {
+        self.leave_out_what_is_removed();
         self.join_groups();
         if !postponed.is_empty() {
             postponed.extend(self.take_former_places());
@@ -570,6 +583,33 @@ impl<'a> Draft<'a> {
         plan.exact = parents.complete(exact, [])?;
         plan.exact.batch.exact = true;
         Ok(plan)
+    }
+}
+
+impl Draft<'_> {
+    /// A path that was there at one look and missing at another is removed, and looked at again when it has gone. Were it
+    /// listed too, the replica would keep it, and no row would tell.
+    fn leave_out_what_is_removed(&mut self) {
+        let now = Instant::now();
+        let gone = self.done.gone.iter().map(|(path, since)| (path, *since));
+        let forgotten = self.done.forgotten.iter().map(|path| (path, now));
+        for (path, since) in gone.chain(forgotten) {
+            let is_at_or_below = |other: &PathBuf| other.starts_with(path);
+            let listed = self.items.range(path.clone()..).map(|(listed, _)| listed);
+            let listed: Vec<PathBuf> = listed.take_while(|p| is_at_or_below(p)).cloned().collect();
+            if listed.is_empty() {
+                continue;
+            }
+            for path in listed {
+                self.items.remove(&path);
+                self.done.whole.remove(&path);
+            }
+            self.done.parted.push(Taken {
+                path: path.clone(),
+                look: Look::BELOW,
+                since,
+            });
+        }
     }
 }
 

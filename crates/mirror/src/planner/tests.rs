@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::draft::BATCH_BYTES;
+use super::draft::{BATCH_BYTES, Draft};
 use super::parents::Parents;
 use super::*;
 use crate::dirty::Look;
@@ -179,6 +179,8 @@ fn a_name_whose_directory_became_a_file_is_never_removed_by_its_stale_row() {
     fs::write(bench.at("d"), "a file now").unwrap();
     let plan = bench.plan(&[("d/f", Look::AT)]);
     assert!(plan.quick.batch.gone.is_empty());
+    // The replica has the directory until the file comes: so they go together.
+    assert_eq!(updates(&plan.quick), ["d"]);
     assert_eq!(paths(&plan.forgotten), ["d/f"]);
 }
 
@@ -321,6 +323,45 @@ fn a_renamed_directory_is_removed_when_all_of_it_has_come() {
     assert_eq!(paths(&second.quick.batch.gone), ["d"]);
     assert_eq!(second.quick.batch.renamed.len(), 1);
     assert!(second.postponed.is_empty());
+}
+
+#[test]
+fn what_goes_while_a_plan_is_made_is_removed_and_looked_at_again() {
+    let mut bench = Bench::new(&["d/f", "d/e/g", "h"]);
+    let dir = [Path::new("d")];
+    bench.ledger.doubt_directories(dir).unwrap();
+    let source = Arc::new(bench.source.as_opened());
+    let mut draft = Draft::new(&source, &bench.ledger, EXACT_TIMES);
+    let mut look_at = |path: &str| {
+        let taken = Taken {
+            path: path.into(),
+            look: Look::AT,
+            since: Instant::now(),
+        };
+        draft.examine(&taken, &mut Vec::new()).unwrap();
+    };
+    fs::write(bench.at("h"), "new content").unwrap();
+    for path in ["d", "h"] {
+        look_at(path);
+    }
+    fs::remove_file(bench.at("d/f")).unwrap();
+    fs::remove_dir_all(bench.at("d/e")).unwrap();
+    fs::remove_file(bench.at("h")).unwrap();
+    for path in ["d/e", "d/f", "h"] {
+        look_at(path);
+    }
+    let plan = draft.finish(Vec::new()).unwrap();
+    let listed = plan.quick.batch.items.iter().map(|item| item.path.clone());
+    assert_eq!(paths(&listed.collect::<Vec<_>>()), ["", "d"]);
+    assert_eq!(plan.quick.batch.whole, HashSet::from(["d".into()]));
+    assert_eq!(paths(&plan.quick.batch.gone), ["h"]);
+    assert_eq!(paths(&plan.forgotten), ["d/e", "d/f"]);
+    let again: BTreeSet<&Path> = plan
+        .parted
+        .iter()
+        .map(|taken| taken.path.as_path())
+        .collect();
+    assert_eq!(again, ["d/e", "d/f", "h"].map(Path::new).into());
 }
 
 #[test]
