@@ -23,7 +23,7 @@ mod stage;
 mod writers;
 
 /// How long it burns where nothing else is said.
-const SECONDS: u64 = 40;
+const SECONDS: u64 = 60;
 
 /// How many faults there are between two times of quiet.
 const STRIKES: usize = 4;
