@@ -252,7 +252,7 @@ pub fn verification(
                 Kind::Dir => dirs.push(item.path.clone()),
                 Kind::File => {
                     compared.files += 1;
-                    compared.bytes += item.meta.size;
+                    compared.bytes = compared.bytes.saturating_add(item.meta.size);
                 }
                 _ => compared.files += 1,
             }

@@ -280,11 +280,6 @@ impl Copier<'_> {
         }
     }
 
-    fn note_transfer(&mut self, entry: &Entry) {
-        self.stats.transferred += 1;
-        self.stats.transferred_size += entry.size;
-    }
-
     fn itemize(&self, entry: &Entry, flags: ItemFlags, link: Option<&[u8]>, bytes: u64) {
         let mut view = entry.view();
         view.source = self
@@ -321,7 +316,7 @@ impl Copier<'_> {
             total_done: if finished {
                 self.total_done
             } else {
-                self.total_done + done
+                self.total_done.saturating_add(done)
             },
             total_size: self.lists.stats.total_size,
         }));

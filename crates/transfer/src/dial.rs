@@ -67,7 +67,10 @@ impl Dial {
     /// # Errors
     /// [`Error::Resolve`], [`Error::Connect`], [`Error::ConnectTimeout`], [`Error::Proxy`], [`Error::Cancelled`].
     pub fn connect(&self, host: &str, port: u16, cancel: Cancel) -> Result<Dialled, Error> {
-        let deadline = self.patience.map(|patience| Instant::now() + patience);
+        // A time that no clock reaches is none.
+        let deadline = self
+            .patience
+            .and_then(|patience| Instant::now().checked_add(patience));
         let (first_host, first_port) = self
             .proxy
             .as_ref()
@@ -250,6 +253,17 @@ mod tests {
         assert!(dialled.refused.is_empty());
         let (_, from) = listener.accept().expect("the connection");
         assert_eq!(from.ip().to_string(), "127.0.0.2");
+    }
+
+    #[test]
+    fn patience_may_be_longer_than_time_itself() {
+        let (_listener, port) = listener();
+        let dial = Dial {
+            patience: Some(Duration::MAX),
+            ..Dial::default()
+        };
+        let dialled = dial.connect("127.0.0.1", port, Cancel::default());
+        assert!(dialled.is_ok(), "{dialled:?}");
     }
 
     #[test]

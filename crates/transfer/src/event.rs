@@ -395,6 +395,14 @@ pub struct Stats {
     pub received: u64,
 }
 
+impl Stats {
+    /// The content of a file of this size was transferred.
+    pub(crate) fn note_transfer(&mut self, size: u64) {
+        self.transferred += 1;
+        self.transferred_size = self.transferred_size.saturating_add(size);
+    }
+}
+
 /// How a transfer that came to its end went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {

@@ -214,9 +214,7 @@ impl Receiver<'_> {
         let is_wanted = wants.is_none_or(|wants| wants.take(number, self.noted));
         if is_wanted {
             self.note_new(entry, item.flags);
-            self.stats.transferred += 1;
-            let size = &mut self.stats.transferred_size;
-            *size = size.saturating_add(entry.size);
+            self.stats.note_transfer(entry.size);
             if !items.has_data(item.flags) {
                 self.itemize(entry, &item, 0, None);
                 self.tell(Note::Fate(number, Fate::Done));
@@ -404,7 +402,7 @@ impl Receiver<'_> {
             total_done: if finished {
                 self.total_done
             } else {
-                self.total_done + done
+                self.total_done.saturating_add(done)
             },
             total_size: self.lists.total_size,
         }));

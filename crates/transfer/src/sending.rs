@@ -199,7 +199,7 @@ impl Forest<'_> {
             total_done: if finished {
                 self.total_done
             } else {
-                self.total_done + done
+                self.total_done.saturating_add(done)
             },
             total_size: self.lists.total_size,
         }));
@@ -325,8 +325,7 @@ impl Catalogue for Forest<'_> {
             self.stats.created.note(mode);
         }
         if item.flags.contains(ItemFlags::TRANSFER) {
-            self.stats.transferred += 1;
-            self.stats.transferred_size += size;
+            self.stats.note_transfer(size);
         }
     }
 
@@ -364,12 +363,11 @@ impl Catalogue for Forest<'_> {
         if item.flags.contains(ItemFlags::IS_NEW) {
             self.stats.created.note(mode);
         }
-        self.stats.transferred += 1;
-        self.stats.transferred_size += size;
+        self.stats.note_transfer(size);
         self.stats.literal += sent.literal;
         self.stats.matched += sent.matched;
         self.tally += sent.tally;
-        self.total_done += size;
+        self.total_done = self.total_done.saturating_add(size);
         self.show_progress(number, size, true);
         Ok(())
     }

@@ -78,18 +78,18 @@ impl Handle {
     /// cannot be read is left out, and a stop ends it.
     #[must_use]
     pub fn measure(&self) -> u64 {
-        let mut bytes = 0;
+        let mut bytes = 0_u64;
         let mut dirs = vec![PathBuf::new()];
         while let Some(dir) = dirs.pop().filter(|_| !self.stopper.cancel.is_cancelled()) {
             for Child { path, meta } in self.source.children(&dir).unwrap_or_default() {
                 match meta.kind {
                     Kind::Dir => dirs.push(path),
-                    Kind::File => bytes += meta.size,
+                    Kind::File => bytes = bytes.saturating_add(meta.size),
                     _ => {}
                 }
             }
         }
-        bytes * self.replicas.len() as u64
+        bytes.saturating_mul(self.replicas.len() as u64)
     }
 
     /// What has happened lately: to each replica, in the order of the settings.

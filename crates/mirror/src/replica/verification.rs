@@ -65,7 +65,7 @@ impl Replica {
         match &result {
             Ok(bytes) => {
                 let rate = self.verify.rate.unwrap_or(u64::MAX);
-                job.due = began + Duration::from_secs_f64(*bytes as f64 / rate as f64);
+                job.due = began + time_for(*bytes, rate);
             }
             // What failed waits in the queue by itself.
             Err(Failed::Paths(_)) => {}
@@ -107,7 +107,7 @@ impl Replica {
             step,
         )?;
         job.found.files += compared.files;
-        job.found.bytes += compared.bytes;
+        job.found.bytes = job.found.bytes.saturating_add(compared.bytes);
         self.check_place(state)?;
         self.guard_against_many_deletions(state, &mut plan, false)?;
         let failures = self.carry_out(state, &mut plan)?;
@@ -149,5 +149,25 @@ impl Replica {
             }
         }
         Ok(())
+    }
+}
+
+/// How long so many bytes are to take at a rate in bytes a second, within reason: a sparse file may claim to hold any number.
+fn time_for(bytes: u64, rate: u64) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let time = Duration::try_from_secs_f64(bytes as f64 / rate as f64);
+    time.unwrap_or(LONGEST).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_makes_a_time_whatever_files_claim_to_hold() {
+        assert_eq!(time_for(3_000, 1_000), Duration::from_secs(3));
+        assert_eq!(time_for(0, u64::MAX), Duration::ZERO);
+        let longest = time_for(u64::MAX, 1);
+        assert!(Instant::now().checked_add(longest).is_some());
     }
 }

@@ -33,7 +33,7 @@ impl Copier<'_> {
             },
         };
         self.note_new(entry, flags);
-        self.note_transfer(entry);
+        self.stats.note_transfer(entry.size);
         self.itemize(entry, flags, None, 0);
         let Some((source, opened)) = opened else {
             self.fates.push((at.number, Fate::Done));
@@ -154,7 +154,7 @@ impl Copier<'_> {
             return Ok(Fate::Failed);
         }
         self.finisher.drop_partial(place);
-        self.total_done += at.entry.size;
+        self.total_done = self.total_done.saturating_add(at.entry.size);
         self.progress(at, at.entry.size, true);
         // A delayed file is not there yet.
         Ok(match self.options.delay_updates {

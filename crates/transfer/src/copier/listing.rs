@@ -112,7 +112,8 @@ impl Lists {
         for entry in &listed.list.entries {
             if !entry.is_missing_arg() {
                 self.stats.listed.note(entry.mode);
-                self.stats.total_size += entry.counted_size();
+                let total = &mut self.stats.total_size;
+                *total = total.saturating_add(entry.counted_size());
             }
         }
         self.known += listed.list.entries.len() as u64;

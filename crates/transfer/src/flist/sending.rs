@@ -293,7 +293,7 @@ impl<'a> ListWriter<'a> {
         stream.flush_if_large()?;
         if !entry.is_missing_arg() {
             self.counts.note(entry.mode);
-            self.total_size += entry.counted_size();
+            self.total_size = self.total_size.saturating_add(entry.counted_size());
         }
         self.entries += 1;
         pending.extend(below);

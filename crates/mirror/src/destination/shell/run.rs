@@ -29,7 +29,8 @@ pub(super) fn run(
         .stderr(Stdio::piped())
         .spawn();
     let mut child = spawned.ok()?;
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    // A time that no clock reaches is none.
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut nap = Duration::from_millis(1);
     let status = loop {
         match child.try_wait() {
