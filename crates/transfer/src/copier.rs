@@ -10,19 +10,19 @@ use tree::Meta;
 use wire::{Item, ItemFlags, Protocol};
 
 use crate::Error;
-use crate::attributes::{Attributes, LongValues, XattrRules};
-use crate::backup::Backups;
+use crate::attributes::{LongValues, XattrRules};
 use crate::delete::Deleter;
 use crate::destination::{Arriving, Destination};
 use crate::event::{Direction, Event, Events, FileProgress, Itemized, Outcome, Stats};
 use crate::finish::Finisher;
 use crate::flist::Entry;
-use crate::generator::{Alternates, At, Fate, Generator, Peer, Wanted};
+use crate::generator::{At, Fate, Generator, Peer, Wanted};
 use crate::ids::LocalMap;
 use crate::linked;
 use crate::options::{Options, RemoveSource};
 use crate::report::Reporter;
 use crate::scan::{Base, Scanner};
+use crate::site::Site;
 use crate::source::{open_source, remove_source, same_content};
 
 mod contents;
@@ -130,13 +130,19 @@ impl Run<'_> {
             },
             None => LongValues::none(),
         };
-        let attributes = Attributes::new(options, &self.rules, long_values);
-        let backups = Backups::prepare(options, &destination, Protocol::LATEST)?;
-        let alternates = Alternates::open(options, &destination, report);
-        let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
+        let protocol = Protocol::LATEST;
+        let site = Site::open(
+            destination,
+            options,
+            &self.rules,
+            long_values,
+            protocol,
+            report,
+        )?;
+        let (destination, finisher) = (&site.destination, Finisher::new(&site)?);
         let worker = Worker {
             options,
-            destination: &destination,
+            destination,
             finisher: &finisher,
         };
         std::thread::scope(|scope| {
@@ -144,7 +150,7 @@ impl Run<'_> {
                 options,
                 report,
                 bases: self.bases,
-                destination: &destination,
+                destination,
                 finisher: &finisher,
                 lists,
                 passed: 0,
@@ -153,17 +159,7 @@ impl Run<'_> {
                 pool: pool::is_of_use(options).then(|| Pool::start(worker, scope)),
                 total_done: 0,
             };
-            let generator = Generator::new(
-                options,
-                self.rules,
-                &attributes,
-                &destination,
-                backups.as_ref(),
-                &alternates,
-                report,
-                copier,
-            );
-            generate(generator, report)
+            generate(Generator::new(&site, self.rules, copier), report)
         })
     }
 }

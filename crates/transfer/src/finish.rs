@@ -15,6 +15,7 @@ use crate::options::Options;
 use crate::partial::{partial_place, remove_partial};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
+use crate::site::Site;
 
 /// Puts files in place.
 pub(crate) struct Finisher<'a> {
@@ -42,13 +43,8 @@ struct Delayed {
 }
 
 impl<'a> Finisher<'a> {
-    pub(crate) fn new(
-        options: &'a Options,
-        attributes: &'a Attributes<'a>,
-        destination: &'a Destination,
-        backups: Option<&'a Backups>,
-        report: &'a Reporter<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(site: &'a Site<'a>) -> Result<Self, Error> {
+        let (options, destination) = (site.options, &site.destination);
         let temp_dir = match &options.temp_dir {
             Some(dir) => Some(TempDir::open(dir, options, destination)?),
             None => match options
@@ -62,10 +58,10 @@ impl<'a> Finisher<'a> {
         };
         Ok(Self {
             options,
-            attributes,
+            attributes: &site.attributes,
             destination,
-            backups,
-            report,
+            backups: site.backups.as_ref(),
+            report: site.report,
             temp_dir,
             delayed: Mutex::default(),
         })

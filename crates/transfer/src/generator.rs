@@ -20,6 +20,7 @@ use crate::fuzzy::Similar;
 use crate::options::{DeleteWhen, Options, RemoveSource};
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
+use crate::site::Site;
 
 mod alternate;
 mod directory;
@@ -69,20 +70,17 @@ pub(crate) struct Generator<'a, P> {
 }
 
 impl<'a, P: Peer> Generator<'a, P> {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one run, each with its own owner"
-    )]
-    pub(crate) fn new(
-        options: &'a Options,
-        rules: Arc<filter::Rules>,
-        attributes: &'a Attributes<'a>,
-        destination: &'a Destination,
-        backups: Option<&'a Backups>,
-        alternates: &'a Alternates,
-        report: &'a Reporter<'a>,
-        peer: P,
-    ) -> Self {
+    /// `rules` are the filter rules of the receiving side.
+    pub(crate) fn new(site: &'a Site<'a>, rules: Arc<filter::Rules>, peer: P) -> Self {
+        let Site {
+            options,
+            report,
+            destination,
+            attributes,
+            backups,
+            alternates,
+        } = site;
+        let backups = backups.as_ref();
         Self {
             options,
             attributes,

@@ -77,6 +77,7 @@ mod finish;
 mod fuzzy;
 mod partial;
 mod rights;
+mod site;
 mod write;
 
 // The batches of a mirror.

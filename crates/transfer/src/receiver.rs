@@ -13,20 +13,19 @@ use wire::{
 use self::file::Answer;
 use crate::Error;
 use crate::asked::Asked;
-use crate::attributes::LongValues;
-use crate::backup::Backups;
 use crate::destination::Destination;
 use crate::event::{Class, Direction, Event, FileProgress, Itemized, Role, Stats};
 use crate::finish::Finisher;
 use crate::flist::receiving::ListReader;
 use crate::flist::{Entry, List};
-use crate::generator::{Alternates, Fate};
+use crate::generator::Fate;
 use crate::incoming::Incoming;
 use crate::options::Options;
 use crate::replay::Wants;
 use crate::report::{Reporter, sentence};
 use crate::scan::rel;
 use crate::session::Session;
+use crate::site::Site;
 
 mod assembly;
 mod file;
@@ -54,10 +53,7 @@ pub(crate) struct Receiver<'a> {
     pub(crate) options: &'a Options,
     pub(crate) report: &'a Reporter<'a>,
     pub(crate) destination: &'a Destination,
-    pub(crate) backups: Option<&'a Backups>,
-    pub(crate) alternates: &'a Alternates,
-    /// Values of extended attributes, as the sender tells them.
-    pub(crate) long_values: &'a LongValues<'a>,
+    pub(crate) site: &'a Site<'a>,
     pub(crate) finisher: Finisher<'a>,
     /// What the generator has asked for.
     pub(crate) asked: &'a Asked,
@@ -341,7 +337,12 @@ impl Receiver<'_> {
             let Some((attribute, value)) = value else {
                 return Ok(());
             };
-            if !self.long_values.take(&entry, attribute, &value) {
+            if !self
+                .site
+                .attributes
+                .long_values
+                .take(&entry, attribute, &value)
+            {
                 let shown = String::from_utf8_lossy(entry.path()).into_owned();
                 let text = format!("could not find xattr #{attribute} for {shown}");
                 return Err(Error::fatal(2, Role::Receiver, text, None));

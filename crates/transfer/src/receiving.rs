@@ -8,14 +8,13 @@ use std::sync::Arc;
 use wire::{Ndx, NdxReader, TokenDecoder};
 
 use crate::asked::Asked;
-use crate::attributes::{Attributes, LongValues};
-use crate::backup::Backups;
+use crate::attributes::LongValues;
 use crate::destination::{Arriving, Destination};
 use crate::event::{Class, Event, Outcome, Role, Stats};
 use crate::finish::Finisher;
 use crate::flist::receiving::ListReader;
 use crate::flist::{Entry, List};
-use crate::generator::{Alternates, Fate, Generator};
+use crate::generator::{Fate, Generator};
 use crate::ids::IdMap;
 use crate::incoming::Incoming;
 use crate::options::{DeleteWhen, Options, Recording};
@@ -27,6 +26,7 @@ use crate::report::Reporter;
 use crate::requested::Requested;
 use crate::requester::{Arrived, Requester};
 use crate::session::Session;
+use crate::site::Site;
 use crate::stream::Stream;
 use crate::threads::start_thread;
 use crate::{Cancel, Error};
@@ -102,15 +102,7 @@ impl Receiving<'_> {
         let mut lists = ListReader::new(session, options, report, ids, self.requested);
         // In a local copy that is asked of the sending half (behaviour.md 7.16).
         lists.munges &= !self.is_local;
-        report.event(Event::ListStarted {
-            incremental: session.is_incremental(),
-            sending: false,
-        });
-        let first = lists.first(&mut incoming)?;
-        report.io_error(first.io_errors);
-        report.event(Event::ListFinished {
-            entries: lists.entries,
-        });
+        let first = first_list(&mut lists, &mut incoming, session.is_incremental(), report)?;
         if first.entries.is_empty() && self.is_client {
             return nothing_came(session, &mut incoming.stream, outgoing, report);
         }
@@ -120,20 +112,17 @@ impl Receiving<'_> {
             Some(path) => Destination::resolve(path, opening.arriving(), options, report)?,
             None => Destination::none(),
         };
-        let attributes = Attributes::new(options, &self.rules, LongValues::none());
-        let backups = Backups::prepare(options, &destination, session.protocol)?;
-        let alternates = Alternates::open(options, &destination, report);
-        let finisher = Finisher::new(options, &attributes, &destination, backups.as_ref(), report)?;
+        let values = LongValues::none();
+        let protocol = session.protocol;
+        let site = Site::open(destination, options, &self.rules, values, protocol, report)?;
         let mut receiver = Receiver {
             incoming,
             session,
             options,
             report,
-            destination: &destination,
-            backups: backups.as_ref(),
-            alternates: &alternates,
-            long_values: &attributes.long_values,
-            finisher,
+            destination: &site.destination,
+            site: &site,
+            finisher: Finisher::new(&site)?,
             asked,
             notes,
             noted: 0,
@@ -160,16 +149,7 @@ impl Receiving<'_> {
             heard,
             wants,
         );
-        let mut generator = Generator::new(
-            options,
-            self.rules,
-            &attributes,
-            &destination,
-            backups.as_ref(),
-            &alternates,
-            report,
-            requester,
-        );
+        let mut generator = Generator::new(&site, self.rules, requester);
         let generate = || generate(&mut generator, options, session, report, self.is_client);
         let stats = at_once(receiver, generate, outgoing, &stop)?;
         let sent = match self.is_client {
@@ -183,6 +163,25 @@ impl Receiving<'_> {
         };
         Ok(report.outcome(stats, generator.deleter.skipped))
     }
+}
+
+/// Takes the first list, and tells those who listen.
+fn first_list(
+    lists: &mut ListReader<'_>,
+    incoming: &mut Incoming<'_>,
+    is_incremental: bool,
+    report: &Reporter<'_>,
+) -> Result<List, Error> {
+    report.event(Event::ListStarted {
+        incremental: is_incremental,
+        sending: false,
+    });
+    let first = lists.first(incoming)?;
+    report.io_error(first.io_errors);
+    report.event(Event::ListFinished {
+        entries: lists.entries,
+    });
+    Ok(first)
 }
 
 /// What the sender lists by itself. After a first list of one entry it goes on at once, so that we know whether that is all.

@@ -107,8 +107,8 @@ impl Receiver<'_> {
             }
             Ok(name)
         };
-        let alternate = |index: u8| match usize::from(index) < self.alternates.len() {
-            true => Ok(self.alternates.get(index.into())),
+        let alternate = |index: u8| match usize::from(index) < self.site.alternates.len() {
+            true => Ok(self.site.alternates.get(index.into())),
             false => {
                 let text = format!("invalid basis_dir index: {index}.");
                 Err(Error::fatal(2, Role::Receiver, text, None))
@@ -119,7 +119,9 @@ impl Receiver<'_> {
             BasisType::PartialDir => open_partial(self.options, root, place),
             BasisType::Backup => {
                 return Ok(self
+                    .site
                     .backups
+                    .as_ref()
                     .and_then(|backups| backups.reopen(self.destination, place))
                     .map(|file| (file, None)));
             }
