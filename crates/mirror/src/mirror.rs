@@ -72,45 +72,7 @@ impl Mirror {
         own.extend(settings.failures.clone());
         let source = Arc::new(Source::open(&settings.source, exclusions, &own)?);
         let cancel = Cancel::default();
-        let mode = Mode {
-            once: settings.once,
-            is_only_one: settings.replicas.len() == 1,
-            allow_empty_source: settings.allow_empty_source,
-            brake: settings.brake,
-        };
-        let (name, place) = (&settings.name, &settings.source);
-        let hooks = Hooks::start(&settings.hooks, name, place, &report, &cancel)?;
-        let hooks = Arc::new(hooks);
-        let failures = match &settings.failures {
-            Some(path) => {
-                let created = FailureList::create(path.clone());
-                Some(created.map_err(|cause| Error::Failures {
-                    path: path.clone(),
-                    cause,
-                })?)
-            }
-            None => None,
-        };
-        let mut replicas = Vec::new();
-        for one in &settings.replicas {
-            let place = one.place.to_string();
-            replicas.push(Replica {
-                name: one.name.clone(),
-                source: Arc::clone(&source),
-                destination: destination::open(one, &source, &cancel)?,
-                ledger: state.ledger(&place)?,
-                queue: Arc::new(Queue::new(DirtySet::new(settings.settle, QUIET))),
-                aftermath: Aftermath::default(),
-                board: Arc::new(Board::new(one.name.clone(), place)),
-                stop: cancel.clone(),
-                report: Arc::clone(&report),
-                mode,
-                rescan: settings.rescan.clone(),
-                verify: settings.verify.clone(),
-                hooks: Arc::clone(&hooks),
-                failures: failures.clone(),
-            });
-        }
+        let replicas = open_replicas(settings, &state, &source, &report, &cancel)?;
         if let Some(aside) = &state.moved_aside {
             let text = format!(
                 "the state file was not usable and was moved to {}; everything is compared anew",
@@ -225,6 +187,56 @@ fn exclusions(settings: &Settings) -> Result<Exclusions, Error> {
     let trash = trash.map(|trash| FilterRule::Exclude(format!("/{trash}").into_bytes()));
     let rules: Vec<FilterRule> = trash.chain(settings.rules.iter().cloned()).collect();
     Exclusions::of(&rules)
+}
+
+/// What each replica's thread is to work with. None of them runs yet.
+fn open_replicas(
+    settings: &Settings,
+    state: &State,
+    source: &Arc<Source>,
+    report: &Report,
+    cancel: &Cancel,
+) -> Result<Vec<Replica>, Error> {
+    let mode = Mode {
+        once: settings.once,
+        is_only_one: settings.replicas.len() == 1,
+        allow_empty_source: settings.allow_empty_source,
+        brake: settings.brake,
+    };
+    let (name, place) = (&settings.name, &settings.source);
+    let hooks = Hooks::start(&settings.hooks, name, place, report, cancel)?;
+    let hooks = Arc::new(hooks);
+    let failures = match &settings.failures {
+        Some(path) => {
+            let created = FailureList::create(path.clone());
+            Some(created.map_err(|cause| Error::Failures {
+                path: path.clone(),
+                cause,
+            })?)
+        }
+        None => None,
+    };
+    let mut replicas = Vec::new();
+    for one in &settings.replicas {
+        let place = one.place.to_string();
+        replicas.push(Replica {
+            name: one.name.clone(),
+            source: Arc::clone(source),
+            destination: destination::open(one, source, cancel)?,
+            ledger: state.ledger(&place)?,
+            queue: Arc::new(Queue::new(DirtySet::new(settings.settle, QUIET))),
+            aftermath: Aftermath::default(),
+            board: Arc::new(Board::new(one.name.clone(), place)),
+            stop: cancel.clone(),
+            report: Arc::clone(report),
+            mode,
+            rescan: settings.rescan.clone(),
+            verify: settings.verify.clone(),
+            hooks: Arc::clone(&hooks),
+            failures: failures.clone(),
+        });
+    }
+    Ok(replicas)
 }
 
 /// Refuses replicas that lie in the source, or the source in them, and places named twice.
