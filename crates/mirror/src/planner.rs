@@ -5,6 +5,7 @@
 //! listed *whole*, one level, so that what is too much there goes too.
 
 mod ahead;
+mod directories;
 mod draft;
 mod names;
 mod parents;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use super::parents::Parents;
 use super::{Abilities, Deletions, Note, Plan, PlanError};
 use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger};
-use crate::source::{Child, Source};
+use crate::source::Source;
 
 /// A batch is closed when it has this many items. What one directory listed whole holds is never divided.
 const BATCH_ITEMS: usize = 20_000;
@@ -33,7 +33,7 @@ pub(super) struct Draft<'a> {
     pub(super) abilities: Abilities,
     pub(super) items: BTreeMap<PathBuf, DraftItem>,
     bytes: u64,
-    ahead: Ahead,
+    pub(super) ahead: Ahead,
     pub(super) done: Done,
     /// A verification is planned; whether it compares contents.
     pub(super) verifies: Option<bool>,
@@ -156,7 +156,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A path that the replica holds and the source no longer has.
-    fn removed(
+    pub(super) fn removed(
         &mut self,
         path: &Path,
         kind: Kind,
@@ -194,7 +194,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn note_deletion(&mut self, path: &Path, kind: Kind) {
+    pub(super) fn note_deletion(&mut self, path: &Path, kind: Kind) {
         match kind {
             Kind::Dir => self.done.deletions.dirs.push(path.to_owned()),
             _ => self.done.deletions.leaves += 1,
@@ -217,243 +217,15 @@ impl<'a> Draft<'a> {
         Ok((topmost, false))
     }
 
-    fn directory(
-        &mut self,
-        taken: &Taken,
-        meta: Meta,
-        held: Option<Held>,
-        stack: &mut Vec<Taken>,
-    ) -> Result<(), PlanError> {
-        let path = &taken.path;
-        let known = held.filter(|held| held.version.kind == Kind::Dir);
-        let Some(known) = known.filter(|held| held.whole) else {
-            return self.list_whole(path, taken.since, taken.look.recursive, stack);
-        };
-        if taken.look.exact || !same_directory(&known.version, &meta) {
-            self.add(
-                Item {
-                    path: path.clone(),
-                    meta,
-                    target: None,
-                },
-                true,
-                known.whole,
-                false,
-            );
-        }
-        if taken.look.recursive || known.version.file_id() != meta.file_id() {
-            self.compare_directory(taken, stack)?;
-        }
-        Ok(())
-    }
-
-    /// Puts a directory with its complete content, one level, into the draft. The directories in it follow if they
-    /// are in doubt too, or all of them if the look is `recursive`.
-    pub(super) fn list_whole(
-        &mut self,
-        dir: &Path,
-        since: Instant,
-        recursive: bool,
-        stack: &mut Vec<Taken>,
-    ) -> Result<(), PlanError> {
-        if self.done.whole.contains(dir) && !recursive {
-            return Ok(());
-        }
-        let Some(meta) = self
-            .source
-            .lstat(dir)?
-            .filter(|meta| meta.kind == Kind::Dir)
-        else {
-            return Ok(());
-        };
-        let children = self.source.children(dir);
-        self.add(
-            Item {
-                path: dir.to_owned(),
-                meta,
-                target: None,
-            },
-            true,
-            children.is_ok(),
-            false,
-        );
-        let children = match children {
-            Ok(children) => children,
-            Err(error) => {
-                self.done
-                    .unreadable
-                    .push((dir.to_owned(), error.to_string()));
-                return Ok(());
-            }
-        };
-        self.done.whole.insert(dir.to_owned());
-        self.done.deletions.unknown |= !self.is_known_at_the_replica(dir)?;
-        let unreadable = self.done.unreadable.len();
-        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
-        let (mut below, mut stuck) = (Vec::new(), Vec::new());
-        for Child { path, meta } in children {
-            let held = missing.remove(name_of(&path));
-            if meta.kind == Kind::Dir {
-                let is_whole = held
-                    .as_ref()
-                    .is_some_and(|held| held.version.kind == Kind::Dir && held.whole);
-                let is_update = !held.is_some_and(|held| same_directory(&held.version, &meta));
-                if !self.done.whole.contains(&path) {
-                    self.add(
-                        Item {
-                            path: path.clone(),
-                            meta,
-                            target: None,
-                        },
-                        is_update,
-                        is_whole,
-                        false,
-                    );
-                }
-                if recursive || !is_whole {
-                    below.push(Taken {
-                        path,
-                        look: Look {
-                            recursive,
-                            exact: false,
-                        },
-                        since,
-                    });
-                }
-            } else {
-                let by_content = self.verifies == Some(true);
-                let is_update =
-                    by_content || !held.as_ref().is_some_and(|held| is_held(held, &meta));
-                let is_misjudged = is_update
-                    && held
-                        .as_ref()
-                        .is_some_and(|held| self.must_compare(held, &meta));
-                let exact = by_content || is_misjudged;
-                let is_stuck = match &held {
-                    Some(held) => is_update && self.is_stuck(&path, held, &meta, exact)?,
-                    // Whatever the replica has there is something else.
-                    None => !self.abilities.keep(meta.kind),
-                };
-                if is_stuck {
-                    self.part(path.clone(), since);
-                    stuck.push(path);
-                    continue;
-                }
-                self.add_leaf(&path, meta, is_update, exact)?;
-                if held.is_none() && self.verifies.is_none() {
-                    self.note_rename(&path, &meta)?;
-                }
-            }
-        }
-        if self.done.unreadable.len() > unreadable {
-            // What cannot be read cannot be listed, and must not be removed for that.
-            self.done.whole.remove(dir);
-            if let Some(listed) = self.items.get_mut(dir) {
-                listed.note.whole = false;
-            }
-        } else {
-            self.done.forgotten.extend(stuck);
-            for (name, held) in missing {
-                let path = dir.join(OsString::from_vec(name));
-                let kind = held.version.kind;
-                if !self.source.leaves_out(&path, kind == Kind::Dir) {
-                    self.note_deletion(&path, kind);
-                }
-                self.done.forgotten.push(path);
-            }
-        }
-        stack.extend(below.into_iter().rev());
-        Ok(())
-    }
-
-    /// Whether the ledger knows all that the replica has in `dir`: because it was listed whole, or because there is no such
-    /// directory in one that was.
-    fn is_known_at_the_replica(&self, dir: &Path) -> Result<bool, PlanError> {
-        for above in dir.ancestors() {
-            if let Some(held) = self.ledger.held(above)? {
-                return Ok(held.whole);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Compares the content of a directory, one level, with the ledger; its directories are compared in turn.
-    fn compare_directory(
-        &mut self,
-        taken: &Taken,
-        stack: &mut Vec<Taken>,
-    ) -> Result<(), PlanError> {
-        let dir = &taken.path;
-        let next = stack.iter().rev().filter(|next| next.look.recursive);
-        self.ahead.announce(next.map(|next| next.path.as_path()));
-        // What could not be listed then may be listed now.
-        let listed = self.ahead.take(dir).filter(Result::is_ok);
-        let is_old = listed.is_some();
-        let children = match listed.unwrap_or_else(|| self.source.children(dir)) {
-            Ok(children) => children,
-            Err(error) if error.vanished() || error.is_confined() => return Ok(()),
-            Err(error) => {
-                self.done.unreadable.push((dir.clone(), error.to_string()));
-                return Ok(());
-            }
-        };
-        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
-        let mut below = Vec::new();
-        for Child { path, mut meta } in children {
-            let held = missing.remove(name_of(&path));
-            if is_old && !held.as_ref().is_some_and(|held| is_held(held, &meta)) {
-                // How young its ctime is counts from when it is looked at.
-                match self.source.lstat(&path)? {
-                    Some(now) => meta = now,
-                    None => {
-                        missing.extend(held.map(|held| (name_of(&path).to_owned(), held)));
-                        continue;
-                    }
-                }
-            }
-            if meta.kind == Kind::Dir {
-                below.push(Taken {
-                    path,
-                    look: Look::BELOW,
-                    since: taken.since,
-                });
-            } else {
-                let taken = Taken {
-                    path,
-                    look: Look::AT,
-                    since: taken.since,
-                };
-                self.leaf(&taken, meta, held.as_ref(), stack)?;
-            }
-        }
-        for (name, held) in missing {
-            let path = dir.join(OsString::from_vec(name));
-            // It may have come into being, or be left out, since the directory was read.
-            match self.source.lstat(&path)? {
-                None => self.removed(&path, held.version.kind, taken.since, stack)?,
-                Some(meta) if self.source.leaves_out(&path, meta.kind == Kind::Dir) => {
-                    self.done.forgotten.push(path);
-                }
-                Some(_) => below.push(Taken {
-                    path,
-                    look: Look::BELOW,
-                    since: taken.since,
-                }),
-            }
-        }
-        stack.extend(below.into_iter().rev());
-        Ok(())
-    }
-
     /// Whether size and time do not tell if the replica holds `meta`. They never do where the row is in doubt: a version
     /// that had gone by the time it was asked for has left the replica with an earlier one, which may look like this one.
-    fn must_compare(&self, held: &Held, meta: &Meta) -> bool {
+    pub(super) fn must_compare(&self, held: &Held, meta: &Meta) -> bool {
         (held.doubtful && meta.kind == Kind::File)
             || self.abilities.would_misjudge(&held.version, meta)
     }
 
     /// Anything but a directory.
-    fn leaf(
+    pub(super) fn leaf(
         &mut self,
         taken: &Taken,
         meta: Meta,
@@ -481,7 +253,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn add_leaf(
+    pub(super) fn add_leaf(
         &mut self,
         path: &Path,
         meta: Meta,
@@ -525,11 +297,9 @@ impl<'a> Draft<'a> {
 
     pub(super) fn add(&mut self, item: Item, is_update: bool, whole: bool, exact: bool) {
         let is_file = item.meta.kind == Kind::File;
-        self.bytes += if is_file && is_update {
-            item.meta.size
-        } else {
-            0
-        };
+        if is_file && is_update {
+            self.bytes = self.bytes.saturating_add(item.meta.size);
+        }
         let mut note = Note {
             doubtful: is_file && is_young(item.meta.ctime),
             whole,
@@ -614,15 +384,8 @@ impl Draft<'_> {
 }
 
 /// Whether the replica holds this version without a doubt.
-fn is_held(held: &Held, meta: &Meta) -> bool {
+pub(super) fn is_held(held: &Held, meta: &Meta) -> bool {
     !held.doubtful && meta.unchanged_since(&held.version)
-}
-
-/// Whether a replica that holds one version of a directory holds the other: its inode and size say nothing about that.
-/// The ctime does: it moves alone with attributes that no stat shows.
-fn same_directory(old: &Meta, new: &Meta) -> bool {
-    (old.kind, old.mode, old.uid, old.gid, old.mtime, old.ctime)
-        == (new.kind, new.mode, new.uid, new.gid, new.mtime, new.ctime)
 }
 
 /// Whether a change after now could leave the same ctime. One in the future is the clock's fault, and would be
@@ -633,8 +396,4 @@ fn is_young(ctime: tree::Time) -> bool {
         .unwrap_or_default();
     let ctime = Duration::new(u64::try_from(ctime.sec).unwrap_or(0), ctime.nsec);
     now.checked_sub(ctime).is_some_and(|age| age < CLOCK_TICK)
-}
-
-fn name_of(path: &Path) -> &[u8] {
-    path.file_name().unwrap_or_default().as_bytes()
 }

@@ -18,14 +18,6 @@ use crate::exclusions::Exclusions;
 use crate::ledger::{Confirmed, Held, State};
 use crate::settings::FilterRule;
 
-const EXACT_TIMES: Abilities = Abilities {
-    removes_by_name: true,
-    compares_nanoseconds: true,
-    compares_contents: true,
-    keeps_links: true,
-    keeps_specials: true,
-};
-
 /// A source and the ledger of a replica that holds all of it.
 struct Bench {
     directory: TempDir,
@@ -58,7 +50,7 @@ impl Bench {
 
     /// Writes down that the replica holds everything as it is now.
     fn confirm_all(&mut self) {
-        let plan = self.plan_with(EXACT_TIMES, &[("", Look::BELOW)]);
+        let plan = self.plan_with(Abilities::ALL, &[("", Look::BELOW)]);
         let items = plan.quick.noted().chain(plan.exact.noted());
         let held = items.map(|(item, note)| {
             (
@@ -79,7 +71,7 @@ impl Bench {
     }
 
     fn plan(&self, looks: &[(&str, Look)]) -> Plan {
-        self.plan_with(EXACT_TIMES, looks)
+        self.plan_with(Abilities::ALL, looks)
     }
 
     fn plan_with(&self, abilities: Abilities, looks: &[(&str, Look)]) -> Plan {
@@ -163,7 +155,7 @@ fn without_removal_by_name_the_directory_is_listed_whole() {
     fs::remove_file(bench.at("d/f")).unwrap();
     let abilities = Abilities {
         removes_by_name: false,
-        ..EXACT_TIMES
+        ..Abilities::ALL
     };
     let plan = bench.plan_with(abilities, &[("d/f", Look::AT)]);
     assert!(plan.quick.batch.gone.is_empty());
@@ -257,10 +249,7 @@ fn a_replica_that_compares_seconds_misses_more() {
         .unwrap();
     let seconds = Abilities {
         compares_nanoseconds: false,
-        compares_contents: true,
-        keeps_links: true,
-        keeps_specials: true,
-        ..EXACT_TIMES
+        ..Abilities::ALL
     };
     assert_eq!(
         updates(&bench.plan_with(seconds, &[("f", Look::AT)]).exact),
@@ -331,7 +320,7 @@ fn what_goes_while_a_plan_is_made_is_removed_and_looked_at_again() {
     let dir = [Path::new("d")];
     bench.ledger.doubt_directories(dir).unwrap();
     let source = Arc::new(bench.source.as_opened());
-    let mut draft = Draft::new(&source, &bench.ledger, EXACT_TIMES);
+    let mut draft = Draft::new(&source, &bench.ledger, Abilities::ALL);
     let mut look_at = |path: &str| {
         let taken = Taken {
             path: path.into(),
@@ -435,7 +424,7 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
         look: Look::BELOW,
         since: Instant::now(),
     };
-    let plan = plan(&source, &ledger, EXACT_TIMES, vec![look]).unwrap();
+    let plan = plan(&source, &ledger, Abilities::ALL, vec![look]).unwrap();
     assert_eq!(updates(&plan.quick), [""]);
 }
 
