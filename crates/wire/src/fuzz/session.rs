@@ -1,3 +1,5 @@
+//! Decoders of the handshake, of messages, and of what a daemon and its client say in lines.
+
 use super::{Target, assert_needs_all, assert_round_trip};
 use crate::{
     Algorithm, ArgumentReader, AuthReply, BatchHead, Checksum, ChecksumChoice, ClientInfo,
