@@ -1,5 +1,6 @@
 //! What sessions reached without being confirmed: what is in flight, and what broken ones may still change.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -87,26 +88,38 @@ impl Ledger {
     /// them: until it is confirmed, nobody knows what the replica has in such a directory, should it come back in the
     /// source as it was.
     ///
+    /// Returns those that an earlier session has left in flight.
+    ///
     /// # Errors
     /// SQLite's.
     pub fn begin_session<'a>(
         &mut self,
         reached: impl IntoIterator<Item = (&'a Path, Reach)>,
         may_go: impl IntoIterator<Item = &'a Path>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<HashSet<PathBuf>> {
         let transaction = self.connection.transaction()?;
         doubt_trees(&transaction, self.replica, may_go)?;
+        let mut before = HashSet::new();
         {
+            let is_any = "SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1)";
+            let is_any = transaction.query_row(is_any, [self.replica], |row| row.get(0))?;
+            let mut is_one = transaction.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1 AND path = ?2)",
+            )?;
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO in_flight (replica, path, reach) VALUES (?1, ?2, ?3) \
                  ON CONFLICT DO UPDATE SET reach = max(reach, excluded.reach)",
             )?;
             for (path, reach) in reached {
-                let path = path.as_os_str().as_bytes();
-                insert.execute(params![self.replica, path, reach as i64])?;
+                let bytes = path.as_os_str().as_bytes();
+                if is_any && is_one.query_row(params![self.replica, bytes], |row| row.get(0))? {
+                    before.insert(path.to_owned());
+                }
+                insert.execute(params![self.replica, bytes, reach as i64])?;
             }
         }
-        transaction.commit()
+        transaction.commit()?;
+        Ok(before)
     }
 }
 
@@ -154,6 +167,15 @@ mod tests {
         assert_eq!(ledger.aftermath().unwrap(), left);
         ledger.end_aftermath().unwrap();
         assert_eq!(ledger.aftermath().unwrap(), []);
+    }
+
+    #[test]
+    fn a_session_learns_what_an_earlier_one_has_left_in_flight() {
+        let mut ledger = State::in_memory().ledger("r").unwrap();
+        let [a, b] = ["a", "b"].map(|path| (Path::new(path), Reach::Entry));
+        assert_eq!(ledger.begin_session([a], []).unwrap(), HashSet::new());
+        let left = HashSet::from(["a".into()]);
+        assert_eq!(ledger.begin_session([a, b], []).unwrap(), left);
     }
 
     #[test]

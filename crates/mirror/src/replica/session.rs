@@ -43,7 +43,7 @@ impl Replica {
                 continue;
             }
             let gone = errand.batch.gone.iter().map(PathBuf::as_path);
-            self.ledger.begin_session(
+            let unsettled = self.ledger.begin_session(
                 errand.reach(),
                 gone.chain(forgotten.iter().map(PathBuf::as_path)),
             )?;
@@ -60,7 +60,7 @@ impl Replica {
                 Ok(applied) => {
                     self.note_drift(state, errand, &applied)?;
                     self.tell_changes(state, errand, &applied)?;
-                    self.confirm(errand, &applied, &mut forgotten, pause)?;
+                    self.confirm(errand, &applied, &unsettled, &mut forgotten, pause)?;
                     self.note_standing(errand, &applied);
                     let removals = applied.removed.len();
                     self.board.session(
@@ -85,7 +85,7 @@ impl Replica {
                     touched,
                     began,
                 }) => {
-                    self.after_a_broken_session(errand, &touched, began)?;
+                    self.after_a_broken_session(errand, &unsettled, &touched, began)?;
                     return Err(error.into());
                 }
             }
@@ -99,11 +99,13 @@ impl Replica {
         Ok(failures)
     }
 
-    /// Writes what a session proved, and leaves the rest waiting. `forgotten` are the rows that end with it.
+    /// Writes what a session proved, and leaves the rest waiting. `forgotten` are the rows that end with it. Paths are
+    /// `unsettled` that an earlier session left in doubt: about these only one proves something that compares contents.
     fn confirm(
         &mut self,
         errand: &Errand,
         applied: &Applied,
+        unsettled: &HashSet<PathBuf>,
         forgotten: &mut Vec<PathBuf>,
         pause: Duration,
     ) -> Result<(), Failed> {
@@ -145,7 +147,8 @@ impl Replica {
                     continue;
                 }
             }
-            if errand.reach_of(item, note).is_some() {
+            let is_settled = batch.exact || !unsettled.contains(&item.path);
+            if is_settled && errand.reach_of(item, note).is_some() {
                 confirmed.landed.push(item.path.clone());
             }
         }
@@ -157,11 +160,11 @@ impl Replica {
             .iter()
             .cloned()
             .partition(|path| applied.removed.contains(path));
+        confirmed.landed.extend(removed.iter().cloned());
         confirmed.gone = removed.into_iter().collect();
         if is_clean && !batch.exact {
             confirmed.gone.append(forgotten);
         }
-        confirmed.landed.extend(batch.gone.iter().cloned());
         self.ledger.confirm(&confirmed)?;
         // A removal that nobody reported: whether the name is there is seen when its directory is listed whole.
         let pace = if is_clean {
@@ -299,10 +302,11 @@ impl Replica {
 
     /// All that the session reached is looked at again, now and for as long as the other end may go on without us. What
     /// it may have touched is compared by content; a killed worker leaves a temporary file beside it that no ledger
-    /// knows of.
+    /// knows of. What an earlier session left in doubt, as `unsettled`, stays so.
     fn after_a_broken_session(
         &mut self,
         errand: &Errand,
+        unsettled: &HashSet<PathBuf>,
         touched: &HashSet<PathBuf>,
         began: bool,
     ) -> Result<(), Failed> {
@@ -318,7 +322,7 @@ impl Replica {
             self.await_aftermath(reached, sent)?;
         }
         let landed = errand.reach().map(|(path, _)| path);
-        let landed = landed.filter(|path| !touched.contains(*path));
+        let landed = landed.filter(|path| !touched.contains(*path) && !unsettled.contains(*path));
         self.ledger.confirm(&Confirmed {
             landed: landed.map(Path::to_owned).collect(),
             ..Confirmed::default()
