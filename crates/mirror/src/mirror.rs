@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, unbounded};
 use transfer::Cancel;
 
 use self::handle::Observed;
@@ -91,6 +91,7 @@ impl Mirror {
             })
             .collect();
         let (stop_hints, stop) = bounded(1);
+        let (ask_hints, asks) = unbounded();
         let handle = Handle {
             name: settings.name.clone(),
             source: Arc::clone(&source),
@@ -103,6 +104,7 @@ impl Mirror {
                 hints: stop_hints,
             },
             replicas: observed,
+            hints: ask_hints,
         };
         let control = match &settings.control {
             Some(path) => Some(ControlSocket::listen(path.clone(), handle.clone())?),
@@ -115,6 +117,7 @@ impl Mirror {
                     source: Arc::clone(&source),
                     queues: handle.stopper.queues.clone(),
                     stop,
+                    asks,
                     report,
                     max_watches: settings.max_watches,
                 };

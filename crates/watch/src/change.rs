@@ -35,6 +35,9 @@ pub enum Change {
     },
     /// Nothing has changed, but the operator should know.
     Notice(Notice),
+    /// What had happened when [`Watcher::catch_up`](crate::Watcher::catch_up) returned this number, or a lower one, is
+    /// covered by the values before this one.
+    CaughtUp(u64),
 }
 
 /// How a path was touched.

@@ -183,7 +183,7 @@ impl Run {
             match taken {
                 Taken::Closed => return Ok(exit::FAILURE),
                 Taken::Nothing if end.is_some_and(|end| end <= now) => return Ok(exit::TIMEOUT),
-                Taken::Nothing => {}
+                Taken::Nothing | Taken::CaughtUp(_) => {}
                 Taken::Events => {
                     let ended = self.take(&bytes, now)?;
                     self.flush()?;

@@ -110,6 +110,7 @@ impl Marked {
             match queue.take(&mut bytes, None) {
                 Taken::Events => self.process(&bytes),
                 Taken::Nothing => self.follow_mounts(),
+                Taken::CaughtUp(number) => self.out.push(Change::CaughtUp(number)),
                 Taken::Closed => return,
             }
             self.places.rest();
@@ -478,6 +479,7 @@ fn below(change: Change, mount: &Path) -> Change {
             Change::Notice(Notice::Unreadable { path: full(path) })
         }
         Change::Notice(notice) => Change::Notice(notice),
+        Change::CaughtUp(number) => Change::CaughtUp(number),
     }
 }
 

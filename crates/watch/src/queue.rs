@@ -39,7 +39,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 pub(crate) struct Closer {
     shared: Arc<Shared>,
-    /// Wakes the thread out of poll(2).
+    /// Wakes the thread out of poll(2), to end or to look at what was asked.
     bell: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,6 +57,8 @@ pub(crate) enum Taken {
     Events,
     /// None came in time, or somebody rang.
     Nothing,
+    /// What had happened when [`Closer::ask`] returned this number, or a lower one, has been taken.
+    CaughtUp(u64),
     /// None will come any more.
     Closed,
 }
@@ -73,6 +75,12 @@ struct Waiting {
     bytes: Vec<u8>,
     closed: bool,
     woken: bool,
+    /// How often it was asked to catch up; which of that the bytes here, and which those taken, have answered; and what
+    /// of it the tracker knows.
+    asked: u64,
+    reached: u64,
+    taken: u64,
+    told: u64,
 }
 
 /// Starts to empty the kernel's queue; without one, the queue is a clock that can be closed. [`Queue::take`]
@@ -88,6 +96,10 @@ pub(crate) fn start(
             bytes: Vec::new(),
             closed: false,
             woken: false,
+            asked: 0,
+            reached: 0,
+            taken: 0,
+            told: 0,
         }),
         filled: Condvar::new(),
         emptied: Condvar::new(),
@@ -130,7 +142,15 @@ impl Queue {
         into.clear();
         let mut waiting = self.shared.lock();
         loop {
+            if waiting.bytes.is_empty() {
+                waiting.taken = waiting.reached;
+            }
+            if waiting.taken > waiting.told {
+                waiting.told = waiting.taken;
+                return Taken::CaughtUp(waiting.told);
+            }
             if !waiting.bytes.is_empty() {
+                waiting.taken = waiting.reached;
                 std::mem::swap(&mut waiting.bytes, into);
                 // A burst should not hold its memory for ever.
                 waiting.bytes.shrink_to(16 * READ);
@@ -169,13 +189,36 @@ impl Drop for Queue {
     }
 }
 
-impl Drop for Closer {
-    fn drop(&mut self) {
-        self.shared.close();
+impl Closer {
+    /// Has [`Queue::take`] return [`Taken::CaughtUp`] with this number, or a higher one, once all events of what has
+    /// happened by now have been taken.
+    pub(crate) fn ask(&self) -> u64 {
+        let mut waiting = self.shared.lock();
+        waiting.asked += 1;
+        let asked = waiting.asked;
+        if self.bell.is_none() {
+            waiting.reached = asked;
+        }
+        drop(waiting);
+        match self.bell {
+            Some(_) => self.ring(),
+            None => self.shared.filled.notify_all(),
+        }
+        asked
+    }
+
+    fn ring(&self) {
         if let Some(bell) = &self.bell {
             // Cannot fail: the counter is far from full.
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.shared.close();
+        self.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -190,6 +233,16 @@ impl Shared {
     fn wake(&self) {
         self.lock().woken = true;
         self.filled.notify_all();
+    }
+
+    /// The kernel had no more when this had been asked for.
+    fn reach(&self, asked: u64) {
+        let mut waiting = self.lock();
+        if asked > waiting.reached {
+            waiting.reached = asked;
+            drop(waiting);
+            self.filled.notify_all();
+        }
     }
 
     fn close(&self) {
@@ -233,6 +286,7 @@ fn drain(
     let mut has_read = false;
     let mut next_pause = FIRST_PAUSE;
     loop {
+        let asked = shared.lock().asked;
         match rustix::io::retry_on_intr(|| rustix::io::read(kernel, &mut buffer[..])) {
             Ok(length) => {
                 if !shared.put(&buffer[..length]) {
@@ -241,6 +295,7 @@ fn drain(
                 has_read = true;
             }
             Err(Errno::WOULDBLOCK) => {
+                shared.reach(asked);
                 let pause = std::mem::take(&mut has_read).then_some(next_pause);
                 next_pause = match pause {
                     Some(pause) => (pause * 2).min(longest_pause),
@@ -249,6 +304,9 @@ fn drain(
                 match wait(kernel, bell, other, pause) {
                     Ok(Wait::Over) => {}
                     Ok(Wait::Other) => shared.wake(),
+                    Ok(Wait::Bell) if !shared.lock().closed => {
+                        let _ = rustix::io::read(bell, &mut [0; 8]);
+                    }
                     Ok(Wait::Bell) | Err(_) => return,
                 }
             }

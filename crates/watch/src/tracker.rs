@@ -48,6 +48,9 @@ const SETTLE: Duration = Duration::from_millis(2);
 /// After this many tries (2 s together) a directory counts as lost.
 const SETTLE_TRIES: u32 = 10;
 
+/// A directory that cannot be placed for so long keeps nobody waiting who wants to know what has happened.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
 /// Changes sent at once at most, so that a consumer can start on a burst before it ends.
 const BATCH: usize = 1024;
 
@@ -76,6 +79,8 @@ pub(crate) struct Tracker {
     unmounted: BTreeSet<NodeId>,
     /// Places that a directory has left without an event so far.
     vacated: Vec<Vacated>,
+    /// Numbers of [`Change::CaughtUp`] that are to be told, and since when.
+    asked: Vec<(u64, Instant)>,
     out: Vec<Change>,
     /// Whether the operator knows that the limit is reached.
     limit_told: bool,
@@ -139,6 +144,7 @@ impl Tracker {
             unsettled: BTreeMap::new(),
             unmounted: BTreeSet::new(),
             vacated: Vec::new(),
+            asked: Vec::new(),
             out: Vec::new(),
             limit_told: false,
             ended: false,
@@ -182,6 +188,7 @@ impl Tracker {
             match queue.take(&mut bytes, self.deadline()) {
                 Taken::Events => self.process(&bytes, Instant::now()),
                 Taken::Nothing => {}
+                Taken::CaughtUp(number) => self.asked.push((number, Instant::now())),
                 Taken::Closed => return,
             }
             self.due(Instant::now());
@@ -210,6 +217,7 @@ impl Tracker {
         self.settle(now);
         self.poll_some(now);
         self.tell_limit();
+        self.tell_caught_up(now);
     }
 
     /// When [`Tracker::due`] has something to do; `None` while nothing is under way.
@@ -409,6 +417,25 @@ impl Tracker {
                 limit: self.max_watches.or_else(kernel_limit),
             }));
         }
+    }
+
+    /// Answers those who asked when all had happened that is still under way here.
+    fn tell_caught_up(&mut self, now: Instant) {
+        let Self {
+            asked,
+            departures,
+            unsettled,
+            out,
+            ..
+        } = self;
+        asked.retain(|&(number, since)| {
+            let is_placed = unsettled.is_empty() || now > since + SETTLED_AFTER;
+            let is_told = is_placed && departures.iter().all(|half| half.since > since);
+            if is_told {
+                out.push(Change::CaughtUp(number));
+            }
+            !is_told
+        });
     }
 
     /// Hands over what is known so far; false when nobody wants it.

@@ -169,6 +169,12 @@ impl Watcher {
         self.directories.load(Ordering::Relaxed)
     }
 
+    /// Has the stream say, by a [`Change::CaughtUp`] with this number or a higher one, when it has told of everything that
+    /// has happened by now. What is polled is told by the next look at it, which this does not wait for.
+    pub fn catch_up(&self) -> u64 {
+        self.closer.as_ref().map_or(0, Closer::ask)
+    }
+
     /// Stops watching; the same as dropping it, but visible in the code.
     pub fn stop(self) {}
 }

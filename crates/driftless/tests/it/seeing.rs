@@ -44,6 +44,25 @@ fn a_pause_holds_changes_back_and_a_flush_waits_for_them() {
 }
 
 #[test]
+fn a_flush_waits_for_what_the_watcher_is_still_busy_with() {
+    let bench = Bench::with_directory();
+    let mirror = bench.live();
+    for number in 0..2000 {
+        bench.source.directory(format!("many/{number}/below"));
+    }
+    bench.source.write("many/1999/below/last", "content");
+    let (done, said) = bench.command(&["flush", "--timeout", "300"]);
+    assert!(done, "{said}");
+    bench.assert_identical(&mirror);
+    bench.source.rename("many", "renamed");
+    bench.source.write("renamed/1999/below/last", "another");
+    let (done, said) = bench.command(&["flush", "--timeout", "300"]);
+    assert!(done, "{said}");
+    bench.assert_identical(&mirror);
+    mirror.stop();
+}
+
+#[test]
 fn a_failure_is_shown_with_its_path_until_it_is_over() {
     let bench = Bench::with_directory();
     bench.source.write("dir", "a file now");

@@ -4,18 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use transfer::Cancel;
 use tree::Kind;
 
+use super::hints::Asked;
 use crate::dirty::{Look, Pace};
 use crate::history::History;
 use crate::queue::{Orders, Queue};
 use crate::source::{Child, Source};
 use crate::status::{Board, MirrorStatus, ReplicaState, ReplicaStatus};
-
-/// How long the kernel's events may take to become hints.
-const HINT_LATENCY: Duration = Duration::from_millis(50);
 
 /// How long a flush may last at most, whatever was asked for.
 const FLUSH_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -27,6 +25,8 @@ pub struct Handle {
     pub(super) source: Arc<Source>,
     pub(super) replicas: Vec<Observed>,
     pub(super) stopper: Stopper,
+    /// Tells when what has happened by now is in the queues.
+    pub(super) hints: Sender<Asked>,
 }
 
 /// A replica as others see it.
@@ -165,8 +165,7 @@ impl Handle {
     pub fn flush(&self, name: Option<&str>, timeout: Duration) -> Result<(), String> {
         let named = self.named(name)?;
         let deadline = Instant::now() + timeout.min(FLUSH_LONGEST);
-        // What the kernel has told the watcher by now is a hint by then.
-        std::thread::sleep(HINT_LATENCY);
+        self.await_hints(deadline);
         let now = Instant::now();
         for replica in named {
             let gives_up = || {
@@ -188,6 +187,15 @@ impl Handle {
             }
         }
         Ok(())
+    }
+
+    /// Waits until what has happened by now, and has been seen, is in the queues.
+    fn await_hints(&self, deadline: Instant) {
+        let (tell, told) = bounded(1);
+        // Nobody takes hints of a mirror that does not watch.
+        if self.hints.send(tell).is_ok() {
+            let _ = told.recv_deadline(deadline);
+        }
     }
 
     fn order(&self, name: Option<&str>, order: impl Fn(&mut Orders)) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use crossbeam_channel::{Receiver, Sender, select};
 use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
 
@@ -25,11 +25,33 @@ pub(super) struct Hints {
     pub(super) source: Arc<Source>,
     pub(super) queues: Vec<Arc<Queue>>,
     pub(super) stop: Receiver<()>,
+    /// Those who want to know when all that has happened by now is in the queues.
+    pub(super) asks: Receiver<Asked>,
     pub(super) report: Report,
     pub(super) max_watches: Option<u64>,
 }
 
+/// Told, once, that it is done.
+pub(super) type Asked = Sender<()>;
+
 pub(super) type Watching = (Watcher, Receiver<Vec<Change>>);
+
+/// Those who asked, each with the number at which the watcher has caught up with what had happened then.
+#[derive(Default)]
+struct Waiters(Vec<(u64, Asked)>);
+
+impl Waiters {
+    fn tell(&mut self, caught_up: u64) {
+        self.0.retain(|(number, asked)| {
+            let is_done = *number <= caught_up;
+            if is_done {
+                // Who has given up waiting does not want to know.
+                let _ = asked.try_send(());
+            }
+            !is_done
+        });
+    }
+}
 
 impl Hints {
     pub(super) fn watch(&self) -> Result<Watching, watch::Error> {
@@ -49,6 +71,7 @@ impl Hints {
         let mut watching = Some(watching);
         let mut is_in_place = true;
         let mut watched = self.source.identity();
+        let mut waiters = Waiters::default();
         loop {
             if watched != self.source.identity() {
                 // Another directory has been accepted as the source.
@@ -56,10 +79,11 @@ impl Hints {
                 watching = None;
             }
             match &watching {
-                Some((_, changes)) => select! {
+                Some((watcher, changes)) => select! {
                     recv(self.stop) -> _ => return,
+                    recv(self.asks) -> asked => waiters.0.extend(asked.map(|asked| (watcher.catch_up(), asked))),
                     recv(changes) -> changes => match changes {
-                        Ok(changes) => self.take(changes),
+                        Ok(changes) => waiters.tell(self.take(changes)),
                         Err(_) => watching = None,
                     },
                     // Another file system mounted over the source, or a lazy unmount, is no event of any directory.
@@ -71,19 +95,24 @@ impl Hints {
                     }
                 },
                 None => {
-                    if self.stop.recv_timeout(SOURCE_CHECK) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                    if self.source.is_in_place() {
-                        watching = self.watch().ok();
-                        self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);
+                    // A look at everything is ahead, or nothing is known.
+                    waiters.tell(u64::MAX);
+                    select! {
+                        recv(self.stop) -> _ => return,
+                        recv(self.asks) -> asked => waiters.0.extend(asked.map(|asked| (0, asked))),
+                        default(SOURCE_CHECK) => if self.source.is_in_place() {
+                            watching = self.watch().ok();
+                            self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);
+                        }
                     }
                 }
             }
         }
     }
 
-    fn take(&self, changes: Vec<Change>) {
+    /// Turns changes into looks. Returns up to which number the watcher has caught up.
+    fn take(&self, changes: Vec<Change>) -> u64 {
+        let mut caught_up = 0;
         let mut looks: Vec<(PathBuf, Look, Pace)> = Vec::with_capacity(changes.len());
         let mut files = Vec::new();
         let mut last_seen = None;
@@ -129,12 +158,14 @@ impl Hints {
                     looks.push((subtree, Look::BELOW, Pace::Settled));
                 }
                 Change::Notice(notice) => self.notice(notice.to_string()),
+                Change::CaughtUp(number) => caught_up = number,
             }
         }
         self.add(looks);
         for queue in self.queues.iter().filter(|_| !files.is_empty()) {
             queue.add(|dirty| files.iter().for_each(|file| dirty.add_file(*file)));
         }
+        caught_up
     }
 
     fn add(&self, looks: impl IntoIterator<Item = (PathBuf, Look, Pace)>) {

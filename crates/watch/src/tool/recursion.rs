@@ -416,7 +416,8 @@ impl Recursion {
             // The kernel wants at least one; this one is told anyhow.
             flags = WatchFlags::DELETE_SELF;
         }
-        flags
+        // To replace a mask, the kernel clears it first, and drops what happens at that moment.
+        flags | WatchFlags::MASK_ADD
     }
 
     fn printed(&self, node: NodeId) -> Option<Vec<u8>> {

@@ -205,7 +205,7 @@ fn follow(replica: &mut BTreeMap<PathBuf, (bool, u64)>, root: &Path, change: &Ch
             rescan_all(replica, root, to);
         }
         Change::Rescan { subtree, .. } => rescan_all(replica, root, subtree),
-        Change::Notice(_) => {}
+        Change::Notice(_) | Change::CaughtUp(_) => {}
     }
 }
 

@@ -27,7 +27,7 @@ impl Told {
                 scan(root, to, &mut self.found);
             }
             Change::Rescan { subtree, .. } => scan(root, subtree, &mut self.found),
-            Change::Notice(_) => {}
+            Change::Notice(_) | Change::CaughtUp(_) => {}
         }
         self.changes.push(change);
     }
@@ -89,7 +89,7 @@ pub(crate) fn until(
     told: &mut Told,
     enough: impl Fn(&Told) -> bool,
 ) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !enough(told) {
         match changes.recv_deadline(deadline) {
             Ok(batch) => batch.into_iter().for_each(|change| told.take(root, change)),
@@ -319,4 +319,96 @@ fn a_root_that_is_no_directory_is_an_error_that_names_it() {
         let error = Watcher::start(&path, Settings::default()).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+/// Takes changes until the watcher has caught up with `number`.
+fn until_caught_up(root: &Path, changes: &Receiver<Vec<Change>>, told: &mut Told, number: u64) {
+    let is_it = |change: &Change| matches!(change, Change::CaughtUp(up) if *up >= number);
+    until(root, changes, told, |told| told.changes.iter().any(is_it));
+}
+
+#[test]
+fn everything_before_the_question_is_told_before_the_answer() {
+    let sources = [Source::Inotify, Source::Fanotify];
+    for source in sources
+        .into_iter()
+        .take(1 + usize::from(may_use_fanotify()))
+    {
+        let (root, watcher, changes) = start(source);
+        let outside = tempfile::tempdir_in(root.path().parent().unwrap()).unwrap();
+        let mut told = Told::default();
+        for round in 0..20 {
+            let dir = root.path().join(format!("{round}"));
+            fs::create_dir_all(dir.join("a/b/c/d/e/f")).unwrap();
+            fs::write(dir.join("a/b/c/d/e/f/last"), "").unwrap();
+            let name = format!("file{round}");
+            let (file, away) = (root.path().join(&name), outside.path().join(&name));
+            fs::write(&file, "").unwrap();
+            fs::rename(&file, away).unwrap();
+            let number = watcher.catch_up();
+            told = Told::default();
+            until_caught_up(root.path(), &changes, &mut told, number);
+            let last = PathBuf::from(format!("{round}/a/b/c/d/e/f/last"));
+            assert!(told.covers(&last), "{source:?}: {:?}", told.changes);
+            let gone = Change::Touched {
+                path: name.into(),
+                touch: Touch::Removed { is_dir: false },
+            };
+            assert!(
+                told.changes.contains(&gone),
+                "{source:?}: {:?}",
+                told.changes
+            );
+        }
+        drop(told);
+    }
+}
+
+#[test]
+fn what_is_polled_answers_too() {
+    let (root, watcher, changes) = start(Source::Poll);
+    let number = watcher.catch_up();
+    until_caught_up(root.path(), &changes, &mut Told::default(), number);
+}
+
+#[test]
+fn no_event_is_lost_when_a_watch_is_confirmed() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("d");
+    fs::create_dir(&dir).unwrap();
+    let settings = Settings {
+        source: Source::Inotify,
+        ..Settings::default()
+    };
+    let (watcher, changes) = Watcher::start(root.path(), settings).unwrap();
+    std::thread::scope(|scope| {
+        // Each new directory has the watch of the one above confirmed.
+        scope.spawn(|| (0..4000).for_each(|n| fs::create_dir(dir.join(format!("d{n}"))).unwrap()));
+        scope.spawn(|| {
+            for n in 0..10_000 {
+                std::os::unix::fs::symlink("x", dir.join(format!("l{n}"))).unwrap();
+            }
+        });
+    });
+    let number = watcher.catch_up();
+    let mut told = Told::default();
+    until_caught_up(root.path(), &changes, &mut told, number);
+    if told.changes.iter().any(is_overflow) {
+        // Everything is looked at then.
+        return;
+    }
+    for name in fs::read_dir(&dir).unwrap() {
+        let path = Path::new("d").join(name.unwrap().file_name());
+        assert!(told.covers(&path), "{path:?}");
+    }
+}
+
+fn is_overflow(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Rescan {
+            reason: Reason::Overflow,
+            ..
+        }
+    )
 }

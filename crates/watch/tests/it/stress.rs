@@ -188,7 +188,7 @@ impl Consumer {
                     self.rescans += 1;
                     subtrees.insert(subtree);
                 }
-                Change::Notice(_) => {}
+                Change::Notice(_) | Change::CaughtUp(_) => {}
             }
         }
         for subtree in &subtrees {
