@@ -12,7 +12,7 @@ use wire::Digest;
 
 /// What a client says of itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     /// The user it claims to be.
     pub user: &'a [u8],
     /// Its answer to the challenge.
@@ -25,7 +25,7 @@ pub struct Claim<'a> {
 
 /// What a user may do who has proved who he is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// What the module says.
     AsModule,
     /// He can only read.
@@ -36,7 +36,7 @@ pub enum Access {
 
 /// Why a user is turned away: rsync's words for the log. A client must not hear them.
 #[derive(Debug, Error)]
-pub enum Denial {
+pub(crate) enum Denial {
     /// A name that would be a comment in the secrets file.
     #[error("invalid username")]
     InvalidUser,
@@ -62,7 +62,7 @@ pub enum Denial {
 
 /// What is wrong with the owner or mode of a secrets file; the texts are rsync's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum UntrustedSecrets {
+pub(crate) enum UntrustedSecrets {
     /// Others can read or write it.
     #[error("secrets file must not be other-accessible (see strict modes option)")]
     Mode,
@@ -73,7 +73,7 @@ pub enum UntrustedSecrets {
 
 /// Why no digest will do; the texts are rsync's for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum DigestTooWeak {
+pub(crate) enum DigestTooWeak {
     /// The client cannot do better.
     #[error(
         "negotiated auth digest {chosen} is weaker than the required 'auth digest = {required}'"
@@ -93,7 +93,7 @@ pub enum DigestTooWeak {
 ///
 /// # Errors
 /// [`DigestTooWeak`].
-pub fn check_digest(auth_digest: &[u8], chosen: Digest) -> Result<(), DigestTooWeak> {
+pub(crate) fn check_digest(auth_digest: &[u8], chosen: Digest) -> Result<(), DigestTooWeak> {
     if auth_digest.is_empty() {
         return Ok(());
     }
@@ -110,7 +110,7 @@ pub fn check_digest(auth_digest: &[u8], chosen: Digest) -> Result<(), DigestTooW
 ///
 /// # Errors
 /// [`Denial`].
-pub fn authenticate(
+pub(crate) fn authenticate(
     auth_users: &[u8],
     secrets_file: Option<&Path>,
     strict_modes: bool,
@@ -129,7 +129,7 @@ pub fn authenticate(
 
 /// The names of the groups that a user of this machine is in; none if there is no such user.
 #[must_use]
-pub fn system_groups(user: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn system_groups(user: &[u8]) -> Vec<Vec<u8>> {
     let name = std::str::from_utf8(user).unwrap_or_default();
     let Ok(Some(user)) = User::from_name(name) else {
         return Vec::new();
@@ -149,7 +149,7 @@ pub fn system_groups(user: &[u8]) -> Vec<Vec<u8>> {
 ///
 /// # Errors
 /// [`Denial::NoSecrets`] and [`Denial::UntrustedSecrets`].
-pub fn read_secrets(file: &Path, strict_modes: bool) -> Result<Vec<u8>, Denial> {
+pub(crate) fn read_secrets(file: &Path, strict_modes: bool) -> Result<Vec<u8>, Denial> {
     let mut text = Vec::new();
     open_secrets(file, strict_modes)?
         .read_to_end(&mut text)
@@ -159,7 +159,7 @@ pub fn read_secrets(file: &Path, strict_modes: bool) -> Result<Vec<u8>, Denial> 
 
 /// Whether a user has a password of his own.
 #[must_use]
-pub fn has_secret(secrets: &[u8], user: &[u8]) -> bool {
+pub(crate) fn has_secret(secrets: &[u8], user: &[u8]) -> bool {
     passwords(secrets).any(|(name, _)| name == user)
 }
 
@@ -179,7 +179,7 @@ fn open_secrets(file: &Path, strict_modes: bool) -> Result<File, Denial> {
 
 /// A rule of `auth users`, as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule<'a> {
+pub(crate) struct Rule<'a> {
     /// The pattern of users, or of groups.
     pub pattern: &'a [u8],
     /// The pattern is one of groups.
@@ -190,7 +190,7 @@ pub struct Rule<'a> {
 
 /// The rules of `auth users`: divided by blanks and commas, or by commas only if the list begins with one.
 #[must_use]
-pub fn rules(auth_users: &[u8]) -> Vec<Rule<'_>> {
+pub(crate) fn rules(auth_users: &[u8]) -> Vec<Rule<'_>> {
     let only_commas = auth_users.starts_with(b",");
     auth_users
         .split(|&byte| byte == b',' || (!only_commas && byte.is_ascii_whitespace()))

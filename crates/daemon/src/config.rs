@@ -15,7 +15,8 @@ use std::path::Path;
 
 use rsync::Env;
 
-pub use expand::{Metacharacter, Text};
+pub(crate) use expand::Metacharacter;
+pub use expand::Text;
 pub use facility::Facility;
 pub use load::{Override, UnknownParameter};
 pub use problem::{Failure, Fault, Place, Problem};

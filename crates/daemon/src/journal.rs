@@ -14,13 +14,13 @@ use crate::config::{Facility, LogStyle, Settings};
 
 /// A log that several parts of a process write to. Writing never fails: a full disk must not stop what is logged.
 #[derive(Clone, Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     inner: Arc<Mutex<Inner>>,
 }
 
 /// Where a log goes, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
+pub(crate) struct Destination {
     /// A file; `None` is syslog.
     pub file: Option<PathBuf>,
     /// The form of its lines.
@@ -34,7 +34,7 @@ pub struct Destination {
 impl Destination {
     /// What these settings say.
     #[must_use]
-    pub fn of(settings: &Settings, env: &Env) -> Self {
+    pub(crate) fn of(settings: &Settings, env: &Env) -> Self {
         Self {
             file: settings.log_file.path(env),
             style: settings.log_style,
@@ -72,7 +72,7 @@ const SYSLOG: &str = "/dev/log";
 impl Journal {
     /// Opens a log. A file that cannot be opened is told, and syslog is used in its place.
     #[must_use]
-    pub fn open(destination: Destination) -> (Self, Option<io::Error>) {
+    pub(crate) fn open(destination: Destination) -> (Self, Option<io::Error>) {
         let journal = Self {
             inner: Arc::new(Mutex::new(Inner {
                 destination: Destination {
@@ -93,7 +93,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of opening the file; the log then goes on in syslog.
-    pub fn switch(&self, destination: Destination) -> io::Result<()> {
+    pub(crate) fn switch(&self, destination: Destination) -> io::Result<()> {
         let mut inner = self.lock();
         if inner.sink.is_some() && inner.destination == destination {
             return Ok(());
@@ -120,26 +120,26 @@ impl Journal {
     }
 
     /// Logs what happens.
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         self.lock()
             .line(text.as_bytes(), INFO, &[], Timestamp::now());
     }
 
     /// Logs what went wrong.
-    pub fn warn(&self, text: &str) {
+    pub(crate) fn warn(&self, text: &str) {
         self.lock()
             .line(text.as_bytes(), WARNING, &[], Timestamp::now());
     }
 
     /// Logs what went wrong, and why. rsync's lines have no place for the reason; those of JSON do.
-    pub fn explain(&self, text: &str, reason: &str) {
+    pub(crate) fn explain(&self, text: &str, reason: &str) {
         let reason = [("reason", reason.to_owned())];
         self.lock()
             .line(text.as_bytes(), WARNING, &reason, Timestamp::now());
     }
 
     /// From now on lines of JSON say this too: `host`, `address`, `user`, `module`.
-    pub fn know(&self, member: &'static str, value: &[u8]) {
+    pub(crate) fn know(&self, member: &'static str, value: &[u8]) {
         let mut inner = self.lock();
         inner.known.retain(|(known, _)| *known != member);
         let value = String::from_utf8_lossy(value).into_owned();

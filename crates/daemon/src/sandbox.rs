@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a confined thread can still reach.
 #[derive(Clone, Copy, Debug)]
-pub struct Reach<'a> {
+pub(crate) struct Reach<'a> {
     /// Directories where it may do everything.
     pub write: &'a [&'a Path],
     /// Files and directories that it may read.
@@ -21,7 +21,7 @@ pub struct Reach<'a> {
 }
 
 /// What lookups of users, groups and times read. None of it need exist.
-pub const SYSTEM_FILES: &[&str] = &[
+pub(crate) const SYSTEM_FILES: &[&str] = &[
     "/etc/group",
     "/etc/ld.so.cache",
     "/etc/localtime",
@@ -44,7 +44,7 @@ pub const SYSTEM_FILES: &[&str] = &[
 /// # Errors
 /// The kernel has no Landlock, or one of before version 2 of its interface, which would make every rename and link between
 /// directories fail. Nothing has changed then.
-pub fn confine(reach: Reach<'_>) -> Result<(), RulesetError> {
+pub(crate) fn confine(reach: Reach<'_>) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(NEEDED);
     let read = AccessFs::from_read(NEEDED) & !AccessFs::Execute;
     let mut rules = rules()?;
@@ -68,7 +68,7 @@ pub fn confine(reach: Reach<'_>) -> Result<(), RulesetError> {
 
 /// What no worker needs: a core dump, which would hold what a client has sent; very many open files; more rights by a
 /// program that it starts. A kernel that refuses that leaves things as they are.
-pub fn bound() {
+pub(crate) fn bound() {
     const FILES_MAX: u64 = 4096;
     let no_core = Rlimit {
         current: Some(0),
@@ -87,7 +87,7 @@ pub fn bound() {
 
 /// Whether the kernel can [`confine`]. Nothing changes.
 #[must_use]
-pub fn is_available() -> bool {
+pub(crate) fn is_available() -> bool {
     rules().is_ok()
 }
 

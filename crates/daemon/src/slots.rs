@@ -13,13 +13,13 @@ use thiserror::Error;
 
 /// A place that is taken, until this is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub(crate) struct Slot {
     _locked: Option<File>,
 }
 
 /// There is no place.
 #[derive(Debug, Error)]
-pub enum NoSlot {
+pub(crate) enum NoSlot {
     /// All are taken; a negative number means that there are none. The text is rsync's for the log; the client is also asked
     /// to try again later.
     #[error("max connections ({0}) reached")]
@@ -37,7 +37,7 @@ pub enum NoSlot {
 impl NoSlot {
     /// What the client is told.
     #[must_use]
-    pub fn client_text(&self) -> String {
+    pub(crate) fn client_text(&self) -> String {
         match self {
             Self::Full(max) => format!("max connections ({max}) reached -- try again later"),
             Self::LockFile { .. } => "failed to open lock file".to_owned(),
@@ -50,7 +50,7 @@ impl Slot {
     ///
     /// # Errors
     /// [`NoSlot`].
-    pub fn take(lock_file: &Path, max: i32) -> Result<Self, NoSlot> {
+    pub(crate) fn take(lock_file: &Path, max: i32) -> Result<Self, NoSlot> {
         if max == 0 {
             return Ok(Self { _locked: None });
         }

@@ -19,7 +19,7 @@ const LONGEST_WRITE: Duration = Duration::from_secs(1);
 
 /// What to look at, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Look {
+pub(crate) struct Look {
     /// Everything below the path too.
     pub recursive: bool,
     /// The replica may hold a version that no ledger knows: compare its content, not its times.
@@ -28,24 +28,24 @@ pub struct Look {
 
 impl Look {
     /// The path itself.
-    pub const AT: Self = Self {
+    pub(crate) const AT: Self = Self {
         recursive: false,
         exact: false,
     };
     /// The path and everything below it.
-    pub const BELOW: Self = Self {
+    pub(crate) const BELOW: Self = Self {
         recursive: true,
         exact: false,
     };
     /// The path, by content.
-    pub const EXACT: Self = Self {
+    pub(crate) const EXACT: Self = Self {
         recursive: false,
         exact: true,
     };
 
     /// Both looks in one.
     #[must_use]
-    pub fn join(self, other: Self) -> Self {
+    pub(crate) fn join(self, other: Self) -> Self {
         Self {
             recursive: self.recursive || other.recursive,
             exact: self.exact || other.exact,
@@ -55,7 +55,7 @@ impl Look {
 
 /// How soon a hinted path should be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// After the settle time.
     Settled,
     /// Somebody is writing: when nothing has been heard of it for the quiet time, but at the latest
@@ -69,7 +69,7 @@ pub enum Pace {
 
 /// The waiting looks of one replica.
 #[derive(Debug)]
-pub struct DirtySet {
+pub(crate) struct DirtySet {
     waiting: BTreeMap<PathBuf, Waiting>,
     /// Files with several names, all of which are to be looked at.
     files: HashSet<Identity>,
@@ -91,7 +91,7 @@ impl DirtySet {
     /// An empty set. `settle` is waited after the first hint at a path, `quiet` after the last write to a file
     /// that somebody still has open.
     #[must_use]
-    pub fn new(settle: Duration, quiet: Duration) -> Self {
+    pub(crate) fn new(settle: Duration, quiet: Duration) -> Self {
         Self {
             waiting: BTreeMap::new(),
             files: HashSet::new(),
@@ -102,12 +102,12 @@ impl DirtySet {
     }
 
     /// Adds a look at `path`, or joins it with the one that waits there.
-    pub fn add(&mut self, path: PathBuf, look: Look, pace: Pace, now: Instant) {
+    pub(crate) fn add(&mut self, path: PathBuf, look: Look, pace: Pace, now: Instant) {
         self.add_since(path, look, pace, now, now);
     }
 
     /// As [`DirtySet::add`], for a path whose replica has been behind since `since`.
-    pub fn add_since(
+    pub(crate) fn add_since(
         &mut self,
         path: PathBuf,
         look: Look,
@@ -152,7 +152,7 @@ impl DirtySet {
     }
 
     /// Adds a look at every name of a file.
-    pub fn add_file(&mut self, file: Identity) {
+    pub(crate) fn add_file(&mut self, file: Identity) {
         if self.files.len() >= LIMIT {
             self.files.clear();
             self.collapse(Instant::now());
@@ -162,13 +162,13 @@ impl DirtySet {
     }
 
     /// Takes out the files whose names are to be looked at.
-    pub fn take_files(&mut self) -> HashSet<Identity> {
+    pub(crate) fn take_files(&mut self) -> HashSet<Identity> {
         std::mem::take(&mut self.files)
     }
 
     /// When the next look is due, if that is by `now`; otherwise a time before which none is. Much is added while little
     /// is due, so the exact answer is only sought when it counts.
-    pub fn next_due(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Instant> {
         if self.earliest.is_some_and(|earliest| earliest <= now) {
             self.earliest = self.waiting.values().map(|waiting| waiting.due).min();
         }
@@ -177,24 +177,24 @@ impl DirtySet {
 
     /// A time before which nothing is due, without a look at all that waits; `None` if nothing ever was.
     #[must_use]
-    pub fn none_due_before(&self) -> Option<Instant> {
+    pub(crate) fn none_due_before(&self) -> Option<Instant> {
         self.earliest
     }
 
     /// How many paths wait.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// Since when the replica has been behind: the age of the oldest waiting look.
     #[must_use]
-    pub fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.waiting.values().map(|waiting| waiting.since).min()
     }
 
     /// Takes out everything that is due, in path order, so that a directory comes before what is in it.
-    pub fn take_due(&mut self, now: Instant) -> Vec<Taken> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Taken> {
         let due = self.waiting.extract_if(.., |_, waiting| waiting.due <= now);
         due.map(|(path, Waiting { look, since, .. })| Taken { path, look, since })
             .collect()
@@ -228,7 +228,7 @@ impl DirtySet {
 
 /// A look that was taken out of the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// The path below the root, empty for the root.
     pub path: PathBuf,
     /// How to look at it.

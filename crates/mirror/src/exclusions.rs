@@ -14,7 +14,7 @@ const PATTERNS_MAX: usize = 64;
 
 /// Rules, ready to be asked.
 #[derive(Debug, Default)]
-pub struct Exclusions {
+pub(crate) struct Exclusions {
     rules: filter::Rules,
     expressions: Vec<Regex>,
 }
@@ -24,7 +24,7 @@ impl Exclusions {
     ///
     /// # Errors
     /// [`Error::Filter`], [`Error::Expression`], and [`Error::DirMerge`] for rules that depend on the tree.
-    pub fn of(texts: &[FilterRule]) -> Result<Self, Error> {
+    pub(crate) fn of(texts: &[FilterRule]) -> Result<Self, Error> {
         let mut exclusions = Self::default();
         for text in texts {
             exclusions.add(text)?;
@@ -37,13 +37,13 @@ impl Exclusions {
 
     /// The rules that a peer must know to keep what is left out.
     #[must_use]
-    pub fn rules(&self) -> &filter::Rules {
+    pub(crate) fn rules(&self) -> &filter::Rules {
         &self.rules
     }
 
     /// Whether `path` is left out, by its own name or by that of a directory above it.
     #[must_use]
-    pub fn leave_out(&self, path: &Path, is_dir: bool) -> bool {
+    pub(crate) fn leave_out(&self, path: &Path, is_dir: bool) -> bool {
         let bytes = path.as_os_str().as_bytes();
         self.rules
             .excluded_with_parents(bytes, is_dir, filter::Side::Sender)

@@ -20,12 +20,12 @@ use self::row::{
     DIRECTORY, HELD, INSERT, REGULAR, below, birth, held_from_row, insert_row, join, select_held,
     split,
 };
-pub use self::state_file::{State, StateLock};
-pub use self::unconfirmed::Reach;
+pub(crate) use self::state_file::{State, StateLock};
+pub(crate) use self::unconfirmed::Reach;
 
 /// One row: a version that a replica holds, and how sure that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// The version the replica confirmed; its access time is not kept.
     pub version: Meta,
     /// The version's ctime was so young when it was read that a later change may carry the same one:
@@ -38,7 +38,7 @@ pub struct Held {
 
 /// The ledger of one replica: a connection of its own, so that replicas never wait for each other longer
 /// than one transaction.
-pub struct Ledger {
+pub(crate) struct Ledger {
     connection: Connection,
     replica: i64,
     /// Holds the advisory lock that keeps a second mirror away from the same state file.
@@ -50,7 +50,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn is_complete(&self) -> rusqlite::Result<bool> {
+    pub(crate) fn is_complete(&self) -> rusqlite::Result<bool> {
         self.connection.query_row(
             "SELECT complete FROM replica WHERE id = ?1",
             [self.replica],
@@ -62,7 +62,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn set_complete(&self) -> rusqlite::Result<()> {
+    pub(crate) fn set_complete(&self) -> rusqlite::Result<()> {
         self.connection
             .execute(
                 "UPDATE replica SET complete = 1 WHERE id = ?1",
@@ -75,7 +75,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn history(&self) -> rusqlite::Result<Option<String>> {
+    pub(crate) fn history(&self) -> rusqlite::Result<Option<String>> {
         self.connection
             .query_row(
                 "SELECT told FROM history WHERE replica = ?1",
@@ -89,7 +89,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn keep_history(&self, told: &str) -> rusqlite::Result<()> {
+    pub(crate) fn keep_history(&self, told: &str) -> rusqlite::Result<()> {
         self.connection
             .execute(
                 "INSERT OR REPLACE INTO history (replica, told) VALUES (?1, ?2)",
@@ -102,7 +102,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn rest(&self) -> rusqlite::Result<()> {
+    pub(crate) fn rest(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch("PRAGMA shrink_memory")
     }
 
@@ -110,7 +110,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn holds_anything(&self) -> rusqlite::Result<bool> {
+    pub(crate) fn holds_anything(&self) -> rusqlite::Result<bool> {
         self.connection.query_row(
             "SELECT EXISTS (SELECT 1 FROM entry WHERE replica = ?1 AND name <> x'')",
             [self.replica],
@@ -122,7 +122,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn files(&self) -> rusqlite::Result<u64> {
+    pub(crate) fn files(&self) -> rusqlite::Result<u64> {
         self.connection.query_row(
             "SELECT COUNT(*) FROM entry WHERE replica = ?1 AND kind <> ?2",
             params![self.replica, DIRECTORY],
@@ -134,7 +134,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn bytes(&self) -> rusqlite::Result<u64> {
+    pub(crate) fn bytes(&self) -> rusqlite::Result<u64> {
         self.connection.query_row(
             "SELECT COALESCE(SUM(size), 0) FROM entry WHERE replica = ?1 AND kind = ?2",
             params![self.replica, REGULAR],
@@ -146,7 +146,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn files_below(&self, dir: &Path) -> rusqlite::Result<u64> {
+    pub(crate) fn files_below(&self, dir: &Path) -> rusqlite::Result<u64> {
         let dir = dir.as_os_str().as_bytes();
         let (from, to) = below(dir);
         let mut count = self.connection.prepare_cached(
@@ -162,7 +162,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn files_at(&self, path: &Path) -> rusqlite::Result<Vec<FileId>> {
+    pub(crate) fn files_at(&self, path: &Path) -> rusqlite::Result<Vec<FileId>> {
         let ((parent, name), dir) = (split(path), path.as_os_str().as_bytes());
         let (from, to) = below(dir);
         let mut select = self.connection.prepare_cached(
@@ -187,7 +187,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn snapshot(&self) -> rusqlite::Result<impl Drop> {
+    pub(crate) fn snapshot(&self) -> rusqlite::Result<impl Drop> {
         self.connection.unchecked_transaction()
     }
 
@@ -195,7 +195,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn held(&self, path: &Path) -> rusqlite::Result<Option<Held>> {
+    pub(crate) fn held(&self, path: &Path) -> rusqlite::Result<Option<Held>> {
         let (parent, name) = split(path);
         self.connection
             .prepare_cached(select_held!(
@@ -210,7 +210,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn children(&self, dir: &Path) -> rusqlite::Result<Vec<(Vec<u8>, Held)>> {
+    pub(crate) fn children(&self, dir: &Path) -> rusqlite::Result<Vec<(Vec<u8>, Held)>> {
         let mut statement = self.connection.prepare_cached(select_held!(
             ", name",
             "WHERE replica = ?1 AND parent = ?2 AND name <> x'' ORDER BY name"
@@ -227,7 +227,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn names_of(&self, dev: u64, ino: u64) -> rusqlite::Result<Vec<(PathBuf, Held)>> {
+    pub(crate) fn names_of(&self, dev: u64, ino: u64) -> rusqlite::Result<Vec<(PathBuf, Held)>> {
         let mut statement = self
             .connection
             // Left to itself, SQLite takes the primary key for the better way and reads the replica's every row.
@@ -251,7 +251,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn doubt_trees<'a>(
+    pub(crate) fn doubt_trees<'a>(
         &mut self,
         paths: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<()> {
@@ -264,7 +264,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn confirm(&mut self, confirmed: &Confirmed) -> rusqlite::Result<()> {
+    pub(crate) fn confirm(&mut self, confirmed: &Confirmed) -> rusqlite::Result<()> {
         let replica = self.replica;
         let transaction = self.connection.transaction()?;
         {
@@ -302,7 +302,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn doubt_directories<'a>(
+    pub(crate) fn doubt_directories<'a>(
         &mut self,
         dirs: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<()> {
@@ -322,7 +322,7 @@ impl Ledger {
 
 /// What a session has proved, for [`Ledger::confirm`].
 #[derive(Debug, Default)]
-pub struct Confirmed {
+pub(crate) struct Confirmed {
     /// Paths that the replica no longer has, with everything below them.
     pub gone: Vec<PathBuf>,
     /// Versions that the replica now has.

@@ -29,7 +29,7 @@ const VERIFIED_ITEMS: usize = 2_000;
 
 /// What the replica can be asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Abilities {
+pub(crate) struct Abilities {
     /// It removes a name that is sent as missing. Otherwise its directory is listed whole.
     pub removes_by_name: bool,
     /// It compares times to the nanosecond before it takes two versions for the same; otherwise to the second.
@@ -44,7 +44,7 @@ pub struct Abilities {
 
 impl Abilities {
     /// Those of a replica that nothing is asked of in vain.
-    pub const ALL: Self = Self {
+    pub(crate) const ALL: Self = Self {
         removes_by_name: true,
         compares_nanoseconds: true,
         compares_contents: true,
@@ -72,7 +72,7 @@ impl Abilities {
 
 /// What is to be brought over, and what is known without doing so.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the replica decides rightly by size and time.
     pub quick: Errand,
     /// What it must compare by content.
@@ -92,7 +92,7 @@ pub struct Plan {
 
 /// What a plan removes from the replica.
 #[derive(Debug, Default)]
-pub struct Deletions {
+pub(crate) struct Deletions {
     /// Names that are no directories.
     pub leaves: u64,
     /// Directories, with everything below them.
@@ -106,14 +106,14 @@ pub struct Deletions {
 
 impl Deletions {
     /// Whether the plan removes nothing, for certain.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.leaves == 0 && self.dirs.is_empty() && !self.unknown
     }
 }
 
 impl Plan {
     /// Leaves everything that removes something out of the plan. The rows of it stay, and with them the difference.
-    pub fn withhold_deletions(&mut self) {
+    pub(crate) fn withhold_deletions(&mut self) {
         self.forgotten.clear();
         self.parted.clear();
         for Errand { batch, notes } in [&mut self.quick, &mut self.exact] {
@@ -128,7 +128,7 @@ impl Plan {
 
 /// One session's batch, and what it means for the ledger.
 #[derive(Debug, Default)]
-pub struct Errand {
+pub(crate) struct Errand {
     /// What the replica is told.
     pub batch: Batch,
     /// A note for each of the batch's items, in their order.
@@ -137,7 +137,7 @@ pub struct Errand {
 
 /// What the ledger will say of an item, beyond its version, once it is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Note {
+pub(crate) struct Note {
     /// See [`Held::doubtful`](crate::ledger::Held::doubtful).
     pub doubtful: bool,
     /// See [`Held::whole`](crate::ledger::Held::whole).
@@ -150,7 +150,7 @@ pub struct Note {
 
 impl Errand {
     /// Everything that this session may change at the replica, but for the attributes of the directories above.
-    pub fn reach(&self) -> impl Iterator<Item = (&Path, Reach)> {
+    pub(crate) fn reach(&self) -> impl Iterator<Item = (&Path, Reach)> {
         let items = self.noted().filter_map(|(item, note)| {
             let reach = self.reach_of(item, note)?;
             Some((item.path.as_path(), reach))
@@ -160,7 +160,7 @@ impl Errand {
     }
 
     /// The same of one item.
-    pub fn reach_of(&self, item: &Item, note: &Note) -> Option<Reach> {
+    pub(crate) fn reach_of(&self, item: &Item, note: &Note) -> Option<Reach> {
         let is_whole = |dir: &Path| self.batch.whole.contains(dir);
         let is_dir = item.meta.is_dir();
         let reach = match is_dir {
@@ -174,14 +174,14 @@ impl Errand {
     }
 
     /// The paths that this session is to change at the replica.
-    pub fn updates(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn updates(&self) -> impl Iterator<Item = &Path> {
         self.noted()
             .filter(|(_, note)| note.is_update)
             .map(|(item, _)| item.path.as_path())
     }
 
     /// How many bytes the files among them have.
-    pub fn update_bytes(&self) -> u64 {
+    pub(crate) fn update_bytes(&self) -> u64 {
         let is_file = |item: &Item| item.meta.kind == Kind::File;
         let updates = self
             .noted()
@@ -193,7 +193,7 @@ impl Errand {
     }
 
     /// The items with their notes.
-    pub fn noted(&self) -> impl Iterator<Item = (&Item, &Note)> {
+    pub(crate) fn noted(&self) -> impl Iterator<Item = (&Item, &Note)> {
         self.batch.items.iter().zip(&self.notes)
     }
 }
@@ -202,7 +202,7 @@ impl Errand {
 ///
 /// # Errors
 /// SQLite's, or the source's root cannot be read.
-pub fn plan(
+pub(crate) fn plan(
     source: &Source,
     ledger: &Ledger,
     abilities: Abilities,
@@ -229,7 +229,7 @@ pub fn plan(
 ///
 /// # Errors
 /// As [`plan`].
-pub fn verification(
+pub(crate) fn verification(
     source: &Source,
     ledger: &Ledger,
     abilities: Abilities,
@@ -266,7 +266,7 @@ pub fn verification(
 
 /// What a verification looks at.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// Files, and whatever else is no directory.
     pub files: u64,
     /// Bytes in the files.
@@ -275,7 +275,7 @@ pub struct Compared {
 
 /// Why no plan could be made.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// The ledger failed.
     #[error("state file: {0}")]
     Ledger(#[from] rusqlite::Error),

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::exclusions::Exclusions;
 
 /// The source of a mirror.
-pub struct Source {
+pub(crate) struct Source {
     opened: RwLock<Opened>,
     exclusions: Arc<Exclusions>,
     /// Our own state files, where they lie in the tree: writing them must not cause more writing.
@@ -24,7 +24,7 @@ struct Opened {
 
 /// One name in a directory of the source.
 #[derive(Debug, Clone)]
-pub struct Child {
+pub(crate) struct Child {
     /// Its path below the root.
     pub path: PathBuf,
     /// Its stat.
@@ -36,7 +36,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Source`] when it is missing or no directory.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         exclusions: Exclusions,
         state_files: &[PathBuf],
@@ -67,7 +67,7 @@ impl Source {
     /// The directory that is open now, whatever is accepted as the source meanwhile. Its directories are found anew for
     /// each look: one that was held open could be moved, and what its path leads to then would be taken for known.
     #[must_use]
-    pub fn as_opened(&self) -> Self {
+    pub(crate) fn as_opened(&self) -> Self {
         let opened = self.opened();
         Self {
             opened: RwLock::new(Opened {
@@ -81,7 +81,7 @@ impl Source {
 
     /// The open directory.
     #[must_use]
-    pub fn root(&self) -> Arc<Root> {
+    pub(crate) fn root(&self) -> Arc<Root> {
         Arc::clone(&self.opened().root)
     }
 
@@ -89,7 +89,7 @@ impl Source {
     ///
     /// # Errors
     /// There is no directory.
-    pub fn reopen(&self) -> Result<(), tree::Error> {
+    pub(crate) fn reopen(&self) -> Result<(), tree::Error> {
         let opened = Opened::at(self.root().path())?;
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened;
         Ok(())
@@ -97,7 +97,7 @@ impl Source {
 
     /// Which directory is open.
     #[must_use]
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.opened().identity
     }
 
@@ -107,7 +107,7 @@ impl Source {
 
     /// The filter rules, which the replica must know too.
     #[must_use]
-    pub fn rules(&self) -> &filter::Rules {
+    pub(crate) fn rules(&self) -> &filter::Rules {
         self.exclusions.rules()
     }
 
@@ -115,13 +115,13 @@ impl Source {
     /// unmounted or something else was put in its place: then nothing that is seen, or missed, in it means
     /// anything for the replicas.
     #[must_use]
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         self.is_in_place_or_other() == Some(true)
     }
 
     /// Whether another directory is where the source was.
     #[must_use]
-    pub fn is_replaced(&self) -> bool {
+    pub(crate) fn is_replaced(&self) -> bool {
         self.is_in_place_or_other() == Some(false)
     }
 
@@ -133,7 +133,7 @@ impl Source {
 
     /// Whether `path` is left out of the mirror, by its own name or by that of a directory above it.
     #[must_use]
-    pub fn leaves_out(&self, path: &Path, is_dir: bool) -> bool {
+    pub(crate) fn leaves_out(&self, path: &Path, is_dir: bool) -> bool {
         if path.as_os_str().is_empty() {
             return false;
         }
@@ -144,7 +144,7 @@ impl Source {
     ///
     /// # Errors
     /// It cannot be looked at.
-    pub fn lstat(&self, path: &Path) -> Result<Option<Meta>, tree::Error> {
+    pub(crate) fn lstat(&self, path: &Path) -> Result<Option<Meta>, tree::Error> {
         match self.root().lstat(path) {
             Err(error) if error.is_confined() => Ok(None),
             found => found,
@@ -154,7 +154,7 @@ impl Source {
     /// `path` itself where that is a directory, or the nearest above it that is one; `None` if not even the root can be
     /// looked at.
     #[must_use]
-    pub fn nearest_directory<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+    pub(crate) fn nearest_directory<'p>(&self, path: &'p Path) -> Option<&'p Path> {
         let is_directory = |path: &Path| {
             let found = self.lstat(path).ok().flatten();
             found.is_some_and(|meta| meta.kind == Kind::Dir)
@@ -167,7 +167,7 @@ impl Source {
     ///
     /// # Errors
     /// The directory cannot be read: what is in it is unknown, which is not to say that it is empty.
-    pub fn children(&self, dir: &Path) -> Result<Vec<Child>, tree::Error> {
+    pub(crate) fn children(&self, dir: &Path) -> Result<Vec<Child>, tree::Error> {
         let mut children = Vec::new();
         let handle = self.root().dir(dir)?;
         for entry in handle.read_dir()? {
@@ -186,7 +186,7 @@ impl Source {
     ///
     /// # Errors
     /// The root cannot be read.
-    pub fn is_empty(&self) -> Result<bool, tree::Error> {
+    pub(crate) fn is_empty(&self) -> Result<bool, tree::Error> {
         Ok(self.root().read_dir(Path::new(""))?.is_empty())
     }
 }

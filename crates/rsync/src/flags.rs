@@ -4,7 +4,7 @@ use crate::stop::Stop;
 
 /// One word of `--info` or `--debug`.
 #[derive(Debug)]
-pub struct Word {
+pub(crate) struct Word {
     /// The word, in capitals.
     pub name: &'static str,
     /// What `--info=help` says of it.
@@ -18,7 +18,7 @@ pub struct Word {
 
 /// A table of words and the option it belongs to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Words {
+pub(crate) struct Words {
     option: &'static str,
     /// The words, in the order of the help.
     pub words: &'static [Word],
@@ -58,7 +58,7 @@ const RECEIVER: (bool, bool) = (false, true);
 const BOTH: (bool, bool) = (true, true);
 
 /// The words of `--info`.
-pub const INFO: Words = Words {
+pub(crate) const INFO: Words = Words {
     option: "--info",
     first: 0,
     last: 2,
@@ -135,7 +135,7 @@ pub const INFO: Words = Words {
 };
 
 /// The words of `--debug`.
-pub const DEBUG: Words = Words {
+pub(crate) const DEBUG: Words = Words {
     option: "--debug",
     first: 2,
     last: 5,
@@ -196,7 +196,7 @@ const HIGHEST: u8 = 4;
 
 /// The levels that a command line set, word by word.
 #[derive(Clone, Debug, Default)]
-pub struct Levels {
+pub(crate) struct Levels {
     words: Words,
     said: Vec<Option<u8>>,
     implied: Vec<u8>,
@@ -204,7 +204,7 @@ pub struct Levels {
 
 impl Levels {
     /// Nothing said yet.
-    pub fn new(words: Words) -> Self {
+    pub(crate) fn new(words: Words) -> Self {
         Self {
             words,
             said: vec![None; words.words.len()],
@@ -273,7 +273,7 @@ impl Levels {
     }
 
     /// The level of a word; 0 for one that does not exist.
-    pub fn level(&self, name: &str) -> u8 {
+    pub(crate) fn level(&self, name: &str) -> u8 {
         self.words
             .position(name.as_bytes())
             .map_or(0, |at| self.said[at].unwrap_or(self.implied[at]))

@@ -12,7 +12,7 @@ pub(crate) enum Spec {
 
 /// Another machine and the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
+pub(crate) struct Host {
     /// The user's name there.
     pub user: Option<Vec<u8>>,
     /// The name or address; an IPv6 address has no brackets any more.
@@ -23,7 +23,7 @@ pub struct Host {
 
 /// How a machine is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Through a remote shell.
     Shell,
     /// A daemon; 0 is the default port.
@@ -35,7 +35,7 @@ pub enum Access {
 
 /// What the operands come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// From this machine to this machine; no destination is a listing.
     Local {
         /// What is copied.

@@ -26,7 +26,7 @@ const DAEMON_OPTIONS: &[&str] = &["daemon", "config", "dparam", "detach", "no-de
 ///
 /// # Errors
 /// What is shown instead of a run: help, or rsync's words about the fault.
-pub fn parse(arguments: &[Vec<u8>], aliases: &Aliases) -> Result<Invocation, Stop> {
+pub(crate) fn parse(arguments: &[Vec<u8>], aliases: &Aliases) -> Result<Invocation, Stop> {
     if arguments.is_empty() {
         return Err(Stop::Usage);
     }

@@ -72,12 +72,12 @@ const SCHEMA: &str = "
 
 /// The exclusive claim of one mirror process on its state file.
 #[derive(Debug)]
-pub struct StateLock(
+pub(crate) struct StateLock(
     #[allow(dead_code, reason = "held for the lock that closing it releases")] OwnedFd,
 );
 
 /// A state file that was opened, checked and, where needed, rebuilt.
-pub struct State {
+pub(crate) struct State {
     path: Option<PathBuf>,
     lock: Option<std::sync::Arc<StateLock>>,
     /// What had to be put aside to start with a usable file, for the operator to read.
@@ -87,7 +87,7 @@ pub struct State {
 impl State {
     /// A state that lives only as long as the process: each start compares everything.
     #[must_use]
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         Self {
             path: None,
             lock: None,
@@ -101,7 +101,7 @@ impl State {
     /// # Errors
     /// [`Error::State`] when the file cannot be created or opened, [`Error::StateInUse`] when another mirror
     /// has it open.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let lock = std::sync::Arc::new(StateLock::take(path)?);
         let mut moved_aside = None;
         if let Err(reason) = prepare(path) {
@@ -126,7 +126,7 @@ impl State {
 
     /// The files that make up this state, so that a mirror of the tree they lie in can leave them out.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let Some(path) = &self.path else {
             return Vec::new();
         };
@@ -140,7 +140,7 @@ impl State {
     ///
     /// # Errors
     /// [`Error::State`] when SQLite fails.
-    pub fn ledger(&self, name: &str) -> Result<Ledger, Error> {
+    pub(crate) fn ledger(&self, name: &str) -> Result<Ledger, Error> {
         let connection = match &self.path {
             Some(path) => connect(path),
             None => Connection::open_in_memory().and_then(|c| {

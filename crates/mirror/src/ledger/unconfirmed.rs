@@ -11,7 +11,7 @@ use super::{Ledger, doubt_trees};
 
 /// How far a session reaches at a path of the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// A directory: it is made if it is missing, and its attributes are set.
     Directory,
     /// A directory that is listed whole: what is in it besides is removed.
@@ -25,7 +25,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn in_flight(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
+    pub(crate) fn in_flight(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
         self.reached("SELECT path, reach FROM in_flight WHERE replica = ?1")
     }
 
@@ -33,7 +33,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn aftermath(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
+    pub(crate) fn aftermath(&self) -> rusqlite::Result<Vec<(PathBuf, Reach)>> {
         self.reached("SELECT path, reach FROM aftermath WHERE replica = ?1")
     }
 
@@ -49,7 +49,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn expect_aftermath(&self) -> rusqlite::Result<()> {
+    pub(crate) fn expect_aftermath(&self) -> rusqlite::Result<()> {
         self.connection
             .execute(
                 "INSERT INTO aftermath SELECT replica, path, reach FROM in_flight WHERE replica = ?1 \
@@ -63,7 +63,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn end_aftermath(&self) -> rusqlite::Result<()> {
+    pub(crate) fn end_aftermath(&self) -> rusqlite::Result<()> {
         self.connection
             .execute("DELETE FROM aftermath WHERE replica = ?1", [self.replica])
             .map(drop)
@@ -73,7 +73,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn land_all(&self) -> rusqlite::Result<()> {
+    pub(crate) fn land_all(&self) -> rusqlite::Result<()> {
         let mut is_any = self
             .connection
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1)")?;
@@ -92,7 +92,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn begin_session<'a>(
+    pub(crate) fn begin_session<'a>(
         &mut self,
         reached: impl IntoIterator<Item = (&'a Path, Reach)>,
         may_go: impl IntoIterator<Item = &'a Path>,
