@@ -83,7 +83,7 @@ impl Requested {
         }
         for end in 1..components.len() {
             let parent = components[..end].join(&b'/');
-            rules.include(&[b"/", parent.as_slice(), b"/"].concat())?;
+            include(rules, &[b"/", parent.as_slice(), b"/"].concat())?;
             self.implied.push(parent);
         }
         let whole = components.join(&b'/');
@@ -93,16 +93,41 @@ impl Requested {
             [b"/", whole.as_slice()].concat()
         };
         if !whole.is_empty() {
-            rules.include(&prefix)?;
+            include(rules, &prefix)?;
         }
         if options.recursive {
-            rules.include(&[prefix.as_slice(), b"/**"].concat())?;
+            include(rules, &[prefix.as_slice(), b"/**"].concat())?;
         } else if options.dirs || options.list_only {
-            rules.include(&[prefix.as_slice(), b"/*"].concat())?;
+            include(rules, &[prefix.as_slice(), b"/*"].concat())?;
         }
         self.asked.push(whole);
         Ok(())
     }
+}
+
+/// Includes what a path on the sender's side may mean: the names that its wildcards match, and the one that reads like it,
+/// for a shell that finds nothing for `[...]` leaves it as it is.
+fn include(rules: &mut Rules, path: &[u8]) -> Result<(), Error> {
+    rules.include(path)?;
+    let plain = with_plain_brackets(path);
+    if plain != path {
+        rules.include(&plain)?;
+    }
+    Ok(())
+}
+
+/// A pattern whose brackets stand for themselves.
+fn with_plain_brackets(pattern: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(pattern.len());
+    let mut is_escaped = false;
+    for &byte in pattern {
+        if byte == b'[' && !is_escaped {
+            plain.push(b'\\');
+        }
+        plain.push(byte);
+        is_escaped = byte == b'\\' && !is_escaped;
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -141,6 +166,14 @@ mod tests {
             ("dir/", "other", true),
             ("*.c", "x.c", true),
             ("*.c", "x.h", false),
+            ("a/[x", "[x", true),
+            ("a/[x", "[x/below", true),
+            ("a/[x*", "[xy", true),
+            ("of [2020]", "of [2020]", true),
+            ("of [2020]", "of 2", true),
+            ("of [2020]", "of 3", false),
+            ("\\[a]", "[a]", true),
+            ("\\[a]", "a", false),
         ] {
             assert_eq!(
                 accepts(&[asked], &options, name),
@@ -157,6 +190,9 @@ mod tests {
             ("a/b/c", "a/x", false),
             ("a/./b/c", "b/c/d", true),
             ("a/./b/c", "a/b", false),
+            ("[a]/b", "[a]/", true),
+            ("[a]/b", "[a]/b", true),
+            ("[a]/b", "[a]/c", false),
         ] {
             assert_eq!(
                 accepts(&[asked], &options, name),
