@@ -8,7 +8,6 @@
 //! - [`Scope`] is that list as it stands in one directory: with the merge files (`dir-merge`) found there and above.
 //!   [`Scope::enter`] goes down, [`Scope::check`] asks.
 //! - [`Rules::excluded_with_parents`] answers for a single path what a recursive scan would have found out on its way.
-//! - [`Requested`] tells a receiver which names it asked for, so that a sender cannot slip in others.
 //! - [`Rules::for_wire`] writes rules for a server, [`Rules::receive`] reads them there.
 //!
 //! Names are bytes, relative to the root of the transfer. This crate reads no file (merge files come through
@@ -20,7 +19,6 @@ pub mod fuzz;
 mod glob;
 mod load;
 mod pattern;
-mod requested;
 mod rule;
 mod rules;
 mod scope;
@@ -30,7 +28,6 @@ pub use error::{Error, Fault, Place};
 pub use glob::Glob;
 pub use load::{MergeFile, MergeFiles, NoMergeFiles};
 pub use pattern::Pattern;
-pub use requested::{Depth, Requested};
 pub use rule::{Action, Modifiers, Rule, Sides};
 pub use rules::{Cvs, List, Match, Options, Rules, Side, Verdict};
 pub use scope::Scope;
