@@ -156,7 +156,38 @@ pub fn strong_len(len: u64, block_len: u32, digest_len: usize, redo: bool) -> u8
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The loop of 10.5, literally.
+    fn block_length_by_definition(length: u64, max: u64) -> u64 {
+        if length <= 490_000 {
+            return 700;
+        }
+        let (mut c, mut rest) = (1_u64, length);
+        loop {
+            rest /= 4;
+            if rest == 0 {
+                break;
+            }
+            c *= 2;
+        }
+        if c >= max {
+            return max;
+        }
+        let mut block = 0;
+        loop {
+            block |= c;
+            if length < block * block {
+                block &= !c;
+            }
+            c /= 2;
+            if c < 8 {
+                break block.max(700);
+            }
+        }
+    }
 
     #[test]
     fn lengths_follow_the_size_of_the_basis() {
@@ -213,5 +244,23 @@ mod tests {
             described(1 << 31, 700, 16, 0),
             Err(BadBlocks::Count(1 << 31))
         );
+    }
+
+    proptest! {
+        #[test]
+        fn block_lengths_are_as_defined(len in prop_oneof![0..20_000_000_u64, 0..1_u64 << 45]) {
+            for longest in [Blocks::MAX_LEN, 1 << 29] {
+                let defined = block_length_by_definition(len, longest.into());
+                prop_assert_eq!(u64::from(block_len(len, longest)), defined);
+            }
+        }
+
+        #[test]
+        fn blocks_cover_the_basis(len in 1..10_000_000_u64) {
+            let blocks = Blocks::divide(len, block_len(len, Blocks::MAX_LEN), 2).expect("few blocks");
+            prop_assert_eq!(blocks.described_len(), len);
+            let (offset, last) = blocks.range(blocks.count() - 1);
+            prop_assert_eq!(offset + u64::from(last), len);
+        }
     }
 }
