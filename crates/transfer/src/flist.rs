@@ -509,4 +509,29 @@ mod tests {
         list.prune_empty_dirs(|entry| &*entry.name == b"g");
         assert_eq!(shown(&list), [".", "d", "d/e", "d/e/f", "g"]);
     }
+
+    #[test]
+    fn directories_of_one_name_join() {
+        let joined = |first: (bool, bool), second: (bool, bool)| {
+            let dir = |(top_dir, no_content)| Entry {
+                top_dir,
+                no_content,
+                name: b"d".as_slice().into(),
+                mode: 0o040_755,
+                ..Entry::default()
+            };
+            let mut list = List {
+                entries: vec![dir(first), dir(second)],
+                ..List::default()
+            };
+            list.clear_duplicates(SortOrder::of(Protocol::LATEST));
+            let (_, kept) = list.active().next().unwrap();
+            assert_eq!(list.active().count(), 1);
+            (kept.top_dir, kept.no_content)
+        };
+        assert_eq!(joined((true, true), (false, false)), (true, false));
+        assert_eq!(joined((true, true), (true, true)), (true, true));
+        assert_eq!(joined((false, true), (true, true)), (false, true));
+        assert_eq!(joined((false, false), (false, true)), (false, false));
+    }
 }

@@ -10,7 +10,7 @@
 //!   what is there in the same way.
 //! - [`Root::walk`] and [`Root::remove_tree`] take trees of any depth with a bounded number of open
 //!   directories and no recursion.
-//! - [`copy_contents`] and [`copy_keeping_holes`] let the kernel move the bytes; [`SparseWriter`] leaves holes.
+//! - [`copy_contents`] and [`copy_keeping_holes`] let the kernel move the bytes.
 //! - [`Xattrs`] reads and sets extended attributes, and through them access control lists ([`Acl`])
 //!   and what a file only stands for ([`FakeStat`]).
 //! - Errors ([`Error`]) name verb, path and cause. All calls are repeated when a signal interrupts
@@ -27,6 +27,7 @@ mod descent;
 mod dir;
 mod error;
 mod fake_super;
+pub mod fuzz;
 mod make;
 mod memory;
 mod meta;
@@ -35,7 +36,6 @@ mod remove;
 mod resolve;
 mod root;
 mod set;
-mod sparse;
 mod temp;
 mod walk;
 mod xattr;
@@ -54,7 +54,6 @@ pub use remove::Removal;
 pub use resolve::Links;
 pub use root::{Policy, Root};
 pub use set::set_meta_of;
-pub use sparse::{Holes, SparseWriter, preallocate};
-pub use temp::TempFile;
+pub use temp::{TempFile, preallocate};
 pub use walk::{Mounts, Walk, WalkEntry};
 pub use xattr::Xattrs;

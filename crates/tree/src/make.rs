@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::dir::Dir;
@@ -57,12 +57,12 @@ impl Root {
 
     /// Renames `from` to `to`, replacing what is there.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.rename_with(from, to, RenameFlags::empty())
-    }
-
-    /// Renames `from` to `to`, which must not exist.
-    pub fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
-        self.rename_with(from, to, RenameFlags::NOREPLACE)
+        let (from_dir, from_name) = self.at(from)?;
+        let (to_dir, to_name) = self.at(to)?;
+        self.forget(from);
+        self.forget(to);
+        retry_on_intr(|| rustix::fs::renameat(from_dir.fd(), from_name, to_dir.fd(), to_name))
+            .at("rename", to)
     }
 
     /// Removes anything but a directory.
@@ -76,21 +76,6 @@ impl Root {
         let (dir, name) = self.at(rel)?;
         self.forget(rel);
         dir.remove_dir(name)
-    }
-
-    fn rename_with(&self, from: &Path, to: &Path, flags: RenameFlags) -> Result<()> {
-        let (from_dir, from_name) = self.at(from)?;
-        let (to_dir, to_name) = self.at(to)?;
-        self.forget(from);
-        self.forget(to);
-        retry_on_intr(|| {
-            if flags.is_empty() {
-                rustix::fs::renameat(from_dir.fd(), from_name, to_dir.fd(), to_name)
-            } else {
-                rustix::fs::renameat_with(from_dir.fd(), from_name, to_dir.fd(), to_name, flags)
-            }
-        })
-        .at("rename", to)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::dir::Dir;
@@ -186,6 +186,15 @@ impl Drop for TempFile {
     }
 }
 
+/// Reserves `len` bytes for a new file (`--preallocate`), which then has that length: cut it to
+/// what was written in the end. (Space reserved beyond the length could not be punched.)
+pub fn preallocate(file: &File, len: u64) -> std::io::Result<()> {
+    if len > 0 {
+        retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len))?;
+    }
+    Ok(())
+}
+
 /// Different from any mode.
 const NO_MODE: u32 = u32::MAX;
 
@@ -320,5 +329,19 @@ mod tests {
         let (one, two) = (random_suffix(), random_suffix());
         assert!(one.iter().chain(&two).all(u8::is_ascii_alphanumeric));
         assert_ne!(one, two);
+    }
+
+    #[test]
+    fn space_that_was_reserved_is_the_files() {
+        use std::os::unix::fs::MetadataExt as _;
+        let file = tempfile::tempfile().unwrap();
+        preallocate(&file, 0).unwrap();
+        if preallocate(&file, 1 << 20).is_err() {
+            println!("skipped: no fallocate here");
+            return;
+        }
+        let meta = file.metadata().unwrap();
+        assert_eq!(meta.len(), 1 << 20);
+        assert!(meta.blocks() >= 2048, "{} blocks", meta.blocks());
     }
 }

@@ -194,76 +194,6 @@ impl NamedAccess {
     }
 }
 
-/// Storage in the attributes `user.rsync.%aacl` and `user.rsync.%dacl` (8.7).
-impl Acl {
-    /// The attribute's value: the ACL as it was received, absent objects marked.
-    #[must_use]
-    pub fn to_fake_super(&self) -> Vec<u8> {
-        let objects = [self.user_obj, self.group_obj, self.mask, self.other];
-        let objects = objects
-            .into_iter()
-            .map(|access| access.map_or(FAKE_ABSENT, u32::from));
-        let named = self.named.iter().flat_map(|entry| {
-            let kind = if entry.kind == Named::User {
-                FAKE_USER
-            } else {
-                0
-            };
-            [entry.id, u32::from(entry.access) | kind]
-        });
-        objects.chain(named).flat_map(u32::to_le_bytes).collect()
-    }
-
-    /// Reads an attribute's value; absent objects stay absent (see [`Acl::restored`]).
-    ///
-    /// # Errors
-    /// [`Malformed::FakeSuperAcl`] if the length or a permission is impossible.
-    pub fn from_fake_super(value: &[u8]) -> Result<Self, Malformed> {
-        let (words, rest) = value.as_chunks::<4>();
-        let words: Vec<u32> = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
-        let [user_obj, group_obj, mask, other, named @ ..] = words.as_slice() else {
-            return Err(Malformed::FakeSuperAcl);
-        };
-        let (pairs, odd) = named.as_chunks::<2>();
-        if !rest.is_empty() || !odd.is_empty() {
-            return Err(Malformed::FakeSuperAcl);
-        }
-        let access = |word: u32| {
-            u8::try_from(word)
-                .ok()
-                .filter(|&access| access <= 7)
-                .ok_or(Malformed::FakeSuperAcl)
-        };
-        let object = |&word: &u32| {
-            if word == FAKE_ABSENT {
-                Ok(None)
-            } else {
-                access(word).map(Some)
-            }
-        };
-        let entry = |&[id, word]: &[u32; 2]| {
-            let kind = if word & FAKE_USER != 0 {
-                Named::User
-            } else {
-                Named::Group
-            };
-            Ok(NamedAccess {
-                kind,
-                id,
-                access: access(word & !FAKE_USER)?,
-                name: None,
-            })
-        };
-        Ok(Self {
-            user_obj: object(user_obj)?,
-            group_obj: object(group_obj)?,
-            mask: object(mask)?,
-            other: object(other)?,
-            named: pairs.iter().map(entry).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
 /// The ACLs that a sender has numbered: those of one kind (access or default).
 #[derive(Debug, Default)]
 pub(crate) struct AclsSent {
@@ -386,13 +316,8 @@ mod flag {
 const XACCESS_NAME: i32 = 1;
 const XACCESS_USER: i32 = 2;
 
-const FAKE_ABSENT: u32 = 0x80;
-const FAKE_USER: u32 = 1 << 31;
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn user(id: u32, access: u8) -> NamedAccess {
@@ -504,38 +429,6 @@ mod tests {
     }
 
     #[test]
-    fn the_fake_super_value_of_the_specification() {
-        let mut seen = AclsSeen::default();
-        let item = seen
-            .decode_access(&mut Cursor::new(FILE_ITEM), 0o100_674)
-            .unwrap();
-        let received = seen.learn(item);
-        let words = [
-            0x80_u32,
-            4,
-            7,
-            0x80,
-            1,
-            0x8000_0007,
-            12345,
-            0x8000_0004,
-            2,
-            4,
-        ];
-        let value: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-        assert_eq!(received.to_fake_super(), value);
-        assert_eq!(Acl::from_fake_super(&value), Ok(Acl::clone(&received)));
-        assert_eq!(
-            Acl::from_fake_super(&value[..20]),
-            Err(Malformed::FakeSuperAcl)
-        );
-        assert_eq!(
-            Acl::from_fake_super(&value[1..]),
-            Err(Malformed::FakeSuperAcl)
-        );
-    }
-
-    #[test]
     fn hostile_items_are_refused() {
         let seen = AclsSeen::default();
         let refused = |bytes: &[u8]| match seen.decode_default(&mut Cursor::new(bytes)) {
@@ -548,15 +441,5 @@ mod tests {
         assert_eq!(refused(b"\x00\x10\x01\x01\x22"), "ACL permissions");
         assert_eq!(refused(b"\x00\x10\xc1\x01\x00"), "ACL count");
         assert_eq!(refused(b"\x00\x10\xf0\xff\xff\xff\xff"), "ACL count");
-    }
-
-    proptest! {
-        #[test]
-        fn fake_super_values_round_trip(words in proptest::collection::vec(any::<u32>(), 0..12)) {
-            let value: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-            if let Ok(acl) = Acl::from_fake_super(&value) {
-                prop_assert_eq!(acl.to_fake_super(), value);
-            }
-        }
     }
 }

@@ -164,20 +164,6 @@ impl Entry {
     pub fn is_dir(&self) -> bool {
         self.file_type() == Some(FileType::Directory)
     }
-
-    /// Whether the entry is a parent directory that `--relative` implied.
-    #[must_use]
-    pub fn is_implied_dir(&self) -> bool {
-        self.is_dir() && self.top_dir && self.no_content
-    }
-
-    /// Joins a dropped duplicate of this directory into it (5.4): it has content if one of them had, and
-    /// stays implied only if both were.
-    pub fn absorb_duplicate(&mut self, dropped: &Self) {
-        let implied = self.is_implied_dir() && dropped.is_implied_dir();
-        self.no_content &= dropped.no_content;
-        self.top_dir = (self.top_dir || dropped.top_dir) && (implied || !self.no_content);
-    }
 }
 
 impl FileType {
@@ -375,23 +361,5 @@ mod tests {
         };
         assert_eq!(rdev.to_dev32().to_le_bytes(), [0x2c, 0x05, 0x10, 0x00]);
         assert_eq!(Rdev::from_dev32(rdev.to_dev32()), rdev);
-    }
-
-    #[test]
-    fn duplicate_directories_join() {
-        let dir = |top_dir, no_content| Entry {
-            mode: 0o40755,
-            top_dir,
-            no_content,
-            ..Entry::default()
-        };
-        let join = |mut kept: Entry, dropped: Entry| {
-            kept.absorb_duplicate(&dropped);
-            (kept.top_dir, kept.no_content)
-        };
-        assert_eq!(join(dir(true, true), dir(false, false)), (true, false));
-        assert_eq!(join(dir(true, true), dir(true, true)), (true, true));
-        assert_eq!(join(dir(false, true), dir(true, true)), (false, true));
-        assert_eq!(join(dir(false, false), dir(false, true)), (false, false));
     }
 }

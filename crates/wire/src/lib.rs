@@ -79,7 +79,7 @@ pub use int::{
 pub use item::{BasisType, Item, ItemFlags, ItemFormat};
 pub use malformed::Malformed;
 pub use message::{IoErrors, Message, Severity};
-pub use mux::{Code, DATA_FRAME_MAX, Demux, Incoming, KEEPALIVE, put_data};
+pub use mux::{Code, DATA_FRAME_MAX, Demux, Incoming, KEEPALIVE};
 pub use ndx::{Ndx, NdxReader, NdxWriter};
 pub use negotiate::{
     Algorithm, Checksum, ChecksumChoice, Compression, NegotiationError, Offer, Side, parse_choice,
@@ -95,7 +95,7 @@ pub use token::{
     TokenEncoder, ZlibDecoder, ZlibEncoder, ZstdDecoder, ZstdEncoder, check_blocks,
 };
 pub use xattr::{
-    FakeStat, XATTR_INLINE_MAX, XATTR_VALUE_MAX, Xattr, XattrItem, XattrNamespaces, XattrValue,
-    XattrsOwed, decode_xattr_answer, decode_xattr_request, encode_xattr_answer,
-    encode_xattr_answer_end, encode_xattr_request, xattr_digest,
+    XATTR_INLINE_MAX, XATTR_VALUE_MAX, Xattr, XattrItem, XattrNamespaces, XattrValue, XattrsOwed,
+    decode_xattr_answer, decode_xattr_request, encode_xattr_answer, encode_xattr_answer_end,
+    encode_xattr_request, xattr_digest,
 };

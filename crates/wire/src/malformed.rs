@@ -170,17 +170,6 @@ pub enum Malformed {
         number: u32,
     },
 
-    /// A stored ACL of `--fake-super` that is damaged.
-    #[error("corrupt fake-super ACL")]
-    FakeSuperAcl,
-
-    /// A stored stat of `--fake-super` that is damaged.
-    #[error("Corrupt user.rsync.%stat xattr: \"{}\"", value.escape_ascii())]
-    FakeSuperStat {
-        /// The attribute's value.
-        value: Vec<u8>,
-    },
-
     /// A number of blocks below 0, or more data than a file can have.
     #[error("Invalid checksum count {0}")]
     BlockCount(i32),
@@ -248,7 +237,6 @@ impl Malformed {
             | Self::BlockIndex { .. }
             | Self::Token => 2,
             Self::UnsafeName { .. } | Self::NegativeFileLength => 4,
-            Self::FakeSuperAcl | Self::FakeSuperStat { .. } => 11,
             Self::LineTooLong { .. } | Self::NulInLine => 5,
             Self::RuleList | Self::NameOverflow { .. } | Self::TargetOverflow { .. } => 22,
             Self::Compressed { .. } => 12,

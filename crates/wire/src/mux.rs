@@ -125,12 +125,6 @@ impl Demux {
         if_complete(self.advance(input))
     }
 
-    /// Whether the input may end here: no frame is under way.
-    #[must_use]
-    pub fn is_at_boundary(&self) -> bool {
-        self.data_left == 0
-    }
-
     fn advance<'a>(&mut self, input: &mut Cursor<'a>) -> Result<Incoming<'a>, Stop> {
         loop {
             if self.data_left > 0 {
@@ -169,14 +163,6 @@ pub const DATA_FRAME_MAX: usize = 32 * 1024 - 4;
 /// An empty data frame, which only shows that we are alive.
 pub const KEEPALIVE: [u8; 4] = [0, 0, 0, TAG_BASE];
 
-/// Appends `data` to `out` as data frames of at most [`DATA_FRAME_MAX`] bytes.
-pub fn put_data(out: &mut Vec<u8>, data: &[u8]) {
-    for chunk in data.chunks(DATA_FRAME_MAX) {
-        out.extend_from_slice(&Code::Data.header(chunk.len()));
-        out.extend_from_slice(chunk);
-    }
-}
-
 const LENGTH_MAX: usize = 0xff_ffff;
 /// A tag byte is this much above its code.
 const TAG_BASE: u8 = 7;
@@ -191,6 +177,14 @@ mod tests {
 
     use super::*;
     use crate::{IoErrors, Protocol, Severity};
+
+    /// Appends `data` to `out` as data frames of at most [`DATA_FRAME_MAX`] bytes.
+    fn put_data(out: &mut Vec<u8>, data: &[u8]) {
+        for chunk in data.chunks(DATA_FRAME_MAX) {
+            out.extend_from_slice(&Code::Data.header(chunk.len()));
+            out.extend_from_slice(chunk);
+        }
+    }
 
     /// Feeds `bytes` in pieces of the given lengths (the last one repeats) and collects what comes out.
     fn demultiplex(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Vec<Message>), Malformed> {
@@ -241,7 +235,6 @@ mod tests {
         let mut cursor = Cursor::new(&[0xff, 0xff, 0xff, 7, 1, 2]);
         assert_eq!(demux.next(&mut cursor), Ok(Some(Incoming::Data(&[1, 2]))));
         assert_eq!(demux.next(&mut cursor), Ok(None));
-        assert!(!demux.is_at_boundary());
     }
 
     #[test]

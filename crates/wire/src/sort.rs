@@ -49,8 +49,7 @@ impl SortOrder {
     }
 
     /// The duplicates of a sorted list, in ascending order of discovery (5.4). `key` yields an entry's
-    /// name and whether it is a directory. What a kept directory inherits from the dropped one is
-    /// [`Entry::absorb_duplicate`](crate::Entry::absorb_duplicate).
+    /// name and whether it is a directory.
     pub fn duplicates<T>(self, sorted: &[T], key: impl Fn(&T) -> (&[u8], bool)) -> Vec<Duplicate> {
         let mut duplicates = Vec::new();
         let mut last_kept = None;

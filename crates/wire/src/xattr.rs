@@ -6,7 +6,7 @@ mod storage;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub use storage::{FakeStat, XattrNamespaces};
+pub use storage::XattrNamespaces;
 
 use md5::{Digest, Md5};
 

@@ -9,6 +9,7 @@
     reason = "what tests share is test code too, but clippy knows only marked functions"
 )]
 
+mod corpus;
 mod hostile;
 mod make;
 mod metadata;

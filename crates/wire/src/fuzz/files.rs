@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Target, assert_needs_all, assert_round_trip};
 use crate::{
-    Acl, Compression, Cursor, Decoded, Entry, EntryDecoder, EntryEncoder, EntryFormat, FakeStat,
-    HardLink, IdListFormat, ItemFormat, Named, NamedAccess, Protocol, Rdev, Stop, SumHead, Token,
-    TokenDecoder, decode_xattr_answer, decode_xattr_request, encode_xattr_request,
+    Acl, Compression, Cursor, Decoded, Entry, EntryDecoder, EntryEncoder, EntryFormat, HardLink,
+    IdListFormat, ItemFormat, NamedAccess, Protocol, Rdev, Stop, SumHead, Token, TokenDecoder,
+    decode_xattr_answer, decode_xattr_request, encode_xattr_request,
 };
 
 /// All entries of this file.
@@ -17,7 +17,6 @@ pub const FILE_TARGETS: &[Target] = &[
     ("sums", fuzz_sums),
     ("xattr_request", fuzz_xattr_request),
     ("xattr_answer", fuzz_xattr_answer),
-    ("fake_super", fuzz_fake_super),
     ("tokens_plain", |data| fuzz_tokens(Compression::None, data)),
     ("tokens_zlib", |data| fuzz_tokens(Compression::Zlib, data)),
     ("tokens_zlibx", |data| fuzz_tokens(Compression::Zlibx, data)),
@@ -208,21 +207,6 @@ pub fn fuzz_xattr_answer(data: &[u8]) {
     while let Ok(Some((number, _))) = decode_xattr_answer(&mut cursor, previous) {
         assert!(number > 0 && number != previous);
         previous = number;
-    }
-}
-
-/// Values that `--fake-super` finds on a disk.
-pub fn fuzz_fake_super(data: &[u8]) {
-    if let Ok(stat) = FakeStat::from_value(data) {
-        assert_eq!(FakeStat::from_value(stat.to_value().as_bytes()), Ok(stat));
-    }
-    if let Ok(acl) = Acl::from_fake_super(data) {
-        assert_eq!(acl.to_fake_super(), data);
-        assert!(
-            acl.named
-                .iter()
-                .all(|named| named.access <= 7 && matches!(named.kind, Named::User | Named::Group))
-        );
     }
 }
 

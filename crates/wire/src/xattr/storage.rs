@@ -1,9 +1,6 @@
-//! Names under which attributes are sent and stored, and what `--fake-super` stores in one of its own
-//! (wire-files.md 9.4 and 9.7).
+//! Names under which attributes are sent and stored (wire-files.md 9.4).
 
 use std::borrow::Cow;
-
-use crate::Malformed;
 
 /// Who may see and store which attribute names on Linux (9.4).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,55 +48,6 @@ impl XattrNamespaces {
             false if disguise => Some(Cow::Owned([RSYNC, wire].concat())),
             false => self.root.then_some(Cow::Borrowed(wire)),
         }
-    }
-}
-
-/// The value of `user.rsync.%stat`: what `--fake-super` remembers of an entry (9.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FakeStat {
-    /// The whole `st_mode`, with type bits.
-    pub mode: u32,
-    /// Device numbers, major and minor.
-    pub rdev: (u32, u32),
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-}
-
-impl FakeStat {
-    /// The attribute's text.
-    #[must_use]
-    pub fn to_value(self) -> String {
-        let Self {
-            mode,
-            rdev: (major, minor),
-            uid,
-            gid,
-        } = self;
-        format!("{mode:o} {major},{minor} {uid}:{gid}")
-    }
-
-    /// Reads an attribute's text.
-    ///
-    /// # Errors
-    /// [`Malformed::FakeSuperStat`] if it has another form.
-    pub fn from_value(value: &[u8]) -> Result<Self, Malformed> {
-        let parse = || {
-            let (mode, rest) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-            let (rdev, ids) = rest.split_once(' ')?;
-            let (major, minor) = rdev.split_once(',')?;
-            let (uid, gid) = ids.split_once(':')?;
-            Some(Self {
-                mode: u32::from_str_radix(mode, 8).ok()?,
-                rdev: (major.parse().ok()?, minor.parse().ok()?),
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-            })
-        };
-        parse().ok_or_else(|| Malformed::FakeSuperStat {
-            value: value.into(),
-        })
     }
 }
 
@@ -151,31 +99,5 @@ mod tests {
         );
         assert_eq!(unprivileged.stored_as(b"trusted.a"), None);
         assert_eq!(plain.stored_as(b"user.rsync.%stat"), None);
-    }
-
-    #[test]
-    fn fake_stat_texts() {
-        let device = FakeStat {
-            mode: 0o20644,
-            rdev: (5, 300),
-            uid: 0,
-            gid: 0,
-        };
-        assert_eq!(device.to_value(), "20644 5,300 0:0");
-        assert_eq!(FakeStat::from_value(b"20644 5,300 0:0"), Ok(device));
-        for damaged in [
-            "",
-            "100644",
-            "100644 0,0",
-            "100648 0,0 0:0",
-            "100644 0,0 0:0\n",
-            "100644 0,0 0:-1",
-        ] {
-            let refused = FakeStat::from_value(damaged.as_bytes());
-            assert!(
-                matches!(refused, Err(Malformed::FakeSuperStat { .. })),
-                "{damaged}"
-            );
-        }
     }
 }
