@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tree::{Kind, Meta, Mounts, Policy, Root, Time, Which};
+use tree::{Kind, Meta, Policy, Root, Time, Which};
 use wire::{MAX_PATH, Protocol};
 
 use crate::destination::Destination;
@@ -140,7 +140,7 @@ impl Backups {
                     report.event(Event::Deleted { path, is_dir });
                 }
             };
-            to.remove_tree(rel(&name), Mounts::Cross, &mut |_, _| false, &mut tell)?;
+            to.remove_tree(rel(&name), &mut |_, _| false, &mut tell)?;
         }
         link_or_copy(root, place, to, &name, now, self.settable(now))?;
         report.event(Event::BackedUp {

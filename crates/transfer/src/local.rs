@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use tree::{Identity, Kind, Meta, Mounts, Root, Which, Xattrs};
+use tree::{Identity, Kind, Meta, Root, Which, Xattrs};
 
 pub(crate) use self::attributes::is_mirrored;
 use self::attributes::match_attributes;
@@ -472,7 +472,7 @@ impl Run<'_, '_> {
         match replica.lstat(&kept)? {
             Some(meta) if meta.is_dir() => {
                 let mut keep = |_: &Path, _: bool| false;
-                replica.remove_tree(&kept, Mounts::Cross, &mut keep, &mut |_, _| {})?;
+                replica.remove_tree(&kept, &mut keep, &mut |_, _| {})?;
             }
             Some(_) => replica.remove_file(&kept)?,
             None => {}
@@ -495,10 +495,10 @@ impl Run<'_, '_> {
             self.move_to_trash(path)?;
         }
         let mut keep = |path: &Path, is_dir: bool| protects(path, is_dir);
-        let removal =
-            self.place
-                .replica
-                .remove_tree(path, Mounts::Cross, &mut keep, &mut |_, _| {})?;
+        let removal = self
+            .place
+            .replica
+            .remove_tree(path, &mut keep, &mut |_, _| {})?;
         removal.errors.into_iter().next().map_or(Ok(()), Err)
     }
 }

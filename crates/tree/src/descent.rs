@@ -53,11 +53,6 @@ impl<T> Descent<T> {
         }
     }
 
-    /// The directory it started in.
-    pub(crate) fn base(&self) -> Arc<Dir> {
-        Arc::clone(&self.base)
-    }
-
     /// The path of the present directory, relative to the root.
     pub(crate) fn rel(&self) -> &Path {
         &self.rel

@@ -1,15 +1,15 @@
 //! The only door to the disk: everything relative to an open directory.
 //!
 //! In go a [`Root`], opened by a path the operator chose, and relative paths that anybody may have
-//! chosen. Out come stats ([`Meta`]), open files, ordered walks, and changes to the tree. A relative
+//! chosen. Out come stats ([`Meta`]), open files, the names in directories, and changes to the tree. A relative
 //! path never leads out of its root: not by `..`, not by a symbolic link, and not by one that
 //! somebody puts in the way while the path is being resolved.
 //!
 //! - [`Root`] takes paths, [`Dir`] single names in one open directory: one system call each.
 //! - [`TempFile`] makes a file appear under its name only when it is whole; links and nodes replace
 //!   what is there in the same way.
-//! - [`Root::walk`] and [`Root::remove_tree`] take trees of any depth with a bounded number of open
-//!   directories and no recursion.
+//! - [`Root::remove_tree`] takes trees of any depth with a bounded number of open directories and no
+//!   recursion.
 //! - [`copy_contents`] and [`copy_keeping_holes`] let the kernel move the bytes.
 //! - [`Xattrs`] reads and sets extended attributes, and through them access control lists ([`Acl`])
 //!   and what a file only stands for ([`FakeStat`]).
@@ -37,7 +37,6 @@ mod resolve;
 mod root;
 mod set;
 mod temp;
-mod walk;
 mod xattr;
 
 pub use acl::{Acl, AclId, AclKind};
@@ -55,5 +54,4 @@ pub use resolve::Links;
 pub use root::{Policy, Root};
 pub use set::set_meta_of;
 pub use temp::{TempFile, preallocate};
-pub use walk::{Mounts, Walk, WalkEntry};
 pub use xattr::Xattrs;

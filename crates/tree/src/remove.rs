@@ -12,12 +12,11 @@ use crate::dir::{DirEntry, entries_of};
 use crate::error::{Error, Result, join};
 use crate::meta::{Kind, Meta};
 use crate::root::Root;
-use crate::walk::Mounts;
 
 /// What came of [`Root::remove_tree`].
 #[derive(Debug, Default)]
 pub struct Removal {
-    /// Something is still there: kept by request, on another file system, or not removable.
+    /// Something is still there: kept by request, or not removable.
     pub left: bool,
     /// What could not be removed, and why; the first thousand.
     pub errors: Vec<Error>,
@@ -35,7 +34,6 @@ impl Root {
     pub fn remove_tree(
         &self,
         rel: &Path,
-        mounts: Mounts,
         keep: &mut dyn FnMut(&Path, bool) -> bool,
         on_removed: &mut dyn FnMut(&Path, Kind),
     ) -> Result<Removal> {
@@ -49,7 +47,6 @@ impl Root {
         };
         let mut remover = Remover {
             descent: Descent::new(base),
-            device: (mounts == Mounts::Stay).then_some(meta.dev),
             may_loosen: !rustix::process::geteuid().is_root(),
             keep,
             on_removed,
@@ -73,7 +70,6 @@ struct Level {
 
 struct Remover<'a> {
     descent: Descent<Level>,
-    device: Option<u64>,
     may_loosen: bool,
     keep: &'a mut dyn FnMut(&Path, bool) -> bool,
     on_removed: &'a mut dyn FnMut(&Path, Kind),
@@ -117,11 +113,6 @@ impl Remover<'_> {
                 Err(cause) => self.failed("unlink", &path, cause),
             }
             return;
-        }
-        match self.is_elsewhere(name) {
-            Ok(false) => {}
-            Ok(true) => return self.stays(),
-            Err(cause) => return self.failed("stat", &path, cause),
         }
         let mut entered = self.enter(name);
         if entered == Err(Errno::ACCESS) && self.may_loosen && loosen(self.descent.fd(), name) {
@@ -187,13 +178,6 @@ impl Remover<'_> {
                 Err(Errno::NOENT) => Ok(None),
                 Err(cause) => Err(cause),
             },
-        }
-    }
-
-    fn is_elsewhere(&self, name: &OsStr) -> Result<bool, Errno> {
-        match self.device {
-            None => Ok(false),
-            Some(device) => Ok(Meta::read(self.descent.fd(), name)?.dev != device),
         }
     }
 
