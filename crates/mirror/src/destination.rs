@@ -112,6 +112,10 @@ pub(crate) trait Destination: Send {
         false
     }
 
+    /// Asks again for what was refused: whoever runs the other end may have changed that. What the replica lacks for it is
+    /// found by comparing the replica itself.
+    fn forget_refusals(&mut self) {}
+
     /// Something about this replica that the operator should know, once.
     fn notice(&mut self) -> Option<String> {
         None

@@ -115,6 +115,15 @@ impl RsyncDaemon {
         }
     }
 
+    /// Takes a parameter of the module away, from the next connection on: stock daemons read their configuration for each.
+    pub fn unset(&self, parameter: &str) {
+        let file = self.work.path().join("rsyncd.conf");
+        let text = fs::read_to_string(&file).expect("the builder has written it");
+        let is_other = |line: &&str| !line.trim_start().starts_with(parameter);
+        let rest: Vec<&str> = text.lines().filter(is_other).collect();
+        fs::write(&file, rest.join("\n") + "\n").expect("the work directory is writable");
+    }
+
     /// Starts it again on the same port, after ending what still runs of it.
     ///
     /// # Panics

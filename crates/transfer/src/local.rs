@@ -257,7 +257,7 @@ impl Run<'_, '_> {
 
     fn file(&mut self, item: &Item, existing: Option<Meta>) -> Result<(), tree::Error> {
         let (source, opened) = match self.place.source.open_regular(&item.path) {
-            Err(error) if error.vanished() || self.is_another(item) => {
+            Err(error) if error.is_overtaken() || self.is_another(item) => {
                 self.applied.changed.insert(item.path.clone());
                 return Ok(());
             }
@@ -402,7 +402,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         let source = match self.place.source.xattrs(&item.path, item.meta.kind) {
-            Err(error) if error.vanished() => {
+            Err(error) if error.is_overtaken() => {
                 self.applied.changed.insert(item.path.clone());
                 return Ok(());
             }

@@ -200,7 +200,7 @@ impl Catalogue for Batched<'_> {
                     let now = self.source.lstat(target.content);
                     now.is_ok_and(|now| now.is_none_or(|now| now.kind != Kind::File))
                 };
-                Err(if error.vanished() || is_another() {
+                Err(if error.is_overtaken() || is_another() {
                     IoErrors::VANISHED
                 } else {
                     IoErrors::GENERAL

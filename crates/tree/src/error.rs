@@ -68,6 +68,12 @@ impl Error {
         self.is(&[Errno::NOENT, Errno::NOTDIR, Errno::STALE])
     }
 
+    /// What was known to be a file, or in directories, is so no longer: it vanished, or a link took its place or that of a
+    /// directory above.
+    pub fn is_overtaken(&self) -> bool {
+        self.vanished() || self.is_confined()
+    }
+
     /// A symbolic link stood where none is followed, or a path would have left the root.
     pub fn is_confined(&self) -> bool {
         self.is(&[Errno::LOOP, Errno::XDEV])

@@ -160,6 +160,30 @@ fn everything_but_what_an_archive_needs() {
 }
 
 #[test]
+fn what_is_no_longer_refused_is_found_by_a_verification() {
+    let bench = bench_with_module_that_refuses("delete hard-links perms", Aspects::content());
+    let mut mirror = bench.live();
+    for told in ["files of their own here", "permissions are not kept"] {
+        mirror.wait_for(told);
+    }
+    bench.source.write("short-lived", "content");
+    bench.wait_identical(&mirror);
+    bench.source.remove("short-lived");
+    mirror.wait_for("does not delete");
+    let (_, status) = bench.command(&["status"]);
+    assert!(status.contains("refuse --delete"), "{status}");
+    bench.daemon().unset("refuse options");
+    let (done, said) = bench.command(&["verify"]);
+    assert!(done, "{said}");
+    mirror.wait_for("verified: ");
+    let bench = bench.comparing(Aspects::exact());
+    bench.wait_identical(&mirror);
+    let (_, status) = bench.command(&["status"]);
+    assert!(!status.contains("refuse"), "{status}");
+    bench.finish(mirror);
+}
+
+#[test]
 fn everything() {
     let bench = bench_with_module_that_refuses("*", Aspects::content());
     let (code, said) = bench.start().wait_exit();

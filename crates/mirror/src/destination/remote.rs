@@ -255,6 +255,13 @@ impl Destination for RemoteReplica {
         std::mem::take(&mut self.has_learned)
     }
 
+    fn forget_refusals(&mut self) {
+        self.capabilities = Capabilities::default();
+        self.removes_by_name = true;
+        self.compares_nanoseconds = true;
+        self.deletes |= self.refuses_deletions.take().is_some();
+    }
+
     fn notice(&mut self) -> Option<String> {
         if let Peer::Shell(there) = &mut self.peer
             && let Some(text) = there.notice()

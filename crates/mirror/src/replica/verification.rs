@@ -33,6 +33,7 @@ impl Replica {
             return;
         }
         self.queue.lock().orders.verify = false;
+        self.destination.forget_refusals();
         // From here on the replica may hold anything.
         state.began_empty = Some(false);
         let found = Verification {

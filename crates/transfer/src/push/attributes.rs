@@ -58,7 +58,7 @@ impl<'a> Carried<'a> {
         match self.read(entry, target.content, item.meta.kind) {
             Ok(()) => {}
             // The content will be missing too, and that is what is told.
-            Err(error) if error.vanished() => {}
+            Err(error) if error.is_overtaken() => {}
             Err(error) => self.unreadable.push((target.path, error.to_string())),
         }
     }
