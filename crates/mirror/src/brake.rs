@@ -46,6 +46,15 @@ pub enum Brake {
         "the source is another directory than the one this replica was made from (another file system, or made anew): nothing is brought over until it is approved"
     )]
     SourceReplaced,
+    /// A file system that was mounted below the source is not. What is below its mount point is left as it is, everything
+    /// else is brought over.
+    #[error(
+        "the file system that was mounted at {path} is not: the replica keeps what it has there until it is mounted again or approved"
+    )]
+    Unmounted {
+        /// The mount point below the source, for people to read; the first of several.
+        path: String,
+    },
     /// Everything is brought over but deletions.
     #[error(
         "{deletions} of {held} files would be deleted: nothing is deleted until it is approved"

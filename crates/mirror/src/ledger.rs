@@ -182,6 +182,20 @@ impl Ledger {
         rows.collect()
     }
 
+    /// The directories, other than the root, at which a file system was mounted when the replica confirmed them.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn mounts(&self) -> rusqlite::Result<Vec<PathBuf>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT parent, name FROM entry WHERE replica = ?1 AND mount AND name <> x''",
+        )?;
+        let rows = select.query_map([self.replica], |row| {
+            Ok(join(row.get(0)?, &row.get::<_, Vec<u8>>(1)?))
+        })?;
+        rows.collect()
+    }
+
     /// Has all that is read until the guard goes see one state of the file, for the price of one lock instead of one for
     /// each query.
     ///
@@ -385,6 +399,7 @@ mod tests {
             ino,
             nlink: 2,
             rdev: (0, 0),
+            is_mount: false,
         };
         Held {
             version,

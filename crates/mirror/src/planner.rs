@@ -198,7 +198,8 @@ impl Errand {
     }
 }
 
-/// Makes a plan from looks. SQLite's errors end the planning, those of single paths do not.
+/// Makes a plan from looks. SQLite's errors end the planning, those of single paths do not. What is `unmounted`, and all below
+/// it, is left as it is: the file systems that were there are not.
 ///
 /// # Errors
 /// SQLite's, or the source's root cannot be read.
@@ -206,11 +207,13 @@ pub(crate) fn plan(
     source: &Source,
     ledger: &Ledger,
     abilities: Abilities,
+    unmounted: &[PathBuf],
     looks: Vec<Taken>,
 ) -> Result<Plan, PlanError> {
     let _snapshot = ledger.snapshot()?;
     let source = &Arc::new(source.as_opened());
     let mut draft = Draft::new(source, ledger, abilities);
+    draft.unmounted = unmounted;
     let mut stack = looks;
     stack.reverse();
     while let Some(taken) = stack.pop() {
@@ -233,12 +236,14 @@ pub(crate) fn verification(
     source: &Source,
     ledger: &Ledger,
     abilities: Abilities,
+    unmounted: &[PathBuf],
     dirs: &mut Vec<PathBuf>,
     by_content: bool,
     bytes: u64,
 ) -> Result<(Plan, Compared), PlanError> {
     let source = &Arc::new(source.as_opened());
     let mut draft = Draft::new(source, ledger, abilities);
+    draft.unmounted = unmounted;
     // What is sent unasked says nothing about the replica.
     draft.verifies = Some(by_content && abilities.compares_contents);
     let mut compared = Compared::default();

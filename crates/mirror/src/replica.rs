@@ -263,8 +263,11 @@ impl Replica {
         let abilities = self.destination.prepare()?;
         self.guard_against_another_source(state)?;
         self.guard_against_an_empty_source(state)?;
-        let mut plan = planner::plan(&self.source, &self.ledger, abilities, taken.to_vec())?;
+        let unmounted = self.guard_unmounted(state)?;
+        let (source, looks) = (&self.source, taken.to_vec());
+        let mut plan = planner::plan(source, &self.ledger, abilities, &unmounted, looks)?;
         self.check_place(state)?;
+        self.check_mounts(state, &unmounted)?;
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;
         if self.destination.has_learned() {
             return Err(Failed::Premature);

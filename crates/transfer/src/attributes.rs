@@ -330,6 +330,7 @@ impl<'a> Attributes<'a> {
             } else {
                 (0, 0)
             },
+            is_mount: false,
         }
     }
 }

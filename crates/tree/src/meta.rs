@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitflags::bitflags;
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, StatxTimestamp};
+use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp};
 use rustix::io::{Errno, retry_on_intr};
 
 /// The type of a directory entry.
@@ -142,6 +142,8 @@ pub struct Meta {
     pub nlink: u64,
     /// Major and minor number of a device; (0, 0) for everything else.
     pub rdev: (u32, u32),
+    /// Whether a file system is mounted here, as far as the kernel tells (Linux 5.8).
+    pub is_mount: bool,
 }
 
 impl Meta {
@@ -190,11 +192,13 @@ impl Meta {
     /// Whether the file was left alone between two stats: the same file, type, size, mode, owner
     /// and times, reading it apart. Compared for equality only, so a clock step changes nothing.
     pub fn unchanged_since(&self, earlier: &Self) -> bool {
-        let without_atime = |m: &Self| Self {
+        // Where it is mounted says nothing about a file.
+        let comparable = |m: &Self| Self {
             atime: Time::default(),
+            is_mount: false,
             ..*m
         };
-        without_atime(self) == without_atime(earlier)
+        comparable(self) == comparable(earlier)
     }
 
     /// Stats `name` in `dir` without following a link; an empty name is the descriptor itself.
@@ -242,6 +246,7 @@ impl Meta {
             ino: stat.stx_ino,
             nlink: u64::from(stat.stx_nlink),
             rdev: device_number(kind, stat.stx_rdev_major, stat.stx_rdev_minor),
+            is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         })
     }
 
@@ -271,6 +276,7 @@ impl Meta {
             ino: stat.st_ino as u64,
             nlink: stat.st_nlink as u64,
             rdev: device_number(kind, rustix::fs::major(rdev), rustix::fs::minor(rdev)),
+            is_mount: false,
         })
     }
 }

@@ -182,8 +182,10 @@ impl Run {
             let now = Instant::now();
             match taken {
                 Taken::Closed => return Ok(exit::FAILURE),
-                Taken::Nothing if end.is_some_and(|end| end <= now) => return Ok(exit::TIMEOUT),
-                Taken::Nothing | Taken::CaughtUp(_) => {}
+                Taken::Nothing | Taken::Rung if end.is_some_and(|end| end <= now) => {
+                    return Ok(exit::TIMEOUT);
+                }
+                Taken::Nothing | Taken::Rung | Taken::CaughtUp(_) => {}
                 Taken::Events => {
                     let ended = self.take(&bytes, now)?;
                     self.flush()?;

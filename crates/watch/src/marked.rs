@@ -109,7 +109,8 @@ impl Marked {
         loop {
             match queue.take(&mut bytes, None) {
                 Taken::Events => self.process(&bytes),
-                Taken::Nothing => self.follow_mounts(),
+                Taken::Rung => self.follow_mounts(),
+                Taken::Nothing => {}
                 Taken::CaughtUp(number) => self.out.push(Change::CaughtUp(number)),
                 Taken::Closed => return,
             }

@@ -1,10 +1,11 @@
 //! Where filesystems are mounted, as this process sees it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The list of mounts. Its descriptor has an exceptional condition (poll(2)) when the list has changed.
 #[derive(Debug)]
@@ -27,6 +28,19 @@ impl Mounts {
     /// A descriptor to wait with.
     pub(crate) fn bell(&self) -> std::io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
+    }
+
+    /// Which mounts there are at each place below a directory, relative to it, whose path has no symlinks.
+    pub(crate) fn below(&mut self, root: &Path) -> std::io::Result<BTreeMap<PathBuf, Vec<i32>>> {
+        let mut places: BTreeMap<PathBuf, Vec<i32>> = BTreeMap::new();
+        for Mount { id, at } in self.read()? {
+            if let Ok(path) = at.strip_prefix(root)
+                && !path.as_os_str().is_empty()
+            {
+                places.entry(path.to_owned()).or_default().push(id);
+            }
+        }
+        Ok(places)
     }
 
     /// All mounts, those hidden by others too.

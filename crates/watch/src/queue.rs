@@ -55,8 +55,10 @@ pub(crate) struct Waker {
 pub(crate) enum Taken {
     /// There are events.
     Events,
-    /// None came in time, or somebody rang.
+    /// None came in time.
     Nothing,
+    /// Somebody rang, or there is something about what else was to be waited for.
+    Rung,
     /// What had happened when [`Closer::ask`] returned this number, or a lower one, has been taken.
     CaughtUp(u64),
     /// None will come any more.
@@ -161,7 +163,7 @@ impl Queue {
                 return Taken::Closed;
             }
             if std::mem::take(&mut waiting.woken) {
-                return Taken::Nothing;
+                return Taken::Rung;
             }
             waiting = match until {
                 None => self

@@ -26,13 +26,16 @@ use crossbeam_channel::Sender;
 use rustix::fs::inotify::ReadFlags;
 use rustix::io::Errno;
 
+use self::mounted::Mounted;
 use crate::change::{Change, Notice, Reason, Touch};
 use crate::inotify::{self, Event, Events, Inotify};
+use crate::mounts::Mounts;
 use crate::names::{Names, NodeId};
 use crate::polled::{Polled, Why};
 use crate::queue::{Queue, Taken};
 use crate::watcher::Prune;
 
+mod mounted;
 mod moves;
 mod poll;
 #[cfg(test)]
@@ -60,6 +63,7 @@ pub(crate) struct Tracker {
     root: PathBuf,
     /// `None` when everything is polled.
     inotify: Option<Arc<Inotify>>,
+    mounted: Option<Mounted>,
     prune: Option<Prune>,
     /// Watches we may use, when fewer than the kernel allows.
     max_watches: Option<u64>,
@@ -91,6 +95,8 @@ pub(crate) struct Tracker {
 pub(crate) struct Setup {
     pub(crate) root: PathBuf,
     pub(crate) inotify: Option<Arc<Inotify>>,
+    /// To be told of mounts below the root.
+    pub(crate) mounts: Option<Mounts>,
     pub(crate) prune: Option<Prune>,
     pub(crate) max_watches: Option<u64>,
     /// Whether a tree beyond the limit is of no use ([`Tracker::beyond_limit`]).
@@ -130,6 +136,9 @@ impl Tracker {
     /// Watches the whole tree. What changes from now on is reported.
     pub(crate) fn start(setup: Setup) -> Result<Tracker, Errno> {
         let mut tracker = Tracker {
+            mounted: setup
+                .mounts
+                .and_then(|mounts| Mounted::below(&setup.root, mounts)),
             root: setup.root,
             inotify: setup.inotify,
             prune: setup.prune,
@@ -187,6 +196,7 @@ impl Tracker {
         loop {
             match queue.take(&mut bytes, self.deadline()) {
                 Taken::Events => self.process(&bytes, Instant::now()),
+                Taken::Rung => self.follow_mounts(),
                 Taken::Nothing => {}
                 Taken::CaughtUp(number) => self.asked.push((number, Instant::now())),
                 Taken::Closed => return,

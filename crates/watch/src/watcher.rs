@@ -210,7 +210,7 @@ impl Start {
     fn polling(&self, blind: Option<&'static str>) -> Result<Started, Error> {
         let ends = Ends::new();
         let (queue, closer) = queue::start(None, None, queue::FIRST_PAUSE).map_err(cannot_start)?;
-        let tracker = self.tracker(None, &ends, false)?;
+        let tracker = self.tracker(None, None, &ends, false)?;
         if let Some(filesystem) = blind {
             ends.tell(Notice::PollingInstead {
                 directories: ends.directories.load(Ordering::Relaxed),
@@ -277,22 +277,27 @@ impl Start {
     fn with_inotify(&self, ends: &Ends, gives_up: bool) -> Result<(Tracker, Queue, Closer), Error> {
         let inotify = Inotify::new().map_err(|error| cannot_start(error.into()))?;
         let inotify = Arc::new(inotify);
+        // inotify tells nothing of mounts. Where the list of them cannot be read, nobody does.
+        let mounts = Mounts::open().ok();
+        let bell = mounts.as_ref().and_then(|mounts| mounts.bell().ok());
         // The queue is emptied from the first watch on, also while the tree is still being read.
         let (queue, closer) =
-            queue::start(Some(inotify.clone()), None, queue::LONG_PAUSE).map_err(cannot_start)?;
-        let tracker = self.tracker(Some(inotify), ends, gives_up)?;
+            queue::start(Some(inotify.clone()), bell, queue::LONG_PAUSE).map_err(cannot_start)?;
+        let tracker = self.tracker(Some(inotify), mounts, ends, gives_up)?;
         Ok((tracker, queue, closer))
     }
 
     fn tracker(
         &self,
         inotify: Option<Arc<Inotify>>,
+        mounts: Option<Mounts>,
         ends: &Ends,
         gives_up: bool,
     ) -> Result<Tracker, Error> {
         Tracker::start(Setup {
             root: self.root.clone(),
             inotify,
+            mounts,
             prune: self.settings.prune.clone(),
             max_watches: self.settings.max_watches,
             gives_up,

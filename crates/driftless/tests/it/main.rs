@@ -22,6 +22,7 @@ mod failing_daemons;
 mod fire;
 mod kinds;
 mod ledger;
+mod mounts;
 mod options;
 mod protocols;
 mod random_edits;

@@ -14,7 +14,7 @@ macro_rules! select_held {
     ($more:literal, $rest:literal) => {
         concat!(
             "SELECT kind, mode, uid, gid, size, mtime, mtime_ns, ctime, ctime_ns, btime, btime_ns, dev, ino, nlink, rdev, \
-             doubtful, whole",
+             doubtful, whole, mount",
             $more,
             " FROM entry ",
             $rest
@@ -25,7 +25,7 @@ macro_rules! select_held {
 pub(super) use select_held;
 
 /// How many columns [`held_from_row`] reads.
-pub(super) const HELD: usize = 17;
+pub(super) const HELD: usize = 18;
 
 /// The `kind` of regular files.
 pub(super) const REGULAR: u32 = Kind::File.type_bits() >> 12;
@@ -35,7 +35,7 @@ pub(super) const DIRECTORY: u32 = Kind::Dir.type_bits() >> 12;
 
 /// The statement of [`insert_row`].
 pub(super) const INSERT: &str = "INSERT OR REPLACE INTO entry VALUES \
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 pub(super) fn insert_row(
     insert: &mut CachedStatement<'_>,
@@ -67,6 +67,7 @@ pub(super) fn insert_row(
             i64::from(version.rdev.0) << 32 | i64::from(version.rdev.1),
             held.doubtful,
             held.whole,
+            version.is_mount,
         ])
         .map(drop)
 }
@@ -98,6 +99,7 @@ pub(super) fn held_from_row(row: &Row<'_>) -> rusqlite::Result<Held> {
             ino: unsigned(12)?,
             nlink: unsigned(13)?,
             rdev: ((rdev >> 32) as u32, rdev as u32),
+            is_mount: row.get(17)?,
         },
         doubtful: row.get(15)?,
         whole: row.get(16)?,

@@ -10,11 +10,14 @@ use super::Ledger;
 use crate::Error;
 
 /// The layout this code reads and writes, kept in `PRAGMA user_version`.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// What layout 2 has and layout 1 had not. Of what was under way then, the worst is assumed (see
 /// [`Reach::Entry`](super::Reach)).
 const SINCE_1: &str = "ALTER TABLE in_flight ADD COLUMN reach INTEGER NOT NULL DEFAULT 2;";
+
+/// What layout 3 has and layout 2 had not. Which directories are mount points is learned with the next look at each.
+const SINCE_2: &str = "ALTER TABLE entry ADD COLUMN mount INTEGER NOT NULL DEFAULT 0;";
 
 /// Tables that came later than the rest: what broken sessions may still change, and what the status page shows of the
 /// past, as JSON.
@@ -29,6 +32,7 @@ const LATER: &str = "
         replica INTEGER PRIMARY KEY,
         told TEXT NOT NULL
     );
+    CREATE INDEX IF NOT EXISTS entry_by_mount ON entry (replica) WHERE mount;
 ";
 
 const SCHEMA: &str = "
@@ -59,6 +63,7 @@ const SCHEMA: &str = "
         rdev INTEGER NOT NULL,
         doubtful INTEGER NOT NULL,
         whole INTEGER NOT NULL,
+        mount INTEGER NOT NULL,
         PRIMARY KEY (replica, parent, name)
     ) WITHOUT ROWID;
     CREATE INDEX entry_by_inode ON entry (ino, dev, replica);
@@ -235,7 +240,7 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
             ))?;
             Ok(())
         }
-        1 | LAYOUT => {
+        1..=LAYOUT => {
             let verdict: String =
                 connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             if verdict != "ok" {
@@ -244,9 +249,11 @@ fn prepare(path: &Path) -> Result<(), Unusable> {
                     Some(verdict),
                 )));
             }
-            let change = if layout == 1 { SINCE_1 } else { "" };
+            let changes = [(1, SINCE_1), (2, SINCE_2)];
+            let due = changes.iter().filter(|(before, _)| layout <= *before);
+            let changes: String = due.map(|(_, change)| *change).collect();
             Ok(connection.execute_batch(&format!(
-                "BEGIN; {change} {LATER} PRAGMA user_version = {LAYOUT}; COMMIT;"
+                "BEGIN; {changes} {LATER} PRAGMA user_version = {LAYOUT}; COMMIT;"
             ))?)
         }
         newer => Err(Unusable::Newer(newer)),
@@ -340,6 +347,7 @@ mod tests {
             .unwrap()
             .execute_batch(
                 "ALTER TABLE in_flight DROP COLUMN reach; DROP TABLE aftermath;
+                 DROP INDEX entry_by_mount; ALTER TABLE entry DROP COLUMN mount;
                  INSERT INTO in_flight VALUES (1, x'61'); PRAGMA user_version = 1;",
             )
             .unwrap();

@@ -47,7 +47,7 @@ impl Draft<'_> {
         recursive: bool,
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
-        if self.done.whole.contains(dir) && !recursive {
+        if self.is_unmounted(dir) || self.done.whole.contains(dir) && !recursive {
             return Ok(());
         }
         let Some(meta) = self
@@ -75,7 +75,9 @@ impl Draft<'_> {
         let (mut below, mut stuck) = (Vec::new(), Vec::new());
         for Child { path, meta } in children {
             let held = missing.remove(name_of(&path));
-            if meta.kind == Kind::Dir {
+            if let Some(held) = held.as_ref().filter(|_| self.is_unmounted(&path)) {
+                self.show_as_held(&path, held);
+            } else if meta.kind == Kind::Dir {
                 let is_whole = self.list_dir(&path, meta, held.as_ref());
                 if recursive || !is_whole {
                     let look = Look {
@@ -119,6 +121,14 @@ impl Draft<'_> {
             self.add_dir(path, meta, is_update, is_whole);
         }
         is_whole
+    }
+
+    /// Has a directory that is listed whole show one as the replica has it.
+    fn show_as_held(&mut self, path: &Path, held: &Held) {
+        self.add_dir(path, held.version, false, held.whole);
+        if let Some(shown) = self.items.get_mut(path) {
+            shown.note.is_elsewhere = true;
+        }
     }
 
     /// Puts anything else into a directory that is listed whole. False if what the replica has there must go first.
@@ -239,8 +249,10 @@ impl Draft<'_> {
 /// Whether a replica that holds one version of a directory holds the other: its inode and size say nothing about that.
 /// The ctime does: it moves alone with attributes that no stat shows.
 fn same_directory(old: &Meta, new: &Meta) -> bool {
-    (old.kind, old.mode, old.uid, old.gid, old.mtime, old.ctime)
-        == (new.kind, new.mode, new.uid, new.gid, new.mtime, new.ctime)
+    // What is mounted must be known to be.
+    (old.is_mount || !new.is_mount)
+        && (old.kind, old.mode, old.uid, old.gid, old.mtime, old.ctime)
+            == (new.kind, new.mode, new.uid, new.gid, new.mtime, new.ctime)
 }
 
 fn name_of(path: &Path) -> &[u8] {

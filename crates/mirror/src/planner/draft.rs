@@ -37,6 +37,8 @@ pub(super) struct Draft<'a> {
     pub(super) done: Done,
     /// A verification is planned; whether it compares contents.
     pub(super) verifies: Option<bool>,
+    /// Directories that are left as they are, with all below them.
+    pub(super) unmounted: &'a [PathBuf],
 }
 
 #[derive(Default)]
@@ -89,6 +91,7 @@ impl<'a> Draft<'a> {
             bytes: 0,
             done: Done::default(),
             verifies: None,
+            unmounted: &[],
         }
     }
 
@@ -103,6 +106,9 @@ impl<'a> Draft<'a> {
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
         let path = &taken.path;
+        if self.is_unmounted(path) {
+            return Ok(());
+        }
         let held = self.ledger.held(path)?;
         let meta = match self.source.lstat(path) {
             Ok(meta) => meta,
@@ -153,6 +159,11 @@ impl<'a> Draft<'a> {
             }
             (Some(meta), held) => self.leaf(taken, meta, held.as_ref(), stack),
         }
+    }
+
+    /// Whether a path is, or was, in a file system that is not mounted now.
+    pub(super) fn is_unmounted(&self, path: &Path) -> bool {
+        self.unmounted.iter().any(|above| path.starts_with(above))
     }
 
     /// A path that the replica holds and the source no longer has.

@@ -84,6 +84,7 @@ impl Bench {
             &self.source,
             &self.ledger,
             abilities,
+            &[],
             looks.iter().map(taken).collect(),
         )
         .unwrap()
@@ -424,7 +425,7 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
         look: Look::BELOW,
         since: Instant::now(),
     };
-    let plan = plan(&source, &ledger, Abilities::ALL, vec![look]).unwrap();
+    let plan = plan(&source, &ledger, Abilities::ALL, &[], vec![look]).unwrap();
     assert_eq!(updates(&plan.quick), [""]);
 }
 

@@ -73,6 +73,47 @@ impl Replica {
         Ok(())
     }
 
+    /// The directories whose file system is not mounted any more: what is missing there was not deleted.
+    pub(super) fn guard_unmounted(&mut self, state: &mut State) -> Result<Vec<PathBuf>, Failed> {
+        let unmounted = self.unmounted(state)?;
+        let Some(first) = unmounted.first() else {
+            if matches!(state.brake, Some(Brake::Unmounted { .. })) {
+                self.release(state);
+            }
+            return Ok(unmounted);
+        };
+        let brake = Brake::Unmounted {
+            path: first.display().to_string(),
+        };
+        if self.mode.once {
+            return Err(Failed::Braked(brake));
+        }
+        if matches!(state.brake, None | Some(Brake::Unmounted { .. })) {
+            self.brake(state, brake);
+        }
+        Ok(unmounted)
+    }
+
+    /// A plan was made around what was `unmounted` before: is it still that?
+    pub(super) fn check_mounts(&self, state: &State, unmounted: &[PathBuf]) -> Result<(), Failed> {
+        match self.unmounted(state)? == unmounted {
+            true => Ok(()),
+            false => Err(Failed::Premature),
+        }
+    }
+
+    fn unmounted(&self, state: &State) -> Result<Vec<PathBuf>, Failed> {
+        if state.is_approved || self.mode.allow_empty_source || !self.destination.deletes() {
+            return Ok(Vec::new());
+        }
+        let mut mounts = self.ledger.mounts()?;
+        mounts.retain(|path| {
+            let now = self.source.lstat(path).ok().flatten();
+            now.is_some_and(|now| now.is_dir() && !now.is_mount)
+        });
+        Ok(mounts)
+    }
+
     /// Takes the deletions out of a plan that has too many of them, and of all that follow until they are approved or a
     /// look at everything finds fewer.
     pub(super) fn guard_against_many_deletions(
@@ -105,15 +146,9 @@ impl Replica {
             if self.mode.once {
                 return Err(Failed::Braked(brake));
             }
-            let is_news = state.brake.is_none();
-            state.brake = Some(brake.clone());
-            self.board.note(|status| status.brake = Some(brake.clone()));
-            if is_news {
-                self.say(Event::Braked {
-                    replica: self.name.clone(),
-                    brake,
-                });
-            }
+            self.brake(state, brake);
+        } else if matches!(state.brake, Some(Brake::Unmounted { .. })) {
+            // It holds back only what was there, and the plan has nothing of that.
         } else if is_complete_look && plan.postponed.is_empty() {
             self.release(state);
         } else if matches!(state.brake, Some(Brake::ManyDeletions { .. })) {
@@ -123,6 +158,20 @@ impl Replica {
             self.release(state);
         }
         Ok(())
+    }
+
+    /// Says why something is held back from now on. That only figures or names changed is no news.
+    fn brake(&self, state: &mut State, brake: Brake) {
+        let kind = std::mem::discriminant(&brake);
+        let is_news = state.brake.as_ref().map(std::mem::discriminant) != Some(kind);
+        state.brake = Some(brake.clone());
+        self.board.note(|status| status.brake = Some(brake.clone()));
+        if is_news {
+            self.say(Event::Braked {
+                replica: self.name.clone(),
+                brake,
+            });
+        }
     }
 
     /// Whether a plan removes more than it may.

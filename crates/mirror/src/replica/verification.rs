@@ -95,6 +95,7 @@ impl Replica {
         let abilities = self.destination.prepare()?;
         self.guard_against_another_source(state)?;
         self.guard_against_an_empty_source(state)?;
+        let unmounted = self.guard_unmounted(state)?;
         let Some(job) = &mut state.verification else {
             return Ok(0);
         };
@@ -103,6 +104,7 @@ impl Replica {
             &self.source,
             &self.ledger,
             abilities,
+            &unmounted,
             &mut job.dirs,
             self.verify.by_content,
             step,
@@ -110,6 +112,7 @@ impl Replica {
         job.found.files += compared.files;
         job.found.bytes = job.found.bytes.saturating_add(compared.bytes);
         self.check_place(state)?;
+        self.check_mounts(state, &unmounted)?;
         self.guard_against_many_deletions(state, &mut plan, false)?;
         let failures = self.carry_out(state, &mut plan)?;
         match failures.is_empty() {

@@ -46,6 +46,7 @@ impl Late {
         let tracker = Tracker::start(Setup {
             root: base.path().join("in"),
             inotify: Some(Arc::clone(&inotify)),
+            mounts: None,
             prune,
             max_watches,
             gives_up: false,

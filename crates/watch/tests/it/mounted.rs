@@ -1,4 +1,4 @@
-//! Filesystems that are mounted and unmounted below the root, with fanotify.
+//! Filesystems that are mounted and unmounted below the root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,25 @@ use driftless_watch::{Change, Notice, Reason, Settings, Source, Touch, Watcher};
 
 use crate::live::{Told, may_use_fanotify, until};
 
-/// The test proper runs in a mount namespace of its own.
 #[test]
 fn mounts_below_the_root() {
+    in_a_namespace_of_its_own("mounted::with_fanotify");
+}
+
+#[test]
+fn mounts_below_the_root_with_inotify() {
+    in_a_namespace_of_its_own("mounted::with_inotify");
+}
+
+/// Runs the test proper.
+fn in_a_namespace_of_its_own(test: &str) {
     if !may_use_fanotify() {
         return;
     }
     let inner = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "mounted::in_a_namespace"])
+        .args(["--exact", "--ignored", test])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&inner.stdout);
@@ -37,7 +46,7 @@ fn mount(arguments: &[&str], at: &Path) {
 
 #[test]
 #[ignore = "needs a mount namespace; mounts_below_the_root runs it in one"]
-fn in_a_namespace() {
+fn with_fanotify() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);
     for name in ["before", "later", "bound", "poll"] {
@@ -101,4 +110,49 @@ fn in_a_namespace() {
     expect(closed("last"));
     let is_polled = |change: &Change| matches!(change, Change::Notice(Notice::PollingMount { .. }));
     assert!(told.changes.iter().any(is_polled));
+}
+
+#[test]
+#[ignore = "needs a mount namespace; mounts_below_the_root_with_inotify runs it in one"]
+fn with_inotify() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir_all(path("dir/later")).unwrap();
+    fs::write(path("dir/later/hidden"), "x").unwrap();
+    fs::create_dir(path("pruned")).unwrap();
+    let settings = Settings {
+        source: Source::Inotify,
+        prune: Some(std::sync::Arc::new(|path: &Path, _| {
+            path == Path::new("pruned")
+        })),
+        ..Settings::default()
+    };
+    let (watcher, changes) = Watcher::start(root.path(), settings).unwrap();
+    let mut told = Told::default();
+    let mut expect = |change: Change| {
+        until(root.path(), &changes, &mut told, |told| {
+            told.changes.contains(&change)
+        });
+        told = Told::default();
+    };
+    let closed = |path: &str| Change::Touched {
+        path: path.into(),
+        touch: Touch::Closed,
+    };
+    let rescan = |reason| Change::Rescan {
+        subtree: PathBuf::from("dir/later"),
+        reason,
+    };
+    mount(&["mount", "-t", "tmpfs", "none"], &path("pruned"));
+    for _ in 0..2 {
+        mount(&["mount", "-t", "tmpfs", "none"], &path("dir/later"));
+        expect(rescan(Reason::MovedIn));
+        fs::write(path("dir/later/f"), "x").unwrap();
+        expect(closed("dir/later/f"));
+        mount(&["umount"], &path("dir/later"));
+        expect(rescan(Reason::Unmounted));
+        fs::write(path("dir/later/hidden"), "y").unwrap();
+        expect(closed("dir/later/hidden"));
+    }
+    drop(watcher);
 }
