@@ -3,8 +3,6 @@
 mod attributes;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tree::{Identity, Kind, Meta, Root, Which, Xattrs};
@@ -13,10 +11,8 @@ pub(crate) use self::attributes::is_mirrored;
 use self::attributes::match_attributes;
 use crate::batch::{Applied, Batch, Item, Progress};
 use crate::link::Cancel;
+use crate::source::same_content;
 use crate::{Error, Rights};
-
-/// How much of two files is compared at a time, in bytes.
-const COMPARE_SIZE: usize = 256 << 10;
 
 /// What an application of batches to a local replica works with.
 pub struct LocalReplica<'a> {
@@ -355,7 +351,7 @@ impl Run<'_, '_> {
     fn has_same_content(&self, item: &Item, held_as: &Path) -> Result<bool, tree::Error> {
         let source = self.place.source.open_file(&item.path)?;
         let replica = self.place.replica.open_file(held_as)?;
-        same_content(source, replica)
+        same_content(&source, &replica, item.meta.size)
             .map_err(|cause| tree::Error::new("compare", &item.path, cause))
     }
 
@@ -510,20 +506,4 @@ fn cancelled() -> tree::Error {
         "",
         std::io::Error::from(std::io::ErrorKind::Interrupted),
     )
-}
-
-fn same_content(mut left: File, mut right: File) -> std::io::Result<bool> {
-    let (mut ours, mut theirs) = (vec![0; COMPARE_SIZE], vec![0; COMPARE_SIZE]);
-    loop {
-        let count = left.read(&mut ours)?;
-        if count == 0 {
-            return Ok(right.read(&mut theirs)? == 0);
-        }
-        match right.read_exact(&mut theirs[..count]) {
-            Ok(()) if ours[..count] == theirs[..count] => {}
-            Ok(()) => return Ok(false),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -79,7 +79,7 @@ pub use int::{
 pub use item::{BasisType, Item, ItemFlags, ItemFormat};
 pub use malformed::Malformed;
 pub use message::{IoErrors, Message, Severity};
-pub use mux::{Code, DATA_FRAME_MAX, Demux, Incoming, KEEPALIVE};
+pub use mux::{Code, Demux, Incoming, KEEPALIVE};
 pub use ndx::{Ndx, NdxReader, NdxWriter};
 pub use negotiate::{
     Algorithm, Checksum, ChecksumChoice, Compression, NegotiationError, Offer, Side, parse_choice,

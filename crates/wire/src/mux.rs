@@ -156,10 +156,6 @@ impl Demux {
     }
 }
 
-/// The most payload bytes to put into one data frame. Peers of 3.0.x and older read a whole frame into
-/// memory before they look at it.
-pub const DATA_FRAME_MAX: usize = 32 * 1024 - 4;
-
 /// An empty data frame, which only shows that we are alive.
 pub const KEEPALIVE: [u8; 4] = [0, 0, 0, TAG_BASE];
 
@@ -177,6 +173,9 @@ mod tests {
 
     use super::*;
     use crate::{IoErrors, Protocol, Severity};
+
+    /// The payload of rsync's own data frames, in bytes.
+    const DATA_FRAME_MAX: usize = 32 * 1024 - 4;
 
     /// Appends `data` to `out` as data frames of at most [`DATA_FRAME_MAX`] bytes.
     fn put_data(out: &mut Vec<u8>, data: &[u8]) {
