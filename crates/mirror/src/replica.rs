@@ -317,59 +317,7 @@ impl Replica {
         state.failures = 0;
         state.not_before = None;
         if waiting == 0 && !self.aftermath.is_fresh() {
-            state.path_failures = 0;
-            self.ledger.land_all()?;
-            let is_due = |kept: Instant| kept.elapsed() >= HISTORY_KEPT_EVERY;
-            if state.history_kept.is_none_or(is_due) {
-                self.keep_history();
-                state.history_kept = Some(Instant::now());
-            }
-            self.list_failures(Vec::new());
-            self.prune_standing();
-            if state.verification.is_none() {
-                self.destination.rest();
-            }
-            if state.brake.is_some() {
-                return Ok(self.mode.once);
-            }
-            self.board.note(|status| {
-                status.state = ReplicaState::InStep;
-                status.failure = None;
-            });
-            if !state.in_step_said {
-                let is_first_copy = !self.ledger.is_complete()?;
-                self.ledger.set_complete()?;
-                state.is_complete = true;
-                state.in_step_said = true;
-                state.behind_since = None;
-                let (files, bytes) = self.board.crossed();
-                self.say(Event::InStep {
-                    replica: self.name.clone(),
-                    is_first_copy,
-                    files,
-                    bytes,
-                });
-            }
-            if let Some(since) = state.behind_since.take() {
-                self.say(Event::CaughtUp {
-                    replica: self.name.clone(),
-                    after: since.elapsed(),
-                });
-            }
-            if state.unreleased >= WORTH_RELEASING {
-                state.unreleased = 0;
-                self.ledger.rest()?;
-                tree::release_unused_memory();
-            }
-            self.begin_verification(state);
-            if self.mode.once && state.verification.is_none() {
-                // What the replica does not take is a difference all the same.
-                return match self.board.read().standing.into_values().next() {
-                    Some(reason) => Err(Failed::Paths(vec![reason])),
-                    None => Ok(true),
-                };
-            }
-            return Ok(false);
+            return self.rest_in_step(state);
         }
         let lags = oldest.is_some_and(|oldest| oldest.elapsed() > NOTICEABLE_LAG);
         if lags && state.in_step_said && state.behind_since.is_none() {
@@ -382,6 +330,70 @@ impl Replica {
             });
         }
         Ok(false)
+    }
+
+    /// Nothing is left to do: what is kept for work goes, and what waited for this begins. True if the replica's work is
+    /// done.
+    fn rest_in_step(&mut self, state: &mut State) -> Result<bool, Failed> {
+        state.path_failures = 0;
+        self.ledger.land_all()?;
+        let is_due = |kept: Instant| kept.elapsed() >= HISTORY_KEPT_EVERY;
+        if state.history_kept.is_none_or(is_due) {
+            self.keep_history();
+            state.history_kept = Some(Instant::now());
+        }
+        self.list_failures(Vec::new());
+        self.prune_standing();
+        if state.verification.is_none() {
+            self.destination.rest();
+        }
+        if state.brake.is_some() {
+            return Ok(self.mode.once);
+        }
+        self.board.note(|status| {
+            status.state = ReplicaState::InStep;
+            status.failure = None;
+        });
+        self.say_in_step(state)?;
+        if state.unreleased >= WORTH_RELEASING {
+            state.unreleased = 0;
+            self.ledger.rest()?;
+            tree::release_unused_memory();
+        }
+        self.begin_verification(state);
+        if self.mode.once && state.verification.is_none() {
+            // What the replica does not take is a difference all the same.
+            return match self.board.read().standing.into_values().next() {
+                Some(reason) => Err(Failed::Paths(vec![reason])),
+                None => Ok(true),
+            };
+        }
+        Ok(false)
+    }
+
+    /// Says that the replica is in step, if it was not before.
+    fn say_in_step(&self, state: &mut State) -> Result<(), Failed> {
+        if !state.in_step_said {
+            let is_first_copy = !self.ledger.is_complete()?;
+            self.ledger.set_complete()?;
+            state.is_complete = true;
+            state.in_step_said = true;
+            state.behind_since = None;
+            let (files, bytes) = self.board.crossed();
+            self.say(Event::InStep {
+                replica: self.name.clone(),
+                is_first_copy,
+                files,
+                bytes,
+            });
+        }
+        if let Some(since) = state.behind_since.take() {
+            self.say(Event::CaughtUp {
+                replica: self.name.clone(),
+                after: since.elapsed(),
+            });
+        }
+        Ok(())
     }
 
     /// After a failure: ends the replica if that is in order, else says so once and sets the next try.

@@ -20,6 +20,18 @@ use crate::ledger::{Confirmed, Held};
 use crate::planner::{Errand, Note, Plan};
 use crate::status::ReplicaStatus;
 
+/// What a session has proved, and what it has left open.
+#[derive(Default)]
+struct Proven<'e> {
+    confirmed: Confirmed,
+    /// What is looked at again, and when.
+    again: Vec<(PathBuf, Look, Pace)>,
+    /// What the replica may have although no row tells.
+    unknown: HashSet<PathBuf>,
+    /// Names that the replica may have something else under, with all that was in it.
+    trees: Vec<&'e Path>,
+}
+
 impl Replica {
     /// Applies both batches of a plan and confirms them. Returns what failed path by path, and leaves those paths
     /// waiting for a pause.
@@ -111,47 +123,12 @@ impl Replica {
     ) -> Result<(), Failed> {
         let batch = &errand.batch;
         let is_clean = applied.is_clean();
-        let mut confirmed = Confirmed::default();
-        let mut again = Vec::new();
-        let (mut unknown, mut trees) = (HashSet::new(), Vec::new());
-        for (item, note) in errand.noted().filter(|(_, note)| !note.is_elsewhere) {
-            let is_dir = item.meta.is_dir();
-            // The replica holds something of this version, whatever came between: the row makes sure that it is
-            // looked at again, and removed when there is nothing more to look at.
-            let doubtful = note.doubtful || applied.changed.contains(&item.path);
-            match Outcome::of(item, applied) {
-                Outcome::Stored => {
-                    if doubtful {
-                        again.push((item.path.clone(), Look::AT, Pace::Settled));
-                    }
-                    let held = Held {
-                        version: item.meta,
-                        doubtful,
-                        whole: is_dir && is_clean && self.is_known_whole(batch, item, note)?,
-                    };
-                    confirmed.held.push((item.path.clone(), held));
-                }
-                // It would be refused again. When it changes, it is looked at again.
-                Outcome::Refused => {}
-                Outcome::Unknown => {
-                    if !is_dir || note.is_update {
-                        let look = if is_dir { Look::AT } else { Look::EXACT };
-                        again.push((item.path.clone(), look, Pace::Later(pause)));
-                    }
-                    if self.ledger.held(&item.path)?.is_none() {
-                        // The replica may have it all the same, and no row would tell when the source has it no more.
-                        unknown.insert(item.path.clone());
-                    } else if !is_dir {
-                        trees.push(item.path.as_path());
-                    }
-                    continue;
-                }
-            }
-            let is_settled = batch.exact || !unsettled.contains(&item.path);
-            if is_settled && errand.reach_of(item, note).is_some() {
-                confirmed.landed.push(item.path.clone());
-            }
-        }
+        let Proven {
+            mut confirmed,
+            again,
+            unknown,
+            trees,
+        } = self.prove(errand, applied, unsettled, pause)?;
         // A directory that stood in the way of something may have lost what was in it.
         self.ledger.doubt_trees(trees)?;
         self.doubt_directories_of(&unknown, Pace::Later(pause))?;
@@ -185,6 +162,62 @@ impl Replica {
             }
         });
         Ok(())
+    }
+
+    /// What a session proved of its updates.
+    fn prove<'e>(
+        &self,
+        errand: &'e Errand,
+        applied: &Applied,
+        unsettled: &HashSet<PathBuf>,
+        pause: Duration,
+    ) -> Result<Proven<'e>, Failed> {
+        let batch = &errand.batch;
+        let is_clean = applied.is_clean();
+        let mut proven = Proven::default();
+        for (item, note) in errand.noted().filter(|(_, note)| !note.is_elsewhere) {
+            let is_dir = item.meta.is_dir();
+            // The replica holds something of this version, whatever came between: the row makes sure that it is
+            // looked at again, and removed when there is nothing more to look at.
+            let doubtful = note.doubtful || applied.changed.contains(&item.path);
+            match Outcome::of(item, applied) {
+                Outcome::Stored => {
+                    if doubtful {
+                        proven
+                            .again
+                            .push((item.path.clone(), Look::AT, Pace::Settled));
+                    }
+                    let held = Held {
+                        version: item.meta,
+                        doubtful,
+                        whole: is_dir && is_clean && self.is_known_whole(batch, item, note)?,
+                    };
+                    proven.confirmed.held.push((item.path.clone(), held));
+                }
+                // It would be refused again. When it changes, it is looked at again.
+                Outcome::Refused => {}
+                Outcome::Unknown => {
+                    if !is_dir || note.is_update {
+                        let look = if is_dir { Look::AT } else { Look::EXACT };
+                        proven
+                            .again
+                            .push((item.path.clone(), look, Pace::Later(pause)));
+                    }
+                    if self.ledger.held(&item.path)?.is_none() {
+                        // The replica may have it all the same, and no row would tell when the source has it no more.
+                        proven.unknown.insert(item.path.clone());
+                    } else if !is_dir {
+                        proven.trees.push(item.path.as_path());
+                    }
+                    continue;
+                }
+            }
+            let is_settled = batch.exact || !unsettled.contains(&item.path);
+            if is_settled && errand.reach_of(item, note).is_some() {
+                proven.confirmed.landed.push(item.path.clone());
+            }
+        }
+        Ok(proven)
     }
 
     /// Whether the ledger knows all names in a directory of a session that went well: it was listed whole, or they were
