@@ -29,6 +29,7 @@ pub mod hooks;
 mod ledger;
 mod meter;
 mod mirror;
+mod places;
 mod planner;
 mod queue;
 mod replica;

@@ -3,7 +3,6 @@
 mod handle;
 mod hints;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,9 +21,10 @@ use crate::exclusions::Exclusions;
 use crate::failures::FailureList;
 use crate::hooks::Hooks;
 use crate::ledger::State;
+use crate::places;
 use crate::queue::Queue;
 use crate::replica::{Mode, Replica};
-use crate::settings::{FilterRule, Place, ReplicaSettings, Settings};
+use crate::settings::{FilterRule, Settings};
 use crate::source::Source;
 use crate::status::Board;
 use crate::{Error, Event};
@@ -49,7 +49,7 @@ impl Mirror {
     /// # Errors
     /// The first one.
     pub fn check(settings: &Settings) -> Result<(), Error> {
-        check_places(settings)?;
+        places::check(settings)?;
         let source = Source::open(&settings.source, exclusions(settings)?, &[]);
         source.map(drop)?;
         Hooks::check(&settings.hooks)
@@ -61,7 +61,7 @@ impl Mirror {
     /// # Errors
     /// Whatever is wrong with the settings, before anything is touched.
     pub fn start(settings: &Settings, report: Report) -> Result<Self, Error> {
-        check_places(settings)?;
+        places::check(settings)?;
         let exclusions = exclusions(settings)?;
         let state = match &settings.state {
             Some(path) => State::open(path)?,
@@ -240,45 +240,4 @@ fn open_replicas(
         });
     }
     Ok(replicas)
-}
-
-/// Refuses replicas that lie in the source, or the source in them, and places named twice.
-fn check_places(settings: &Settings) -> Result<(), Error> {
-    let unusable = |cause| Error::Source {
-        path: settings.source.clone(),
-        cause,
-    };
-    let source = settings.source.canonicalize().map_err(unusable)?;
-    let mut seen: Vec<String> = Vec::new();
-    for ReplicaSettings { place, .. } in &settings.replicas {
-        let mut name = place.to_string();
-        if let Place::Directory(path) = place {
-            let replica = canonical_as_far_as_it_exists(path);
-            if replica.starts_with(&source) || source.starts_with(&replica) {
-                return Err(Error::Overlap {
-                    path: settings.source.clone(),
-                    replica: path.clone(),
-                });
-            }
-            name = replica.display().to_string();
-        }
-        let is_nowhere = matches!(place, Place::Nowhere);
-        if seen.contains(&name) && !is_nowhere {
-            return Err(Error::Twice(place.to_string()));
-        }
-        seen.push(name);
-    }
-    Ok(())
-}
-
-/// The real path of something whose last components may not exist yet.
-fn canonical_as_far_as_it_exists(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let existing = path
-        .ancestors()
-        .find_map(|above| Some((above, above.canonicalize().ok()?)));
-    match existing {
-        Some((above, real)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
-        None => path,
-    }
 }

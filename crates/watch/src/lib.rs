@@ -44,5 +44,6 @@ mod tracker;
 mod watcher;
 
 pub use change::{Change, Notice, Reason, Touch};
+pub use mounts::{Mount, mounts};
 pub use tool::Io;
 pub use watcher::{Error, Prune, Settings, Source, Watcher};

@@ -13,11 +13,23 @@ pub(crate) struct Mounts(File);
 
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub struct Mount {
     /// What the kernel numbers it by.
-    pub(crate) id: i32,
+    pub id: i32,
+    /// The file system's device number, as `MAJOR:MINOR`.
+    pub device: String,
+    /// Which directory of the file system is mounted.
+    pub root: PathBuf,
     /// Where it is; absolute.
-    pub(crate) at: PathBuf,
+    pub at: PathBuf,
+}
+
+/// All mounts that this process sees, those hidden by others too, in the order in which they were made.
+///
+/// # Errors
+/// `/proc/self/mountinfo` cannot be read.
+pub fn mounts() -> std::io::Result<Vec<Mount>> {
+    Mounts::open()?.read()
 }
 
 impl Mounts {
@@ -33,7 +45,7 @@ impl Mounts {
     /// Which mounts there are at each place below a directory, relative to it, whose path has no symlinks.
     pub(crate) fn below(&mut self, root: &Path) -> std::io::Result<BTreeMap<PathBuf, Vec<i32>>> {
         let mut places: BTreeMap<PathBuf, Vec<i32>> = BTreeMap::new();
-        for Mount { id, at } in self.read()? {
+        for Mount { id, at, .. } in self.read()? {
             if let Ok(path) = at.strip_prefix(root)
                 && !path.as_os_str().is_empty()
             {
@@ -56,9 +68,15 @@ impl Mounts {
 /// A line: id, parent, device, root, mount point and more (proc(5)).
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
+    let path = |text| PathBuf::from(std::ffi::OsString::from_vec(unescape(text)));
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let at = PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.nth(3)?)));
-    Some(Mount { id, at })
+    let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;
+    Some(Mount {
+        id,
+        device,
+        root: path(fields.next()?),
+        at: path(fields.next()?),
+    })
 }
 
 /// Spaces and the like are written as a backslash and three octal digits.
@@ -91,6 +109,8 @@ mod tests {
         let line = br"36 35 98:0 / /mnt/a\040b\134c rw,noatime shared:1 - ext4 /dev/sda rw";
         let expected = Mount {
             id: 36,
+            device: "98:0".into(),
+            root: "/".into(),
             at: r"/mnt/a b\c".into(),
         };
         assert_eq!(parse(line), Some(expected));

@@ -137,3 +137,30 @@ fn mounted_while_mirrored() {
     bench.source.write("disk/dir/file", "another");
     bench.finish(mirror);
 }
+
+#[test]
+fn a_replica_that_the_source_shows_is_refused() {
+    in_a_namespace_of_its_own("mounts::seen_through_a_mount");
+}
+
+#[test]
+#[ignore = "needs a mount namespace; a_replica_that_the_source_shows_is_refused runs it in one"]
+fn seen_through_a_mount() {
+    let bench = Bench::with_directory();
+    bench.source.write("dir/file", "content");
+    let bound = bench.path("bound");
+    std::fs::create_dir(&bound).unwrap();
+    for (shown, replica) in [("source", "bound/replica"), ("source/dir", "bound")] {
+        let shown = bench.path(shown);
+        mount(&["mount", "--bind", shown.to_str().unwrap()], &bound);
+        let mut command = bench.options();
+        command.arg(bench.source.root()).arg(bench.path(replica));
+        let (code, said) = crate::bench::Mirror::run(&mut command).wait_exit();
+        assert!(
+            code == 1 && said.contains("lie within each other"),
+            "{code}: {said}"
+        );
+        assert!(!bench.source.exists("replica"));
+        mount(&["umount"], &bound);
+    }
+}
