@@ -2,6 +2,7 @@
 
 mod handle;
 mod hints;
+mod writers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

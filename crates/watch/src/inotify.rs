@@ -6,8 +6,9 @@ use std::path::Path;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// What is asked of every watched directory: all that can make an entry differ, nothing that only reads. A watch that is
-/// added again is added to: to replace its mask, the kernel clears it first, and drops what happens at that moment.
+/// What is asked of every watched directory: all that can make an entry differ, nothing that only reads. An entry that has
+/// gone counts too, for the file may have another name. A watch that is added again is added to: to replace its mask, the
+/// kernel clears it first, and drops what happens at that moment.
 pub(crate) const DIRECTORY: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MODIFY)
@@ -17,7 +18,6 @@ pub(crate) const DIRECTORY: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::DONT_FOLLOW)
-    .union(WatchFlags::EXCL_UNLINK)
     .union(WatchFlags::MASK_ADD);
 
 /// The root's own end is seen by its own watch only; every other directory has a watched parent.

@@ -1,6 +1,8 @@
 //! Every kind of change reaches the replica while the mirror runs.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -160,6 +162,23 @@ for_each_destination! {
             tree.touch("hard", UNIX_EPOCH);
             tree.remove("hard");
         });
+    }
+
+    fn hard_linked_file_is_written_to_when_the_name_it_was_opened_by_is_gone(bench: Bench) {
+        let mirror = bench.live();
+        let mut open = File::create(bench.source.path("opened")).unwrap();
+        open.write_all(b"before").unwrap();
+        bench.source.hard_link("elsewhere/left", "opened");
+        bench.wait_identical(&mirror);
+        bench.source.remove("opened");
+        bench.wait_identical(&mirror);
+        open.write_all(b"after").unwrap();
+        bench.wait_identical(&mirror);
+        bench.source.write("opened", "another file");
+        bench.wait_identical(&mirror);
+        open.write_all(b"and at last").unwrap();
+        drop(open);
+        bench.finish(mirror);
     }
 
     fn name_that_comes_and_goes(bench: Bench) {

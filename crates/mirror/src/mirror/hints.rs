@@ -9,6 +9,7 @@ use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
 
 use super::Report;
+use super::writers::Writers;
 use crate::Event;
 use crate::dirty::{Look, Pace};
 use crate::queue::Queue;
@@ -72,6 +73,7 @@ impl Hints {
         let mut is_in_place = true;
         let mut watched = self.source.identity();
         let mut waiters = Waiters::default();
+        let mut writers = Writers::default();
         loop {
             if watched != self.source.identity() {
                 // Another directory has been accepted as the source.
@@ -83,7 +85,7 @@ impl Hints {
                     recv(self.stop) -> _ => return,
                     recv(self.asks) -> asked => waiters.0.extend(asked.map(|asked| (watcher.catch_up(), asked))),
                     recv(changes) -> changes => match changes {
-                        Ok(changes) => waiters.tell(self.take(changes)),
+                        Ok(changes) => waiters.tell(self.take(changes, &mut writers)),
                         Err(_) => watching = None,
                     },
                     // Another file system mounted over the source, or a lazy unmount, is no event of any directory.
@@ -111,7 +113,7 @@ impl Hints {
     }
 
     /// Turns changes into looks. Returns up to which number the watcher has caught up.
-    fn take(&self, changes: Vec<Change>) -> u64 {
+    fn take(&self, changes: Vec<Change>, writers: &mut Writers) -> u64 {
         let mut caught_up = 0;
         let mut looks: Vec<(PathBuf, Look, Pace)> = Vec::with_capacity(changes.len());
         let mut files = Vec::new();
@@ -130,6 +132,7 @@ impl Hints {
                     last_seen = meta;
                     // By the time of the look this name may be another file's.
                     files.extend(meta.and_then(|meta| meta.link_group()));
+                    files.extend(writers.note(&path, touch, meta.as_ref()));
                     let (look, pace) = look_for(touch, meta);
                     match looks.last_mut().filter(|_| is_again) {
                         Some(last) => {
@@ -145,6 +148,7 @@ impl Hints {
                         true => (Look::BELOW, Pace::Now),
                         false => (Look::AT, Pace::Settled),
                     };
+                    writers.moved(&from, &to);
                     looks.push((from, Look::AT, pace));
                     looks.push((to, look, pace));
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -261,6 +262,40 @@ fn rename(source: Source) {
     };
     until(root.path(), &changes, &mut told, |told| {
         told.changes.contains(&moved)
+    });
+}
+
+#[test]
+fn a_write_is_told_by_the_name_the_file_was_opened_by() {
+    written_by_a_name_that_is_gone(Source::Inotify);
+    if may_use_fanotify() {
+        written_by_a_name_that_is_gone(Source::Fanotify);
+    }
+}
+
+fn written_by_a_name_that_is_gone(source: Source) {
+    let (root, _watcher, changes) = start(source);
+    let (opened, left) = (root.path().join("opened"), root.path().join("left"));
+    let mut file = fs::File::create(&opened).unwrap();
+    fs::hard_link(&opened, left).unwrap();
+    fs::remove_file(&opened).unwrap();
+    let is = |change: &Change, touch: Touch| {
+        let path = "opened".into();
+        *change == Change::Touched { path, touch }
+    };
+    let removed = Touch::Removed { is_dir: false };
+    let mut told = Told::default();
+    until(root.path(), &changes, &mut told, |told| {
+        told.changes.iter().any(|change| is(change, removed))
+    });
+    file.write_all(b"content").unwrap();
+    drop(file);
+    until(root.path(), &changes, &mut told, |told| {
+        let after = told
+            .changes
+            .iter()
+            .skip_while(|change| !is(change, removed));
+        after.into_iter().any(|change| is(change, Touch::Closed))
     });
 }
 
