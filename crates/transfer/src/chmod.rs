@@ -160,32 +160,26 @@ impl Symbolic {
     }
 
     fn apply(self, mode: u32, is_dir: bool, umask: u32) -> u32 {
-        let Self {
-            classes,
-            masked,
-            operator,
-            bits,
-            conditional,
-            special,
-            copied_from,
-        } = self;
-        let may_execute = conditional && (is_dir || mode & 0o111 != 0);
-        let bits = copied_from.map_or(bits, |shift| mode >> shift & 7) | u32::from(may_execute);
-        let mut bits = classes * bits;
-        if masked {
+        let may_execute = self.conditional && (is_dir || mode & 0o111 != 0);
+        let bits = self
+            .copied_from
+            .map_or(self.bits, |shift| mode >> shift & 7)
+            | u32::from(may_execute);
+        let mut bits = self.classes * bits;
+        if self.masked {
             bits &= !umask;
         }
-        match operator {
-            b'+' => mode | bits | special,
-            b'-' => mode & !(bits | special),
+        match self.operator {
+            b'+' => mode | bits | self.special,
+            b'-' => mode & !(bits | self.special),
             _ => {
-                let cleared = match copied_from {
-                    Some(_) => set_ids(classes) | ((classes & 1) * 0o1000),
-                    None if special == 0 => 0,
-                    None if masked => special,
-                    None => set_ids(classes) | special,
+                let cleared = match self.copied_from {
+                    Some(_) => set_ids(self.classes) | ((self.classes & 1) * 0o1000),
+                    None if self.special == 0 => 0,
+                    None if self.masked => self.special,
+                    None => set_ids(self.classes) | self.special,
                 };
-                mode & !((classes * 7) | cleared) | bits | special
+                mode & !((self.classes * 7) | cleared) | bits | self.special
             }
         }
     }
