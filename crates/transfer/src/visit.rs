@@ -48,8 +48,8 @@ pub struct Visit {
     stream: Stream,
     module: Vec<u8>,
     agreed: Protocol,
-    digest: Option<Digest>,
-    lists_digests: bool,
+    /// The digests that the daemon lists for authentication.
+    digests: Option<Vec<u8>>,
 }
 
 impl Visit {
@@ -82,8 +82,7 @@ impl Visit {
             stream,
             module: request.module.clone(),
             agreed,
-            digest: Digest::choose(greeting.digests.as_deref(), agreed),
-            lists_digests: greeting.digests.is_some(),
+            digests: greeting.digests,
         })
     }
 
@@ -104,7 +103,7 @@ impl Visit {
                 protocol: self.agreed,
                 location: self.module,
                 is_told: false,
-                compares_nanoseconds: self.lists_digests && self.agreed.has_nanoseconds(),
+                compares_nanoseconds: self.digests.is_some() && self.agreed.has_nanoseconds(),
                 opened: Instant::now(),
             }),
             Answer::Farewell => Err(Error::Refused("the daemon ended the session".to_owned())),
@@ -154,13 +153,13 @@ impl Visit {
         user: &[u8],
         visitor: &dyn Visitor,
     ) -> Result<(), Error> {
+        let digests = self.digests.as_deref();
+        let digest = Digest::choose(digests, self.agreed).ok_or_else(|| {
+            let list = one_line(digests.unwrap_or_default());
+            Error::NoCommon(Digest::nothing_in_common(list.as_bytes()).to_string())
+        })?;
         let password = visitor.password().ok_or_else(|| Error::PasswordNeeded {
             module: String::from_utf8_lossy(&self.module).into_owned(),
-        })?;
-        let digest = self.digest.ok_or_else(|| {
-            Error::NoCommon(
-                "the daemon offers no digest for authentication that we know".to_owned(),
-            )
         })?;
         let reply = AuthReply {
             user: user.to_vec(),
@@ -325,6 +324,24 @@ mod tests {
             assert_eq!((error.to_string(), error.exit_code()), (told.to_owned(), 5));
             heard.join().expect("the daemon");
         }
+    }
+
+    #[test]
+    fn a_daemon_without_a_digest_that_we_know_is_left_before_anybody_is_asked() {
+        struct Nobody;
+        impl Visitor for Nobody {
+            fn hear(&self, _: &[u8]) {}
+
+            fn password(&self) -> Option<Vec<u8>> {
+                panic!("a password is of no use")
+            }
+        }
+        let (link, heard) = daemon("@RSYNCD: 32.0 crc\x1b foo\n@RSYNCD: AUTHREQD abc\n");
+        let visit = Visit::begin(link, &terms(), &request("m", "")).expect("a greeting");
+        let error = visit.enter(b"u", &Nobody).expect_err("no digest");
+        let told = "Failed to negotiate a daemon auth checksum choice.\nServer list: crc  foo\nClient list: sha512 sha256 sha1 md5 md4";
+        assert_eq!((error.to_string().as_str(), error.exit_code()), (told, 4));
+        heard.join().expect("the daemon");
     }
 
     #[test]

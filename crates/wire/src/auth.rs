@@ -9,7 +9,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use crate::Protocol;
+use crate::{NegotiationError, Protocol};
 
 /// A digest for authentication, ordered from weak to strong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +56,7 @@ impl Digest {
     /// if its greeting had none. A list counts whatever the protocol is.
     ///
     /// # Errors
-    /// The list has none of ours: `None`.
+    /// The list has none of ours: `None`. A client says [`Digest::nothing_in_common`] then.
     #[must_use]
     pub fn choose(peer_list: Option<&[u8]>, protocol: Protocol) -> Option<Self> {
         match peer_list {
@@ -68,6 +68,16 @@ impl Digest {
             }
             None if protocol.defaults_to_md5() => Some(Self::Md5),
             None => Some(Self::OldMd4),
+        }
+    }
+
+    /// A client's error when [`Digest::choose`] finds nothing.
+    #[must_use]
+    pub fn nothing_in_common(server_list: &[u8]) -> NegotiationError {
+        NegotiationError::NothingInCommon {
+            kind: "daemon auth checksum",
+            server_list: String::from_utf8_lossy(server_list).into_owned(),
+            client_list: Self::list(),
         }
     }
 
