@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use delta::{Algorithm, Blocks, FileSum, Signature, StrongSum};
+use delta::{Algorithm, BadBlocks, Blocks, FileSum, Signature, StrongSum};
 use tree::Root;
 use wire::{Checksum, CompatFlags, SumHead};
 
@@ -43,26 +43,27 @@ pub(crate) fn read_basis(
     session: &Session,
     head: &SumHead,
 ) -> Result<Signature, Error> {
-    let SumHead {
-        count,
-        block_length,
-        strong_length,
-        remainder,
-    } = *head;
-    let (max, digest) = (
-        session.protocol.max_block_length(),
-        session.checksum.digest_length(),
-    );
-    let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
-        .map_err(|error| Error::Forbidden(error.to_string()))?;
+    let blocks = blocks_of(head, session).map_err(|error| Error::Forbidden(error.to_string()))?;
     let mut basis = Signature::new(blocks);
-    for _ in 0..count {
+    for _ in 0..head.count {
         stream.read(|cursor| {
             head.decode_block(cursor)
                 .map(|block| basis.push(block.weak, block.strong))
         })?;
     }
     Ok(basis)
+}
+
+/// The blocks that a peer's head describes, within the bounds of the session.
+pub(crate) fn blocks_of(head: &SumHead, session: &Session) -> Result<Blocks, BadBlocks> {
+    Blocks::new(
+        head.count,
+        head.block_length,
+        head.strong_length,
+        head.remainder,
+        session.protocol.max_block_length(),
+        session.checksum.digest_length(),
+    )
 }
 
 /// The sum of a file's content for its entry, which leaves over `stream`; all zero if it cannot be read (wire-files.md 3.11).

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use delta::{Blocks, FileSum};
+use delta::FileSum;
 use tree::{Meta, TempFile};
 use wire::{BasisType, Checksum, Item, SumHead, Token, check_blocks};
 
@@ -18,6 +18,7 @@ use crate::options::Append;
 use crate::partial::open_partial;
 use crate::report::sentence;
 use crate::scan::rel;
+use crate::sums;
 use crate::write::{Ahead, Output, preallocate};
 
 /// An answer that brings a file's content.
@@ -276,17 +277,7 @@ impl Receiver<'_> {
         place: Place<'_>,
         sum: FileSum,
     ) -> Result<(Received, Option<io::Error>), Error> {
-        let (max, digest) = (
-            self.session.protocol.max_block_length(),
-            self.session.checksum.digest_length(),
-        );
-        let SumHead {
-            count,
-            block_length,
-            strong_length,
-            remainder,
-        } = answer.head;
-        let blocks = Blocks::new(count, block_length, strong_length, remainder, max, digest)
+        let blocks = sums::blocks_of(&answer.head, self.session)
             .map_err(|error| Error::fatal(2, Role::Receiver, error.to_string(), None))?;
         let has_place = !matches!(place, Place::Nowhere);
         // What is not wanted from a file may come without what it was made from.
@@ -311,7 +302,7 @@ impl Receiver<'_> {
             match step {
                 Step::Literal => {}
                 Step::Blocks(first, run) => {
-                    check_blocks(first, run, count)?;
+                    check_blocks(first, run, answer.head.count)?;
                     if basis.is_none() && is_needed {
                         return Err(self.no_basis(answer.entry));
                     }
@@ -328,9 +319,10 @@ impl Receiver<'_> {
                 self.progress(answer, assembly.written(), false);
             }
         }
+        let length = self.session.checksum.digest_length();
         let theirs = self
             .incoming
-            .read(|cursor| cursor.take(digest).map(<[u8]>::to_vec))?;
+            .read(|cursor| cursor.take(length).map(<[u8]>::to_vec))?;
         if has_place && self.options.report.after_transfer {
             let bytes = self.incoming.stream.understood() - answer.start;
             self.itemize(answer.entry, answer.item, bytes, Some(&theirs));
