@@ -15,7 +15,10 @@ const PATTERNS_MAX: usize = 64;
 /// Rules, ready to be asked.
 #[derive(Debug, Default)]
 pub(crate) struct Exclusions {
+    /// What was given as rules.
     rules: filter::Rules,
+    /// The same for a peer, with rules that stand for the expressions.
+    told: filter::Rules,
     expressions: Vec<Regex>,
 }
 
@@ -38,15 +41,25 @@ impl Exclusions {
     /// The rules that a peer must know to keep what is left out.
     #[must_use]
     pub(crate) fn rules(&self) -> &filter::Rules {
-        &self.rules
+        &self.told
     }
 
     /// Whether `path` is left out, by its own name or by that of a directory above it.
     #[must_use]
     pub(crate) fn leave_out(&self, path: &Path, is_dir: bool) -> bool {
+        self.exclude(path, is_dir, filter::Side::Sender)
+    }
+
+    /// Whether `path`, or a directory above it, stays at a replica although the source has no such thing: what is left out,
+    /// unless a rule is for one side only.
+    #[must_use]
+    pub(crate) fn protect(&self, path: &Path, is_dir: bool) -> bool {
+        self.exclude(path, is_dir, filter::Side::Receiver)
+    }
+
+    fn exclude(&self, path: &Path, is_dir: bool, side: filter::Side) -> bool {
         let bytes = path.as_os_str().as_bytes();
-        self.rules
-            .excluded_with_parents(bytes, is_dir, filter::Side::Sender)
+        self.rules.excluded_with_parents(bytes, is_dir, side)
             || !self.expressions.is_empty()
                 && path.ancestors().any(|above| {
                     !above.as_os_str().is_empty() && self.matches(above, is_dir || above != path)
@@ -54,22 +67,25 @@ impl Exclusions {
     }
 
     fn add(&mut self, text: &FilterRule) -> Result<(), Error> {
-        match text {
-            FilterRule::Exclude(pattern) => self.rules.exclude(pattern)?,
-            FilterRule::Include(pattern) => self.rules.include(pattern)?,
-            FilterRule::Filter(rule) => self.rules.filter(rule, &mut merged_file)?,
-            FilterRule::Regex(text) => {
-                let bad = |error: String| Error::Expression(text.clone(), error);
-                let whole = format!("^(?:{text})$");
-                let expression = Regex::new(&whole).map_err(|error| bad(error.to_string()))?;
-                let hir = regex_syntax::parse(text).map_err(|error| bad(error.to_string()))?;
-                for pattern in covering_patterns(&hir) {
-                    // The peer protects what the expression may mean; what is sent is decided here, exactly.
-                    self.rules
-                        .filter(&[b"P /", pattern.as_slice()].concat(), &mut merged_file)?;
-                }
-                self.expressions.push(expression);
+        for rules in [&mut self.rules, &mut self.told] {
+            match text {
+                FilterRule::Exclude(pattern) => rules.exclude(pattern)?,
+                FilterRule::Include(pattern) => rules.include(pattern)?,
+                FilterRule::Filter(rule) => rules.filter(rule, &mut merged_file)?,
+                FilterRule::Regex(_) => {}
             }
+        }
+        if let FilterRule::Regex(text) = text {
+            let bad = |error: String| Error::Expression(text.clone(), error);
+            let whole = format!("^(?:{text})$");
+            let expression = Regex::new(&whole).map_err(|error| bad(error.to_string()))?;
+            let hir = regex_syntax::parse(text).map_err(|error| bad(error.to_string()))?;
+            for pattern in covering_patterns(&hir) {
+                // The peer protects what the expression may mean; what is sent is decided here, exactly.
+                self.told
+                    .filter(&[b"P /", pattern.as_slice()].concat(), &mut merged_file)?;
+            }
+            self.expressions.push(expression);
         }
         Ok(())
     }

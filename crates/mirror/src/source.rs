@@ -140,6 +140,12 @@ impl Source {
         self.own.iter().any(|own| own == path) || self.exclusions.leave_out(path, is_dir)
     }
 
+    /// Whether a replica keeps `path` although the source has no such thing.
+    #[must_use]
+    pub fn protects(&self, path: &Path, is_dir: bool) -> bool {
+        self.own.iter().any(|own| own == path) || self.exclusions.protect(path, is_dir)
+    }
+
     /// The stat of `path`; `None` if there is no such path, be it that a link stands where a directory was.
     ///
     /// # Errors

@@ -62,6 +62,29 @@ for_each_destination! {
         bench.finish(mirror);
     }
 
+    fn what_is_protected_stays_where_the_source_has_it_no_more(bench: Bench) {
+        let bench = bench.ignoring(|path| path.starts_with("gone") || path.starts_with("old") || path.ends_with("own"));
+        let large = vec![b'x'; 600 << 10];
+        bench.source.write("gone/deep/a.keep", "kept");
+        bench.source.write("gone/deep/b", "content");
+        bench.source.write("old/a.keep", &large);
+        bench.source.write("old/b", &large);
+        bench.source.write("old/c.secret", "sent by nobody");
+        let rules = ["--filter", "H *.secret", "--filter", "P *.keep", "--filter", "P /own"];
+        let mirror = bench.live_with(&rules);
+        bench.wait_identical(&mirror);
+        bench.replica.write("own", "only here");
+        bench.replica.write("old/d.secret", "of no right");
+        bench.source.remove("gone");
+        bench.source.rename("old", "new");
+        bench.source.remove("new/c.secret");
+        bench.finish(mirror);
+        let is_there = |name: &str| bench.replica.exists(name);
+        assert!(is_there("gone/deep/a.keep") && is_there("old/a.keep") && is_there("own"));
+        assert!(!is_there("gone/deep/b") && !is_there("old/b") && !is_there("old/d.secret"));
+        assert_eq!(bench.replica.read("new/a.keep"), large);
+    }
+
     fn trash_keeps_what_is_overwritten_or_deleted(bench: Bench) {
         let bench = bench.ignoring(|path| path.starts_with(".trash"));
         bench.source.write("file", "first");

@@ -55,7 +55,7 @@ impl Destination for DirectoryReplica {
         let place = LocalReplica {
             source: &source,
             replica: &self.replica,
-            protects: &|path, is_dir| !self.deletes || self.source.leaves_out(path, is_dir),
+            protects: &|path, is_dir| !self.deletes || self.source.protects(path, is_dir),
             trash: trash.as_deref(),
             rights: &self.rights,
             cancel: &self.cancel,
@@ -78,7 +78,7 @@ impl Destination for DirectoryReplica {
                 .replica
                 .lstat(path)?
                 .is_some_and(|meta| meta.kind == Kind::Dir);
-            if !self.source.leaves_out(path, is_dir) {
+            if !self.source.protects(path, is_dir) {
                 return Ok(false);
             }
         }
@@ -104,7 +104,7 @@ impl Destination for DirectoryReplica {
                 Ok(Some(meta)) => meta.is_dir(),
                 _ => continue,
             };
-            if self.source.leaves_out(&path, is_dir) {
+            if self.source.protects(&path, is_dir) {
                 continue;
             }
             removals += 1;

@@ -102,7 +102,7 @@ impl Draft<'_> {
             for (name, held) in missing {
                 let path = dir.join(OsString::from_vec(name));
                 let kind = held.version.kind;
-                if !self.source.leaves_out(&path, kind == Kind::Dir) {
+                if !self.source.protects(&path, kind == Kind::Dir) {
                     self.note_deletion(&path, kind);
                 }
                 self.done.forgotten.push(path);

@@ -67,6 +67,7 @@ impl Draft<'_> {
                 && held.version.file_id() == meta.file_id()
                 && (held.version.size, held.version.mtime) == (meta.size, meta.mtime)
                 && !self.source.leaves_out(&former, false)
+                && !self.source.protects(&former, false)
                 && self.is_missing(&former)?;
             if is_it {
                 let old = Item {
