@@ -16,9 +16,9 @@ const PATTERNS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Exclusions {
     /// What was given as rules.
-    rules: filter::Rules,
+    given: filter::Rules,
     /// The same for a peer, with rules that stand for the expressions.
-    told: filter::Rules,
+    rules: filter::Rules,
     expressions: Vec<Regex>,
 }
 
@@ -41,7 +41,7 @@ impl Exclusions {
     /// The rules that a peer must know to keep what is left out.
     #[must_use]
     pub(crate) fn rules(&self) -> &filter::Rules {
-        &self.told
+        &self.rules
     }
 
     /// Whether `path` is left out, by its own name or by that of a directory above it.
@@ -59,7 +59,7 @@ impl Exclusions {
 
     fn exclude(&self, path: &Path, is_dir: bool, side: filter::Side) -> bool {
         let bytes = path.as_os_str().as_bytes();
-        self.rules.excluded_with_parents(bytes, is_dir, side)
+        self.given.excluded_with_parents(bytes, is_dir, side)
             || !self.expressions.is_empty()
                 && path.ancestors().any(|above| {
                     !above.as_os_str().is_empty() && self.matches(above, is_dir || above != path)
@@ -67,7 +67,7 @@ impl Exclusions {
     }
 
     fn add(&mut self, text: &FilterRule) -> Result<(), Error> {
-        for rules in [&mut self.rules, &mut self.told] {
+        for rules in [&mut self.given, &mut self.rules] {
             match text {
                 FilterRule::Exclude(pattern) => rules.exclude(pattern)?,
                 FilterRule::Include(pattern) => rules.include(pattern)?,
@@ -82,7 +82,7 @@ impl Exclusions {
             let hir = regex_syntax::parse(text).map_err(|error| bad(error.to_string()))?;
             for pattern in covering_patterns(&hir) {
                 // The peer protects what the expression may mean; what is sent is decided here, exactly.
-                self.told
+                self.rules
                     .filter(&[b"P /", pattern.as_slice()].concat(), &mut merged_file)?;
             }
             self.expressions.push(expression);

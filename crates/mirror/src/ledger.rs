@@ -13,7 +13,7 @@ mod unconfirmed;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tree::{FileId, Identity, Meta};
 
 use self::row::{
@@ -205,6 +205,13 @@ impl Ledger {
         self.connection.unchecked_transaction()
     }
 
+    /// A transaction that waits for other replicas' before it reads: one that has read is refused at its first write when
+    /// another has written meanwhile.
+    fn writing(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        self.connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+    }
+
     /// What the replica holds under `path`.
     ///
     /// # Errors
@@ -269,8 +276,9 @@ impl Ledger {
         &mut self,
         paths: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        doubt_trees(&transaction, self.replica, paths)?;
+        let replica = self.replica;
+        let transaction = self.writing()?;
+        doubt_trees(&transaction, replica, paths)?;
         transaction.commit()
     }
 
@@ -280,7 +288,7 @@ impl Ledger {
     /// SQLite's.
     pub(crate) fn confirm(&mut self, confirmed: &Confirmed) -> rusqlite::Result<()> {
         let replica = self.replica;
-        let transaction = self.connection.transaction()?;
+        let transaction = self.writing()?;
         {
             let mut remove_below = transaction.prepare_cached(
                 "DELETE FROM entry WHERE replica = ?1 AND parent >= ?2 AND parent < ?3",
@@ -320,14 +328,15 @@ impl Ledger {
         &mut self,
         dirs: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
+        let replica = self.replica;
+        let transaction = self.writing()?;
         {
             let mut update = transaction.prepare_cached(
                 "UPDATE entry SET whole = 0 WHERE replica = ?1 AND parent = ?2 AND name = ?3 AND whole = 1",
             )?;
             for dir in dirs {
                 let (parent, name) = split(dir);
-                update.execute(params![self.replica, parent, name])?;
+                update.execute(params![replica, parent, name])?;
             }
         }
         transaction.commit()

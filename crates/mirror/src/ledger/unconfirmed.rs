@@ -97,12 +97,13 @@ impl Ledger {
         reached: impl IntoIterator<Item = (&'a Path, Reach)>,
         may_go: impl IntoIterator<Item = &'a Path>,
     ) -> rusqlite::Result<HashSet<PathBuf>> {
-        let transaction = self.connection.transaction()?;
-        doubt_trees(&transaction, self.replica, may_go)?;
+        let replica = self.replica;
+        let transaction = self.writing()?;
+        doubt_trees(&transaction, replica, may_go)?;
         let mut before = HashSet::new();
         {
             let is_any = "SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1)";
-            let is_any = transaction.query_row(is_any, [self.replica], |row| row.get(0))?;
+            let is_any = transaction.query_row(is_any, [replica], |row| row.get(0))?;
             let mut is_one = transaction.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM in_flight WHERE replica = ?1 AND path = ?2)",
             )?;
@@ -112,10 +113,10 @@ impl Ledger {
             )?;
             for (path, reach) in reached {
                 let bytes = path.as_os_str().as_bytes();
-                if is_any && is_one.query_row(params![self.replica, bytes], |row| row.get(0))? {
+                if is_any && is_one.query_row(params![replica, bytes], |row| row.get(0))? {
                     before.insert(path.to_owned());
                 }
-                insert.execute(params![self.replica, bytes, reach as i64])?;
+                insert.execute(params![replica, bytes, reach as i64])?;
             }
         }
         transaction.commit()?;
@@ -167,6 +168,24 @@ mod tests {
         assert_eq!(ledger.aftermath().unwrap(), left);
         ledger.end_aftermath().unwrap();
         assert_eq!(ledger.aftermath().unwrap(), []);
+    }
+
+    #[test]
+    fn replicas_wait_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).unwrap();
+        let ledgers = ["one", "other"].map(|name| state.ledger(name).unwrap());
+        std::thread::scope(|scope| {
+            for mut ledger in ledgers {
+                scope.spawn(move || {
+                    for number in 0..300 {
+                        let path = PathBuf::from(number.to_string());
+                        let reached = [(path.as_path(), Reach::Entry)];
+                        ledger.begin_session(reached, []).unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
