@@ -45,6 +45,29 @@ pub struct Converted {
 }
 
 impl Converted {
+    /// Adds a tree. Of one that is here with the same settings it is the replicas that are added; of one with others, another
+    /// name.
+    fn add(&mut self, mut tree: TreeConfig) {
+        let settings = |tree: &TreeConfig| TreeConfig {
+            replicas: Vec::new(),
+            ..tree.clone()
+        };
+        let trees = &mut self.config.trees;
+        if let Some(same) = trees
+            .iter_mut()
+            .find(|known| settings(known) == settings(&tree))
+        {
+            same.replicas.append(&mut tree.replicas);
+            return;
+        }
+        let known = trees.iter().filter(|known| known.source == tree.source);
+        let number = known.count() + 1;
+        if number > 1 {
+            tree.name = Some(format!("{} ({number})", tree.source.display()));
+        }
+        trees.push(tree);
+    }
+
     fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
         // What holds for every tree of a file is said once.

@@ -29,7 +29,7 @@ pub(super) fn read(text: &str, file: &Path) -> Result<Converted, BadConfig> {
             }
             What::Table(name, table) if name == "sync" => match sync(&table, &mut converted) {
                 Ok(tree) => {
-                    converted.config.trees.push(tree);
+                    converted.add(tree);
                     continue;
                 }
                 Err(reason) => format!("{reason}; this sync is left out"),
@@ -208,6 +208,24 @@ fn trimmed(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_source_with_several_targets_has_one_name_for_each_set_of_rules() {
+        let text = r#"
+sync{default.rsync, source='/a', target='h::m'}
+sync{default.rsync, source='/a', target='h::n', delete=false}
+sync{default.rsync, source='/a', target='h::o', exclude={'x'}}
+sync{default.rsync, source='/b', target='h::p'}
+"#;
+        let read = read(text, Path::new("l.conf")).unwrap();
+        let trees: Vec<_> = read
+            .config
+            .trees
+            .iter()
+            .map(|tree| (tree.name.as_deref(), tree.replicas.len()))
+            .collect();
+        assert_eq!(trees, [(None, 2), (Some("/a (2)"), 1), (None, 1)]);
+    }
 
     #[test]
     fn what_people_use() {

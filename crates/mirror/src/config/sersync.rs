@@ -38,7 +38,7 @@ pub(super) fn read(text: &str, file: &Path, plugin: Option<&str>) -> Result<Conv
                 hooks: vec![hook],
                 ..reader.tree(watched, &mut converted)
             };
-            converted.config.trees.push(tree);
+            converted.add(tree);
         }
         None => reader.mirrors(&mut converted)?,
     }
@@ -166,7 +166,7 @@ impl Reading<'_> {
             }
             self.fail_log(sersync, &mut tree);
             self.crontab(sersync, &mut tree, converted);
-            converted.config.trees.push(tree);
+            converted.add(tree);
         }
         match converted.config.trees.is_empty() {
             true => Err(self.bad(sersync.line, "<sersync> has no <localpath>")),
