@@ -380,9 +380,8 @@ fn rate(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
 
 fn number(parser: &mut Parser, option: &str) -> anyhow::Result<u64> {
     let value = parser.value()?;
-    value
-        .parse()
-        .with_context(|| format!("{option} takes a whole number, not {}", value.display()))
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.with_context(|| format!("{option} takes a whole number, not {}", value.display()))
 }
 
 fn percent(number: u64) -> anyhow::Result<u8> {

@@ -256,6 +256,8 @@ impl Destination for RemoteReplica {
     }
 
     fn forget_refusals(&mut self) {
+        // A daemon reads its configuration when a connection is made.
+        self.ready = None;
         self.capabilities = Capabilities::default();
         self.removes_by_name = true;
         self.compares_nanoseconds = true;
