@@ -14,7 +14,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use transfer::{Batch, Item};
 use tree::{Kind, Meta};
@@ -249,6 +249,7 @@ pub(crate) fn verification(
     let mut compared = Compared::default();
     while compared.bytes < bytes && draft.items.len() < VERIFIED_ITEMS {
         let Some(dir) = dirs.pop() else { break };
+        draft.looking_since = SystemTime::now();
         draft.list_whole(&dir, Instant::now(), false, &mut Vec::new())?;
         let children = draft.items.values().filter(|draft| {
             draft.item.path.parent() == Some(&dir) && !draft.item.path.as_os_str().is_empty()

@@ -35,6 +35,8 @@ pub(super) struct Draft<'a> {
     bytes: u64,
     pub(super) ahead: Ahead,
     pub(super) done: Done,
+    /// Nothing that is added now was looked at before.
+    pub(super) looking_since: SystemTime,
     /// A verification is planned; whether it compares contents.
     pub(super) verifies: Option<bool>,
     /// Directories that are left as they are, with all below them.
@@ -90,6 +92,7 @@ impl<'a> Draft<'a> {
             items: BTreeMap::new(),
             bytes: 0,
             done: Done::default(),
+            looking_since: SystemTime::now(),
             verifies: None,
             unmounted: &[],
         }
@@ -110,6 +113,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         let held = self.ledger.held(path)?;
+        self.looking_since = SystemTime::now();
         let meta = match self.source.lstat(path) {
             Ok(meta) => meta,
             Err(error) => {
@@ -312,7 +316,7 @@ impl<'a> Draft<'a> {
             self.bytes = self.bytes.saturating_add(item.meta.size);
         }
         let mut note = Note {
-            doubtful: is_file && is_young(item.meta.ctime),
+            doubtful: is_file && is_young(item.meta.ctime, self.looking_since),
             whole,
             is_update,
             is_elsewhere: false,
@@ -399,12 +403,49 @@ pub(super) fn is_held(held: &Held, meta: &Meta) -> bool {
     !held.doubtful && meta.unchanged_since(&held.version)
 }
 
-/// Whether a change after now could leave the same ctime. One in the future is the clock's fault, and would be
+/// Whether a change after it was `looked_at` could leave the same ctime. One in the future is the clock's fault, and would be
 /// doubted for ever.
-fn is_young(ctime: tree::Time) -> bool {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+fn is_young(ctime: tree::Time, looked_at: SystemTime) -> bool {
+    let of_the_clock = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let ctime = Duration::new(u64::try_from(ctime.sec).unwrap_or(0), ctime.nsec);
-    now.checked_sub(ctime).is_some_and(|age| age < CLOCK_TICK)
+    let next_tick = ctime.saturating_add(CLOCK_TICK);
+    next_tick > of_the_clock(looked_at) && ctime <= of_the_clock(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ctime_is_young_if_it_was_when_it_was_looked_at() {
+        let now = SystemTime::now();
+        let since_1970 = now.duration_since(UNIX_EPOCH).unwrap();
+        let ms = Duration::from_millis;
+        for (age, looked, is_young_then) in [
+            (ms(1), ms(0), true),
+            (ms(5), ms(0), true),
+            (CLOCK_TICK, ms(0), false),
+            // The look took its time, or what came of it.
+            (ms(70), ms(65), true),
+            (ms(70), ms(75), true),
+            (ms(70), ms(50), false),
+        ] {
+            let ctime = since_1970.checked_sub(age).unwrap();
+            let ctime = tree::Time {
+                sec: i64::try_from(ctime.as_secs()).unwrap(),
+                nsec: ctime.subsec_nanos(),
+            };
+            let looked_at = now.checked_sub(looked).unwrap();
+            assert_eq!(
+                is_young(ctime, looked_at),
+                is_young_then,
+                "{age:?}, {looked:?}"
+            );
+        }
+        let tomorrow = tree::Time {
+            sec: i64::try_from(since_1970.as_secs()).unwrap() + 86_400,
+            nsec: 0,
+        };
+        assert!(!is_young(tomorrow, now));
+    }
 }
