@@ -144,14 +144,22 @@ impl Reading<'_> {
                     ));
                 };
                 let replica = rsync.replica(host, name, self.deletes());
-                match tree.replicas.contains(&replica) {
-                    true => {
-                        converted.note(format!("line {}: <remote> is there twice", remote.line));
-                    }
-                    false => tree.replicas.push(replica),
+                let has = |tree: &TreeConfig| tree.replicas.iter().any(|has| has.to == replica.to);
+                if has(&tree) {
+                    converted.note(format!("line {}: <remote> is there twice", remote.line));
+                } else if converted.config.trees.iter().any(has) {
+                    converted.note(format!(
+                        "line {}: <remote> is left out: another <localpath> fills that module, and with sersync only the first does",
+                        remote.line
+                    ));
+                } else {
+                    tree.replicas.push(replica);
                 }
             }
             if tree.replicas.is_empty() {
+                if local.child("remote").is_some() {
+                    continue;
+                }
                 return Err(self.bad(local.line, "<localpath> has no <remote>"));
             }
             tree.filter.splice(0..0, rsync.filter.iter().cloned());
@@ -325,6 +333,29 @@ mod tests {
         assert_eq!(trees[1].replicas.len(), 2);
         assert_eq!(trees[0].replicas[0].delete, Some(false));
         assert_eq!(trees[0].verify.as_deref(), Some("every 600m"));
+    }
+
+    #[test]
+    fn of_two_local_paths_the_first_has_the_module() {
+        let read = converted(
+            "<head><sersync><localpath watch='/a'><remote ip='h' name='m'/></localpath>\n\
+             <localpath watch='/b'><remote ip='h' name='m'/></localpath>\n\
+             <localpath watch='/c'><remote ip='h' name='m'/><remote ip='h' name='n'/></localpath></sersync></head>",
+        );
+        let trees = read.config.trees.iter().map(|tree| {
+            let replicas = tree.replicas.iter().map(|replica| replica.to.as_str());
+            (tree.source.to_str().unwrap(), replicas.collect())
+        });
+        let trees: Vec<(&str, Vec<&str>)> = trees.collect();
+        let expected = [("/a", vec!["h::m"]), ("/c", vec!["h::n"])];
+        assert_eq!(trees, expected);
+        for line in [
+            "line 2: <remote> is left out",
+            "line 3: <remote> is left out",
+        ] {
+            let has = read.notes.iter().any(|note| note.starts_with(line));
+            assert!(has, "{line}: {:?}", read.notes);
+        }
     }
 
     #[test]
