@@ -2,9 +2,9 @@
 //!
 //! One SQLite file per mirror (WAL). A row says: "this replica confirmed that it holds this version of
 //! this path", where a version is the stat taken before the first byte was read. The ledger may lag
-//! behind the truth but never ahead of it: rows are written only after the replica confirmed, and the
-//! paths of a session are noted in `in_flight` before its first byte leaves, so that a crash costs
-//! repeated work and never a missed change.
+//! behind the truth but never ahead of it: rows are written only after the replica confirmed (those of hard links
+//! before, but in doubt), and the paths of a session are noted in `in_flight` before its first byte leaves, so that a
+//! crash costs repeated work and never a missed change.
 
 mod row;
 mod state_file;

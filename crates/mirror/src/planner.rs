@@ -21,7 +21,7 @@ use tree::{Kind, Meta};
 
 use self::draft::{Draft, DraftItem};
 use crate::dirty::Taken;
-use crate::ledger::{Ledger, Reach};
+use crate::ledger::{Held, Ledger, Reach};
 use crate::source::Source;
 
 /// The same for one step of a verification, which should not keep changes waiting.
@@ -171,6 +171,32 @@ impl Errand {
         // An unchanged name in a directory listed whole is a part of that; only which directories were told counts.
         let is_listed = item.path.parent().is_some_and(is_whole);
         (note.is_update || is_dir == is_listed).then_some(reach)
+    }
+
+    /// The names that this session is about to make names of one file, as rows in doubt. Should it break, nothing else tells
+    /// that the replica may have them so, and that one of them must go before it can be another file.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn expected_links(&self, ledger: &Ledger) -> rusqlite::Result<Vec<(PathBuf, Held)>> {
+        let mut expected = Vec::new();
+        let updates = self.noted().filter(|(_, note)| note.is_update);
+        for (item, _) in updates.filter(|(item, _)| item.meta.link_group().is_some()) {
+            if let Some(Held { version, .. }) = ledger.held(&item.path)? {
+                // What the replica holds as a directory, or as one with others, is not to be forgotten for this.
+                let is_told = version.is_dir() || version.identity() == item.meta.identity();
+                if is_told || ledger.names_of(version.dev, version.ino)?.len() > 1 {
+                    continue;
+                }
+            }
+            let held = Held {
+                version: item.meta,
+                doubtful: true,
+                whole: false,
+            };
+            expected.push((item.path.clone(), held));
+        }
+        Ok(expected)
     }
 
     /// The paths that this session is to change at the replica.

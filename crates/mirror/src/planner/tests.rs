@@ -430,6 +430,35 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
 }
 
 #[test]
+fn names_that_only_a_broken_session_has_linked_part_too() {
+    let mut bench = Bench::new(&["one", "other"]);
+    fs::remove_file(bench.at("other")).unwrap();
+    fs::hard_link(bench.at("one"), bench.at("other")).unwrap();
+    fs::hard_link(bench.at("one"), bench.at("third")).unwrap();
+    let all = ["one", "other", "third"].map(|path| (path, Look::AT));
+    let plan = bench.plan(&all);
+    // The content of the second name may have been the same before.
+    let held = plan.exact.expected_links(&bench.ledger).unwrap();
+    let told: BTreeSet<&str> = held
+        .iter()
+        .map(|(path, _)| path.to_str().unwrap())
+        .collect();
+    // The row of the first says so already.
+    assert_eq!(told, BTreeSet::from(["other", "third"]));
+    let expected = Confirmed {
+        held,
+        ..Confirmed::default()
+    };
+    bench.ledger.confirm(&expected).unwrap();
+    // The session breaks here, whatever it has done.
+    fs::write(bench.at("new"), "content").unwrap();
+    fs::rename(bench.at("new"), bench.at("third")).unwrap();
+    let plan = bench.plan(&[("third", Look::EXACT)]);
+    assert_eq!(paths(&plan.quick.batch.gone), ["third"]);
+    assert_eq!(plan.parted.len(), 1);
+}
+
+#[test]
 fn a_name_that_leaves_its_file_goes_first_where_the_new_version_looks_like_that() {
     let mut bench = Bench::new(&["d/a", "d/c"]);
     let path = |name: &str| bench.directory.path().join(name);

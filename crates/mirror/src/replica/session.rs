@@ -54,6 +54,13 @@ impl Replica {
             if errand.batch.is_empty() {
                 continue;
             }
+            let held = errand.expected_links(&self.ledger)?;
+            if !held.is_empty() {
+                self.ledger.confirm(&Confirmed {
+                    held,
+                    ..Confirmed::default()
+                })?;
+            }
             let gone = errand.batch.gone.iter().map(PathBuf::as_path);
             let unsettled = self.ledger.begin_session(
                 errand.reach(),
