@@ -20,7 +20,7 @@ use transfer::{Batch, Item};
 use tree::{Kind, Meta};
 
 use self::draft::{Draft, DraftItem};
-use crate::dirty::Taken;
+use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger, Reach};
 use crate::source::Source;
 
@@ -79,7 +79,7 @@ pub(crate) struct Plan {
     pub exact: Errand,
     /// Looks that found no room in this plan.
     pub postponed: Vec<Taken>,
-    /// Looks at names that this plan removes because their new versions can only come when they have gone.
+    /// Looks at what this plan removes or leaves out because it can only come when that has happened.
     pub parted: Vec<Taken>,
     /// Rows that end with the confirmation of `quick` without being removals of their own: names that a
     /// directory listed whole no longer has, or that are left out now.
@@ -112,6 +112,22 @@ impl Deletions {
 }
 
 impl Plan {
+    /// Has a directory listed whole by the next plan, not by this one.
+    fn leave_unlisted(&mut self, dir: &Path) {
+        if !self.quick.batch.whole.remove(dir) {
+            return;
+        }
+        let items = self.quick.batch.items.iter();
+        for (item, note) in items.zip(&mut self.quick.notes) {
+            note.whole &= item.path != dir;
+        }
+        self.parted.push(Taken {
+            path: dir.to_owned(),
+            look: Look::BELOW,
+            since: Instant::now(),
+        });
+    }
+
     /// Leaves everything that removes something out of the plan. The rows of it stay, and with them the difference.
     pub(crate) fn withhold_deletions(&mut self) {
         self.forgotten.clear();

@@ -347,11 +347,9 @@ impl<'a> Draft<'a> {
                 .parent()
                 .is_some_and(|dir| self.done.whole.contains(dir))
         };
-        let elsewhere = exact
-            .iter()
-            .filter(is_shown)
-            .map(DraftItem::shown_for_another_session);
-        quick.extend(elsewhere);
+        let shown = || exact.iter().filter(is_shown);
+        quick.extend(shown().map(DraftItem::shown_for_another_session));
+        let shown: Vec<PathBuf> = shown().map(|item| item.item.path.clone()).collect();
         let mut plan = Plan {
             postponed,
             forgotten: std::mem::take(&mut self.done.forgotten),
@@ -367,6 +365,12 @@ impl<'a> Draft<'a> {
         self.add_renames(&mut plan.quick.batch)?;
         plan.exact = parents.complete(exact, [])?;
         plan.exact.batch.exact = true;
+        // One that has lost its directory in the meantime would be kept by the one session and told by neither.
+        for path in shown {
+            if plan.exact.batch.item(&path).is_none() {
+                plan.leave_unlisted(path.parent().unwrap_or(Path::new("")));
+            }
+        }
         Ok(plan)
     }
 }

@@ -355,6 +355,33 @@ fn what_goes_while_a_plan_is_made_is_removed_and_looked_at_again() {
 }
 
 #[test]
+fn a_directory_that_goes_while_a_plan_is_made_is_not_taken_for_listed() {
+    let mut bench = Bench::new(&["d/f", "d/g"]);
+    bench.ledger.doubt_directories([Path::new("d")]).unwrap();
+    let source = Arc::new(bench.source.as_opened());
+    let mut draft = Draft::new(&source, &bench.ledger, Abilities::ALL);
+    for (path, look) in [("d", Look::AT), ("d/f", Look::EXACT)] {
+        let taken = Taken {
+            path: path.into(),
+            look,
+            since: Instant::now(),
+        };
+        draft.examine(&taken, &mut Vec::new()).unwrap();
+    }
+    fs::remove_dir_all(bench.at("d")).unwrap();
+    let plan = draft.finish(Vec::new()).unwrap();
+    // Nobody brings it over, so nobody confirms it; but the replica keeps it for being listed.
+    assert!(plan.exact.batch.item(Path::new("d/f")).is_none());
+    assert!(plan.quick.batch.item(Path::new("d/f")).is_some());
+    assert!(plan.quick.batch.whole.is_empty());
+    let mut noted = plan.quick.noted();
+    let (_, dir) = noted.find(|(item, _)| item.path == Path::new("d")).unwrap();
+    assert!(!dir.whole);
+    let again: Vec<_> = plan.parted.iter().map(|taken| &taken.path).collect();
+    assert_eq!(again, [Path::new("d")]);
+}
+
+#[test]
 fn an_item_of_another_session_is_shown_where_its_directory_is_listed_whole() {
     let mut bench = Bench::new(&["d/f", "d/g"]);
     bench.ledger.doubt_directories([Path::new("d")]).unwrap();
