@@ -28,12 +28,19 @@ pub(crate) use self::unconfirmed::Reach;
 pub(crate) struct Held {
     /// The version the replica confirmed; its access time is not kept.
     pub version: Meta,
-    /// The version's ctime was so young when it was read that a later change may carry the same one:
-    /// the content is compared once more.
+    /// The version's ctime was so young when it was read that a later change may carry the same one, or a session that
+    /// makes it a hard link has not ended: the content is compared once more.
     pub doubtful: bool,
     /// For a directory: the names the replica has in it are those the ledger knows. Otherwise nobody
     /// knows what else is there, and the next look lists it completely.
     pub whole: bool,
+}
+
+impl Held {
+    /// Whether the replica holds this version without a doubt.
+    pub(crate) fn is_surely(&self, version: &Meta) -> bool {
+        !self.doubtful && version.unchanged_since(&self.version)
+    }
 }
 
 /// The ledger of one replica: a connection of its own, so that replicas never wait for each other longer

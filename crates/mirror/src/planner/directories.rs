@@ -10,7 +10,7 @@ use transfer::Item;
 use tree::{Kind, Meta};
 
 use super::PlanError;
-use super::draft::{Draft, is_held};
+use super::draft::Draft;
 use crate::dirty::{Look, Taken};
 use crate::ledger::Held;
 use crate::source::Child;
@@ -139,7 +139,7 @@ impl Draft<'_> {
         held: Option<&Held>,
     ) -> Result<bool, PlanError> {
         let by_content = self.verifies == Some(true);
-        let is_update = by_content || !held.is_some_and(|held| is_held(held, &meta));
+        let is_update = by_content || !held.is_some_and(|held| held.is_surely(&meta));
         let is_misjudged = is_update && held.is_some_and(|held| self.must_compare(held, &meta));
         let exact = by_content || is_misjudged;
         let is_stuck = match held {
@@ -201,7 +201,7 @@ impl Draft<'_> {
         let mut below = Vec::new();
         for Child { path, mut meta } in children {
             let held = missing.remove(name_of(&path));
-            if is_old && !held.as_ref().is_some_and(|held| is_held(held, &meta)) {
+            if is_old && !held.as_ref().is_some_and(|held| held.is_surely(&meta)) {
                 // How young its ctime is counts from when it is looked at.
                 match self.source.lstat(&path)? {
                     Some(now) => meta = now,

@@ -249,7 +249,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), PlanError> {
         let (path, unsure) = (&taken.path, taken.look.exact);
         let exact = match held {
-            Some(held) if is_held(held, &meta) && !unsure => return Ok(()),
+            Some(held) if held.is_surely(&meta) && !unsure => return Ok(()),
             Some(held) => unsure || self.must_compare(held, &meta),
             None => unsure,
         };
@@ -373,9 +373,7 @@ impl<'a> Draft<'a> {
         }
         Ok(plan)
     }
-}
 
-impl Draft<'_> {
     /// A path that was there at one look and missing at another is removed, and looked at again when it has gone. Were it
     /// listed too, the replica would keep it, and no row would tell.
     fn leave_out_what_is_removed(&mut self) {
@@ -400,11 +398,6 @@ impl Draft<'_> {
             });
         }
     }
-}
-
-/// Whether the replica holds this version without a doubt.
-pub(super) fn is_held(held: &Held, meta: &Meta) -> bool {
-    !held.doubtful && meta.unchanged_since(&held.version)
 }
 
 /// Whether a change after it was `looked_at` could leave the same ctime. One in the future is the clock's fault, and would be

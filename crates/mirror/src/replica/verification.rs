@@ -137,7 +137,7 @@ impl Replica {
                 continue;
             };
             let held = self.ledger.held(path)?;
-            if held.is_some_and(|held| held.version.unchanged_since(&item.meta)) {
+            if held.is_some_and(|held| held.is_surely(&item.meta)) {
                 drifted.push(path.clone());
             }
         }
