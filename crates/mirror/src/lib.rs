@@ -33,6 +33,7 @@ mod places;
 mod planner;
 mod queue;
 mod replica;
+mod restless;
 mod schedule;
 mod service;
 mod settings;

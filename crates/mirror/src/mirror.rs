@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use transfer::Cancel;
 
 use self::handle::Observed;
@@ -25,6 +25,7 @@ use crate::ledger::State;
 use crate::places;
 use crate::queue::Queue;
 use crate::replica::{Mode, Replica};
+use crate::restless::Restless;
 use crate::settings::{FilterRule, Settings};
 use crate::source::Source;
 use crate::status::Board;
@@ -73,7 +74,8 @@ impl Mirror {
         own.extend(settings.failures.clone());
         let source = Arc::new(Source::open(&settings.source, exclusions, &own)?);
         let cancel = Cancel::default();
-        let replicas = open_replicas(settings, &state, &source, &report, &cancel)?;
+        let (note_restless, restless) = unbounded();
+        let replicas = open_replicas(settings, &state, &source, &report, &cancel, &note_restless)?;
         if let Some(aside) = &state.moved_aside {
             let text = format!(
                 "the state file was not usable and was moved to {}; everything is compared anew",
@@ -119,6 +121,7 @@ impl Mirror {
                     queues: handle.stopper.queues.clone(),
                     stop,
                     asks,
+                    restless,
                     report,
                     max_watches: settings.max_watches,
                 };
@@ -200,6 +203,7 @@ fn open_replicas(
     source: &Arc<Source>,
     report: &Report,
     cancel: &Cancel,
+    restless: &Sender<Restless>,
 ) -> Result<Vec<Replica>, Error> {
     let mode = Mode {
         once: settings.once,
@@ -238,6 +242,7 @@ fn open_replicas(
             verify: settings.verify.clone(),
             hooks: Arc::clone(&hooks),
             failures: failures.clone(),
+            restless: restless.clone(),
         });
     }
     Ok(replicas)

@@ -22,6 +22,7 @@ use tree::{Kind, Meta};
 use self::draft::{Draft, DraftItem};
 use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger, Reach};
+use crate::restless::Restless;
 use crate::source::Source;
 
 /// The same for one step of a verification, which should not keep changes waiting.
@@ -88,6 +89,8 @@ pub(crate) struct Plan {
     pub unreadable: Vec<(PathBuf, String)>,
     /// What the plan removes, as far as the ledger knows of it.
     pub deletions: Deletions,
+    /// Files that may change without anybody's telling.
+    pub restless: Restless,
 }
 
 /// What a plan removes from the replica.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use transfer::Cancel;
 use tree::Identity;
 
@@ -19,6 +20,7 @@ use crate::hooks::Hooks;
 use crate::ledger::Ledger;
 use crate::planner;
 use crate::queue::Queue;
+use crate::restless::Restless;
 use crate::schedule::{Due, Schedule};
 use crate::settings::Verify;
 use crate::source::Source;
@@ -72,6 +74,8 @@ pub(crate) struct Replica {
     pub(crate) verify: Verify,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) failures: Option<Arc<FailureList>>,
+    /// Takes the files that may change without anybody's telling.
+    pub(crate) restless: Sender<Restless>,
 }
 
 /// How a replica is run.
@@ -266,6 +270,10 @@ impl Replica {
         let unmounted = self.guard_unmounted(state)?;
         let (source, looks) = (&self.source, taken.to_vec());
         let mut plan = planner::plan(source, &self.ledger, abilities, &unmounted, looks)?;
+        if !plan.restless.is_empty() {
+            // Nobody looks again after a mirror that runs once.
+            let _ = self.restless.send(std::mem::take(&mut plan.restless));
+        }
         self.check_place(state)?;
         self.check_mounts(state, &unmounted)?;
         self.guard_against_many_deletions(state, &mut plan, is_complete_look)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tree::{Kind, Meta};
 use watch::{Change, Reason, Touch, Watcher};
 
@@ -13,6 +13,7 @@ use super::writers::Writers;
 use crate::Event;
 use crate::dirty::{Look, Pace};
 use crate::queue::Queue;
+use crate::restless::Restless;
 use crate::source::Source;
 
 /// How often a source that is gone is looked for.
@@ -28,6 +29,8 @@ pub(super) struct Hints {
     pub(super) stop: Receiver<()>,
     /// Those who want to know when all that has happened by now is in the queues.
     pub(super) asks: Receiver<Asked>,
+    /// What the replicas find that may change without anybody's telling.
+    pub(super) restless: Receiver<Restless>,
     pub(super) report: Report,
     pub(super) max_watches: Option<u64>,
 }
@@ -68,13 +71,15 @@ impl Hints {
         Watcher::start(self.source.root().path(), settings)
     }
 
-    pub(super) fn run(self, watching: Watching) {
+    pub(super) fn run(mut self, watching: Watching) {
         let mut watching = Some(watching);
         let mut is_in_place = true;
         let mut watched = self.source.identity();
         let mut waiters = Waiters::default();
         let mut writers = Writers::default();
+        let mut restless = Restless::default();
         loop {
+            let look_again = restless.next_due().map_or_else(never, at);
             if watched != self.source.identity() {
                 // Another directory has been accepted as the source.
                 watched = self.source.identity();
@@ -84,6 +89,11 @@ impl Hints {
                 Some((watcher, changes)) => select! {
                     recv(self.stop) -> _ => return,
                     recv(self.asks) -> asked => waiters.0.extend(asked.map(|asked| (watcher.catch_up(), asked))),
+                    recv(self.restless) -> found => match found {
+                        Ok(found) => restless.merge(found),
+                        Err(_) => self.restless = never(),
+                    },
+                    recv(look_again) -> _ => self.look_again(&mut restless),
                     recv(changes) -> changes => match changes {
                         Ok(changes) => waiters.tell(self.take(changes, &mut writers)),
                         Err(_) => watching = None,
@@ -170,6 +180,14 @@ impl Hints {
             queue.add(|dirty| files.iter().for_each(|file| dirty.add_file(*file)));
         }
         caught_up
+    }
+
+    /// Looks at what may have changed without anybody's telling.
+    fn look_again(&self, restless: &mut Restless) {
+        let lstat = |path: &Path| self.source.lstat(path).ok().flatten();
+        let changed = restless.look(Instant::now(), lstat);
+        let looks = changed.into_iter();
+        self.add(looks.map(|path| (path, Look::AT, Pace::Settled)));
     }
 
     fn add(&self, looks: impl IntoIterator<Item = (PathBuf, Look, Pace)>) {

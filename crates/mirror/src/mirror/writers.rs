@@ -30,8 +30,8 @@ struct Written {
 }
 
 impl Writers {
-    /// Notes that the file at `path`, which now is `meta`, was touched. Returns the files that had the name before: it may be
-    /// one of those that was written to.
+    /// Notes that the file at `path`, which now is `meta`, was touched. Returns other files that it may be which was written
+    /// to: those that had the name before.
     pub(super) fn note(&mut self, path: &Path, touch: Touch, meta: Option<&Meta>) -> Vec<Identity> {
         let file = meta.filter(|meta| meta.kind == Kind::File);
         let file = file.map(Meta::identity);
@@ -46,9 +46,10 @@ impl Writers {
         if let Some(file) = file {
             self.remember(path, file, is_closed);
         }
-        let known = self.written.get(path);
-        let files = known.map_or(&[][..], |written| &written.files);
-        let before = files.iter().filter(|known| Some(**known) != file);
+        let Some(known) = self.written.get(path) else {
+            return self.open();
+        };
+        let before = known.files.iter().filter(|known| Some(**known) != file);
         before.copied().collect()
     }
 
@@ -68,6 +69,14 @@ impl Writers {
             there.files.truncate(FILES);
             there.is_closed &= written.is_closed;
         }
+    }
+
+    /// The files that may be written to by a name which was gone before anybody looked: those that have come into being, as
+    /// links do, and that nobody has closed.
+    fn open(&self) -> Vec<Identity> {
+        let open = self.written.values().filter(|written| !written.is_closed);
+        open.flat_map(|written| written.files.iter().copied())
+            .collect()
     }
 
     fn remember(&mut self, path: &Path, file: Identity, is_closed: bool) {
@@ -128,8 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_lost_its_name_before_a_look_may_be_any_that_is_open() {
+        let (_directory, meta) = file();
+        let mut writers = Writers::default();
+        let (path, link) = (Path::new("a"), Path::new("b"));
+        assert_eq!(writers.note(path, CREATED, None), []);
+        assert_eq!(writers.note(link, CREATED, Some(&meta)), []);
+        assert_eq!(writers.note(path, Touch::Written, None), [meta.identity()]);
+        assert_eq!(writers.note(link, Touch::Closed, Some(&meta)), []);
+        assert_eq!(writers.note(path, Touch::Written, None), []);
+    }
+
+    #[test]
     fn its_name_changes_with_that_of_a_directory_above() {
         let (_directory, meta) = file();
+        let mut another = meta;
+        another.ino += 1;
         let mut writers = Writers::default();
         for path in ["a/b/f", "ab", "a"] {
             writers.note(Path::new(path), Touch::Written, Some(&meta));
@@ -142,7 +165,7 @@ mod tests {
             ("a/b/f", false),
             ("a", false),
         ] {
-            let found = writers.note(Path::new(path), Touch::Closed, None);
+            let found = writers.note(Path::new(path), Touch::Closed, Some(&another));
             assert_eq!(!found.is_empty(), is_known, "{path}");
         }
     }

@@ -75,6 +75,9 @@ impl Draft<'_> {
         let (mut below, mut stuck) = (Vec::new(), Vec::new());
         for Child { path, meta } in children {
             let held = missing.remove(name_of(&path));
+            if recursive {
+                self.note_restless(&path, &meta);
+            }
             if let Some(held) = held.as_ref().filter(|_| self.is_unmounted(&path)) {
                 self.show_as_held(&path, held);
             } else if meta.kind == Kind::Dir {
@@ -211,6 +214,7 @@ impl Draft<'_> {
                     }
                 }
             }
+            self.note_restless(&path, &meta);
             if meta.kind == Kind::Dir {
                 below.push(Taken {
                     path,

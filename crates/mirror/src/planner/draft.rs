@@ -15,6 +15,7 @@ use super::parents::Parents;
 use super::{Abilities, Deletions, Note, Plan, PlanError};
 use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger};
+use crate::restless::Restless;
 use crate::source::Source;
 
 /// A batch is closed when it has this many items. What one directory listed whole holds is never divided.
@@ -61,6 +62,7 @@ pub(super) struct Done {
     pub(super) renamed: BTreeMap<PathBuf, Renamed>,
     /// Directories that such a name was in and that are gone.
     pub(super) missing_dirs: HashSet<PathBuf>,
+    pub(super) restless: Restless,
 }
 
 pub(super) struct DraftItem {
@@ -168,6 +170,11 @@ impl<'a> Draft<'a> {
     /// Whether a path is, or was, in a file system that is not mounted now.
     pub(super) fn is_unmounted(&self, path: &Path) -> bool {
         self.unmounted.iter().any(|above| path.starts_with(above))
+    }
+
+    /// Notes a file that may change from now on without an event that names it.
+    pub(super) fn note_restless(&mut self, path: &Path, meta: &Meta) {
+        self.done.restless.note(path, meta, self.looking_since);
     }
 
     /// A path that the replica holds and the source no longer has.
@@ -356,6 +363,7 @@ impl<'a> Draft<'a> {
             unreadable: std::mem::take(&mut self.done.unreadable),
             deletions: std::mem::take(&mut self.done.deletions),
             parted: std::mem::take(&mut self.done.parted),
+            restless: std::mem::take(&mut self.done.restless),
             ..Plan::default()
         };
         let gone = std::mem::take(&mut self.done.gone);

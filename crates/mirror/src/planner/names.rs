@@ -42,16 +42,19 @@ impl Draft<'_> {
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
         if self.done.left.insert(file) {
-            let names = self
-                .ledger
-                .names_of(file.dev, file.ino)?
-                .into_iter()
-                .map(|(name, _)| name);
-            stack.extend(names.filter(|name| name != path).map(|path| Taken {
-                path,
-                look: Look::AT,
-                since,
-            }));
+            for (name, _) in self.ledger.names_of(file.dev, file.ino)? {
+                if name == path {
+                    continue;
+                }
+                if let Some(meta) = self.source.lstat(&name).ok().flatten() {
+                    self.note_restless(&name, &meta);
+                }
+                stack.push(Taken {
+                    path: name,
+                    look: Look::AT,
+                    since,
+                });
+            }
         }
         Ok(())
     }
