@@ -11,22 +11,21 @@ mod names;
 mod parents;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use transfer::{Batch, Item};
 use tree::{Kind, Meta};
 
-use self::draft::{Draft, DraftItem};
+use self::draft::Draft;
+pub(crate) use self::verification::{Unverified, verification};
 use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger, Reach};
 use crate::restless::Restless;
 use crate::source::Source;
-
-/// The same for one step of a verification, which should not keep changes waiting.
-const VERIFIED_ITEMS: usize = 2_000;
 
 /// What the replica can be asked for.
 #[derive(Debug, Clone, Copy)]
@@ -270,58 +269,6 @@ pub(crate) fn plan(
     }
     stack.reverse();
     draft.finish(stack)
-}
-
-/// Makes a plan that compares directories of the replica with the source, whatever the ledger says: as many of `dirs` as
-/// have `bytes` in their files. What they contain in turn is put in their place. Returns how many files and bytes that is.
-///
-/// # Errors
-/// As [`plan`].
-pub(crate) fn verification(
-    source: &Source,
-    ledger: &Ledger,
-    abilities: Abilities,
-    unmounted: &[PathBuf],
-    dirs: &mut Vec<PathBuf>,
-    by_content: bool,
-    bytes: u64,
-) -> Result<(Plan, Compared), PlanError> {
-    let source = &Arc::new(source.as_opened());
-    let mut draft = Draft::new(source, ledger, abilities);
-    draft.unmounted = unmounted;
-    // What is sent unasked says nothing about the replica.
-    draft.verifies = Some(by_content && abilities.compares_contents);
-    let mut compared = Compared::default();
-    while compared.bytes < bytes && draft.items.len() < VERIFIED_ITEMS {
-        let Some(dir) = dirs.pop() else { break };
-        draft.looking_since = SystemTime::now();
-        draft.list_whole(&dir, Instant::now(), false, &mut Vec::new())?;
-        let children = draft.items.values().filter(|draft| {
-            draft.item.path.parent() == Some(&dir) && !draft.item.path.as_os_str().is_empty()
-        });
-        for DraftItem { item, .. } in children {
-            match item.meta.kind {
-                Kind::Dir => dirs.push(item.path.clone()),
-                Kind::File => {
-                    compared.files += 1;
-                    compared.bytes = compared.bytes.saturating_add(item.meta.size);
-                }
-                _ => compared.files += 1,
-            }
-        }
-    }
-    // Whatever the ledger says, the replica may have anything.
-    draft.done.deletions.unknown = true;
-    Ok((draft.finish(Vec::new())?, compared))
-}
-
-/// What a verification looks at.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Compared {
-    /// Files, and whatever else is no directory.
-    pub files: u64,
-    /// Bytes in the files.
-    pub bytes: u64,
 }
 
 /// Why no plan could be made.

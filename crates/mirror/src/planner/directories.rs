@@ -141,7 +141,8 @@ impl Draft<'_> {
         meta: Meta,
         held: Option<&Held>,
     ) -> Result<bool, PlanError> {
-        let by_content = self.verifies == Some(true);
+        let step = self.step.as_mut();
+        let by_content = step.is_some_and(|step| step.takes(path, &meta));
         let is_update = by_content || !held.is_some_and(|held| held.is_surely(&meta));
         let is_misjudged = is_update && held.is_some_and(|held| self.must_compare(held, &meta));
         let exact = by_content || is_misjudged;
@@ -154,7 +155,7 @@ impl Draft<'_> {
             return Ok(false);
         }
         self.add_leaf(path, meta, is_update, exact)?;
-        if held.is_none() && self.verifies.is_none() {
+        if held.is_none() && self.step.is_none() {
             self.note_rename(path, &meta)?;
         }
         Ok(true)

@@ -12,6 +12,7 @@ use tree::{Identity, Kind, Meta};
 
 use super::ahead::Ahead;
 use super::parents::Parents;
+use super::verification::Step;
 use super::{Abilities, Deletions, Note, Plan, PlanError};
 use crate::dirty::{Look, Taken};
 use crate::ledger::{Held, Ledger};
@@ -38,8 +39,8 @@ pub(super) struct Draft<'a> {
     pub(super) done: Done,
     /// Nothing that is added now was looked at before.
     pub(super) looking_since: SystemTime,
-    /// A verification is planned; whether it compares contents.
-    pub(super) verifies: Option<bool>,
+    /// A verification is planned.
+    pub(super) step: Option<Step>,
     /// Directories that are left as they are, with all below them.
     pub(super) unmounted: &'a [PathBuf],
 }
@@ -95,7 +96,7 @@ impl<'a> Draft<'a> {
             bytes: 0,
             done: Done::default(),
             looking_since: SystemTime::now(),
-            verifies: None,
+            step: None,
             unmounted: &[],
         }
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use transfer::{Batch, Item};
 use tree::{Kind, Meta};
 
-use super::{DraftItem, Errand, Note, PlanError};
+use super::draft::DraftItem;
+use super::{Errand, Note, PlanError};
 use crate::ledger::Ledger;
 use crate::source::Source;
 

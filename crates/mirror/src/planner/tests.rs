@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::draft::{BATCH_BYTES, Draft};
+use super::draft::{BATCH_BYTES, Draft, DraftItem};
 use super::parents::Parents;
 use super::*;
 use crate::dirty::Look;

@@ -1,4 +1,4 @@
-//! Comparing the replica itself, directory by directory, at a rate that leaves room for changes.
+//! Comparing the replica itself, step by step, at a rate that leaves room for changes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use transfer::Applied;
 
 use super::{Failed, Replica, State};
 use crate::Event;
-use crate::planner::{self, Errand};
+use crate::planner::{self, Errand, Unverified};
 use crate::status::{Verification, unix_time};
 
 /// How much one step compares, in bytes, where the rate is not limited.
@@ -19,8 +19,8 @@ const DRIFTED_MAX: usize = 1000;
 /// A verification that is under way.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Directories that are still to be compared, the next one last.
-    dirs: Vec<PathBuf>,
+    /// What is still to be compared, the next last.
+    unverified: Vec<Unverified>,
     /// When to go on.
     pub(super) due: Instant,
     found: Verification,
@@ -45,18 +45,19 @@ impl Replica {
         self.board
             .note(|status| status.verification = Some(found.clone()));
         state.verification = Some(Job {
-            dirs: vec![PathBuf::new()],
+            unverified: vec![Unverified::Dir(PathBuf::new())],
             due: Instant::now(),
             found,
         });
     }
 
-    /// Compares some directories and mends what differs.
+    /// Compares one step and mends what differs.
     pub(super) fn verify_some(&mut self, state: &mut State) -> Result<(), Failed> {
         let began = Instant::now();
-        let Some(before) = state.verification.as_ref().map(|job| job.dirs.clone()) else {
+        let Some(job) = &state.verification else {
             return Ok(());
         };
+        let before = job.unverified.clone();
         self.destination.tell_changes(true);
         let result = self.try_verify_some(state);
         self.destination.tell_changes(false);
@@ -70,9 +71,9 @@ impl Replica {
             }
             // What failed waits in the queue by itself.
             Err(Failed::Paths(_)) => {}
-            Err(_) => job.dirs = before,
+            Err(_) => job.unverified = before,
         }
-        let is_over = job.dirs.is_empty();
+        let is_over = job.unverified.is_empty();
         if is_over {
             job.found.ended = Some(unix_time());
         }
@@ -105,7 +106,7 @@ impl Replica {
             &self.ledger,
             abilities,
             &unmounted,
-            &mut job.dirs,
+            &mut job.unverified,
             self.verify.by_content,
             step,
         )?;
