@@ -47,7 +47,7 @@ impl Restless {
         }
     }
 
-    /// Adds what another one has noted.
+    /// Adds what another one has noted. Of two versions of a file the older one stays: a replica may know no other.
     pub(crate) fn merge(&mut self, other: Self) {
         for (path, seen) in other.files {
             self.insert(&path, seen);
@@ -90,6 +90,10 @@ impl Restless {
     }
 
     fn insert(&mut self, path: &Path, seen: Seen) {
+        if let Some(known) = self.files.get_mut(path) {
+            known.ctime = known.ctime.min(seen.ctime);
+            return;
+        }
         if self.floor.is_some_and(|floor| seen.ctime <= floor) {
             return;
         }
@@ -162,6 +166,21 @@ mod tests {
         );
         assert!(restless.is_empty());
         assert_eq!(restless.next_due(), None);
+    }
+
+    #[test]
+    fn what_one_replica_has_not_seen_counts_as_changed() {
+        let path = Path::new("file");
+        let (old, new) = [5, 3].map(Duration::from_secs).map(changed_before).into();
+        for (first, second) in [(old, new), (new, old)] {
+            let mut restless = Restless::default();
+            restless.note(path, &first, SystemTime::now());
+            let mut another = Restless::default();
+            another.note(path, &second, SystemTime::now());
+            restless.merge(another);
+            let due = restless.next_due().unwrap();
+            assert_eq!(restless.look(due, |_| Some(new)), [path]);
+        }
     }
 
     #[test]
