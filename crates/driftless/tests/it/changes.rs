@@ -36,6 +36,16 @@ fn check(bench: &Bench, change: impl FnOnce(&Tree)) {
     bench.finish(mirror);
 }
 
+/// Each write to a file that is open reaches the replica.
+fn check_writes(bench: &Bench, mirror: Mirror, mut open: File) {
+    for text in ["seen", " and seen again"] {
+        open.write_all(text.as_bytes()).unwrap();
+        bench.wait_identical(&mirror);
+    }
+    drop(open);
+    bench.finish(mirror);
+}
+
 for_each_destination! {
     fn create(bench: Bench) {
         check(&bench, |tree| {
@@ -182,32 +192,22 @@ for_each_destination! {
     }
 
     fn hard_linked_file_is_written_to_by_a_name_that_went_before_the_mirror_started(bench: Bench) {
-        let mut open = File::create(bench.source.path("opened")).unwrap();
+        let open = File::create(bench.source.path("opened")).unwrap();
         bench.source.hard_link("elsewhere/left", "opened");
         bench.source.remove("opened");
         let mirror = bench.live();
-        for text in ["seen", " and seen again"] {
-            open.write_all(text.as_bytes()).unwrap();
-            bench.wait_identical(&mirror);
-        }
-        drop(open);
-        bench.finish(mirror);
+        check_writes(&bench, mirror, open);
     }
 
     fn hard_linked_file_is_written_to_by_a_name_whose_directory_is_gone(bench: Bench) {
         bench.source.directory("temporary");
         let mirror = bench.live();
-        let mut open = File::create(bench.source.path("temporary/opened")).unwrap();
+        let open = File::create(bench.source.path("temporary/opened")).unwrap();
         bench.source.hard_link("left", "temporary/opened");
         bench.wait_identical(&mirror);
         bench.source.remove("temporary");
         bench.wait_identical(&mirror);
-        for text in ["seen", " and seen again"] {
-            open.write_all(text.as_bytes()).unwrap();
-            bench.wait_identical(&mirror);
-        }
-        drop(open);
-        bench.finish(mirror);
+        check_writes(&bench, mirror, open);
     }
 
     fn name_that_comes_and_goes(bench: Bench) {
