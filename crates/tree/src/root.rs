@@ -254,6 +254,10 @@ impl Root {
         }
     }
 
+    pub(crate) fn follows_nothing(&self) -> bool {
+        self.policy.links == Links::Refuse
+    }
+
     /// What links and nodes are made by.
     pub(crate) fn fakes(&self) -> bool {
         self.policy.fake_super

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -58,6 +59,14 @@ impl Root {
             }),
             Err(cause) => Err(Error::new("open", path, cause)),
         }
+    }
+
+    /// Whether one call tells that `rel` has no extended attributes that we may see. Most files have none, and to open each
+    /// of them for that is most of what looking takes. False if it has some, if it cannot be looked at, and where only
+    /// [`xattrs`](Self::xattrs) can tell: before Linux 6.13, or if `rel` may stand for what a link there leads to.
+    pub fn surely_lacks_xattrs(&self, rel: &Path) -> bool {
+        let listed = |(dir, name): (Arc<Dir>, &OsStr)| length_of_list(dir.fd(), name);
+        self.follows_nothing() && self.at(rel).is_ok_and(|at| listed(at) == Ok(0))
     }
 
     /// Like [`xattrs`](Self::xattrs), of what a link at `rel` leads to, as far as
@@ -116,16 +125,8 @@ impl Xattrs {
     /// has none (behaviour.md 7.19).
     pub fn list(&self) -> Result<Vec<OsString>> {
         let listed = self.call(
-            |fd| {
-                let mut names = Vec::with_capacity(LONGEST);
-                rustix::fs::flistxattr(fd, spare_capacity(&mut names))?;
-                Ok(names)
-            },
-            |path| {
-                let mut names = Vec::with_capacity(LONGEST);
-                rustix::fs::llistxattr(path, spare_capacity(&mut names))?;
-                Ok(names)
-            },
+            |fd| read_whole(|names| rustix::fs::flistxattr(fd, spare_capacity(names))),
+            |path| read_whole(|names| rustix::fs::llistxattr(path, spare_capacity(names))),
         );
         let names = match listed {
             Ok(names) => names,
@@ -144,16 +145,8 @@ impl Xattrs {
     /// The value of one attribute; `None` if there is no such attribute.
     pub fn value(&self, name: &OsStr) -> Result<Option<Vec<u8>>> {
         let value = self.call(
-            |fd| {
-                let mut value = Vec::with_capacity(LONGEST);
-                rustix::fs::fgetxattr(fd, name, spare_capacity(&mut value))?;
-                Ok(value)
-            },
-            |path| {
-                let mut value = Vec::with_capacity(LONGEST);
-                rustix::fs::lgetxattr(path, name, spare_capacity(&mut value))?;
-                Ok(value)
-            },
+            |fd| read_whole(|value| rustix::fs::fgetxattr(fd, name, spare_capacity(value))),
+            |path| read_whole(|value| rustix::fs::lgetxattr(path, name, spare_capacity(value))),
         );
         match value {
             Ok(mut value) => {
@@ -203,8 +196,51 @@ impl Xattrs {
     }
 }
 
+/// What nearly all values, and nearly all lists of names, have room in. The kernel makes a buffer as long as ours for each
+/// call, and a long one takes longer than everything else that the call does.
+const USUAL: usize = 1024;
+
 /// What the kernel allows for a value, and for all names together (`XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 * 1024;
+
+fn read_whole(read: impl Fn(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::with_capacity(USUAL);
+    match read(&mut buffer) {
+        Err(Errno::RANGE) => {
+            buffer.reserve_exact(LONGEST);
+            read(&mut buffer)?;
+        }
+        read => drop(read?),
+    }
+    Ok(buffer)
+}
+
+/// The same on every architecture but Alpha and MIPS, and not yet known to libc for all of them.
+const SYS_LISTXATTRAT: libc::c_long = 465;
+
+/// How many bytes the names of a file's extended attributes take; a link is not followed.
+#[expect(unsafe_code, reason = "listxattrat has no safe wrapper yet")]
+fn length_of_list(dir: BorrowedFd<'_>, name: &OsStr) -> Result<usize, Errno> {
+    name.into_with_c_str(|name| {
+        let (no_list, no_length) = (std::ptr::null_mut::<libc::c_char>(), 0_usize);
+        // SAFETY: the name is NUL-terminated and lives through the call, the descriptor is borrowed, and for a list of no
+        // length the kernel writes to no memory of ours.
+        let answer = unsafe {
+            libc::syscall(
+                SYS_LISTXATTRAT,
+                dir.as_raw_fd(),
+                name.as_ptr(),
+                libc::AT_SYMLINK_NOFOLLOW,
+                no_list,
+                no_length,
+            )
+        };
+        usize::try_from(answer).map_err(|_| {
+            let error = std::io::Error::last_os_error();
+            Errno::from_io_error(&error).unwrap_or(Errno::IO)
+        })
+    })
+}
 
 fn open_or_name(dir: Arc<Dir>, name: &OsStr) -> Result<Of, Errno> {
     let flags =

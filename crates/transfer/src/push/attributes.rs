@@ -64,9 +64,12 @@ impl<'a> Carried<'a> {
     }
 
     fn read(&self, entry: &mut Entry, path: &Path, kind: Kind) -> Result<(), tree::Error> {
+        // Access control lists are attributes to the kernel: one call tells that there is nothing.
+        if self.source.surely_lacks_xattrs(path) {
+            return Ok(());
+        }
         let attributes = xattrs_of(self.source, path, kind)?;
         let names = attributes.list()?;
-        // Access control lists are attributes to the kernel: one call tells that there is nothing.
         if names.is_empty() {
             return Ok(());
         }

@@ -150,6 +150,9 @@ impl Scanner<'_> {
                 self.report.failed(Role::Sender, text, error.cause());
             }
         };
+        if !self.options.acls && base.root.surely_lacks_xattrs(rel(entry.path())) {
+            return;
+        }
         let opened = match xattrs_of(&base.root, rel(entry.path()), kind) {
             Ok(opened) => opened,
             Err(error) => return failed(b"get_xattr_names: llistxattr(", b",1024) failed", &error),

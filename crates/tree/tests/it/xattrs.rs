@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use driftless_tree::{Acl, AclId, AclKind, FakeStat, Kind, Meta, Policy, Root, Which, Xattrs};
+use driftless_tree::{
+    Acl, AclId, AclKind, FakeStat, Kind, Links, Meta, Policy, Root, Which, Xattrs,
+};
 
 use crate::{Fixture, is_root};
 
@@ -43,6 +45,54 @@ fn attributes_are_set_listed_read_and_removed() {
         assert_eq!(xattrs.value(a).unwrap(), None);
         assert_eq!(xattrs.list().unwrap(), [OsString::from("user.b\n")]);
     }
+}
+
+#[test]
+fn long_values_and_long_lists_are_read_whole() {
+    let fixture = Fixture::new().with(&["file"]);
+    let Some(xattrs) = of(&fixture, "file") else {
+        return;
+    };
+    // What the smallest blocks of ext4 have room for.
+    for length in [1023, 1024, 1025, 2500] {
+        let value = vec![b'v'; length];
+        xattrs.set(OsStr::new("user.long"), &value).unwrap();
+        let read = xattrs.value(OsStr::new("user.long")).unwrap();
+        assert_eq!(read, Some(value));
+    }
+    xattrs.remove(OsStr::new("user.long")).unwrap();
+    let names: Vec<OsString> = (10..40)
+        .map(|number| format!("user.{number}{}", "n".repeat(60)).into())
+        .collect();
+    for name in &names {
+        xattrs.set(name, b"").unwrap();
+    }
+    assert_eq!(xattrs.list().unwrap(), names);
+}
+
+#[test]
+fn what_surely_has_none_has_none() {
+    let fixture = Fixture::new().with(&["bare", "dressed", "dir/"]);
+    let Some(dressed) = of(&fixture, "dressed") else {
+        return;
+    };
+    symlink("dressed", fixture.path("link")).unwrap();
+    dressed.set(OsStr::new("user.a"), b"").unwrap();
+    let surely = |root: &Root, rel: &str| root.surely_lacks_xattrs(Path::new(rel));
+    assert!(!surely(&fixture.root, "dressed"));
+    assert!(!surely(&fixture.root, "missing"));
+    // From Linux 6.13 on, it can be told.
+    let can_be_told = surely(&fixture.root, "bare");
+    for rel in ["dir", "link"] {
+        let lacks = of(&fixture, rel).unwrap().list().unwrap().is_empty();
+        assert_eq!(surely(&fixture.root, rel), can_be_told && lacks, "{rel}");
+    }
+    let policy = Policy {
+        links: Links::Beneath,
+        ..Policy::default()
+    };
+    let following = Root::open_with(&fixture.path(""), policy).unwrap();
+    assert!(!surely(&following, "link"), "it may stand for its target");
 }
 
 #[test]
