@@ -20,7 +20,7 @@ use self::row::{
     DIRECTORY, HELD, INSERT, REGULAR, below, birth, held_from_row, insert_row, join, select_held,
     split,
 };
-pub(crate) use self::state_file::{State, StateLock};
+pub(crate) use self::state_file::{Claim, State, StateLock};
 pub(crate) use self::unconfirmed::Reach;
 
 /// One row: a version that a replica holds, and how sure that is.
@@ -195,7 +195,8 @@ impl Ledger {
     /// SQLite's.
     pub fn mounts(&self) -> rusqlite::Result<Vec<PathBuf>> {
         let mut select = self.connection.prepare_cached(
-            "SELECT parent, name FROM entry WHERE replica = ?1 AND mount AND name <> x''",
+            // Left to itself, SQLite reads the replica's every row, and this is asked for each plan.
+            "SELECT parent, name FROM entry INDEXED BY entry_by_mount WHERE replica = ?1 AND mount AND name <> x''",
         )?;
         let rows = select.query_map([self.replica], |row| {
             Ok(join(row.get(0)?, &row.get::<_, Vec<u8>>(1)?))

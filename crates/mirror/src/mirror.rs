@@ -13,7 +13,7 @@ use transfer::Cancel;
 
 use self::handle::Observed;
 pub use self::handle::{Handle, Stopper};
-use self::hints::Hints;
+use self::hints::{Hints, Watching};
 use crate::aftermath::Aftermath;
 use crate::control::ControlSocket;
 use crate::destination;
@@ -21,7 +21,7 @@ use crate::dirty::DirtySet;
 use crate::exclusions::Exclusions;
 use crate::failures::FailureList;
 use crate::hooks::Hooks;
-use crate::ledger::State;
+use crate::ledger::{Claim, State};
 use crate::places;
 use crate::queue::Queue;
 use crate::replica::{Mode, Replica};
@@ -65,14 +65,12 @@ impl Mirror {
     pub fn start(settings: &Settings, report: Report) -> Result<Self, Error> {
         places::check(settings)?;
         let exclusions = exclusions(settings)?;
-        let state = match &settings.state {
-            Some(path) => State::open(path)?,
-            None => State::in_memory(),
-        };
-        let mut own = state.files();
+        let claim = settings.state.as_deref().map(Claim::of).transpose()?;
+        let mut own = claim.as_ref().map(Claim::files).unwrap_or_default();
         own.extend(settings.control.clone());
         own.extend(settings.failures.clone());
         let source = Arc::new(Source::open(&settings.source, exclusions, &own)?);
+        let (state, watching) = open_and_watch(claim, &source, settings)?;
         let cancel = Cancel::default();
         let (note_restless, restless) = unbounded();
         let replicas = open_replicas(settings, &state, &source, &report, &cancel, &note_restless)?;
@@ -113,9 +111,9 @@ impl Mirror {
             Some(path) => Some(ControlSocket::listen(path.clone(), handle.clone())?),
             None => None,
         };
-        let hints = match settings.once {
-            true => None,
-            false => {
+        let hints = match watching {
+            None => None,
+            Some(watching) => {
                 let hints = Hints {
                     source: Arc::clone(&source),
                     queues: handle.stopper.queues.clone(),
@@ -125,7 +123,6 @@ impl Mirror {
                     report,
                     max_watches: settings.max_watches,
                 };
-                let watching = hints.watch()?;
                 Some(spawn("hints", move || hints.run(watching))?)
             }
         };
@@ -183,6 +180,22 @@ fn spawn<T: Send + 'static>(
         .name(name.to_owned())
         .spawn(run)
         .map_err(Error::Thread)
+}
+
+/// Opens the state, and meanwhile, unless the mirror runs once, watches the source: the one reads every row, the other every
+/// directory.
+fn open_and_watch(
+    claim: Option<Claim>,
+    source: &Arc<Source>,
+    settings: &Settings,
+) -> Result<(State, Option<Watching>), Error> {
+    let open = || claim.map_or_else(|| Ok(State::in_memory()), Claim::open);
+    let opening = spawn("state", open)?;
+    let watching = (!settings.once).then(|| hints::watch(source, settings.max_watches));
+    let state = opening
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((state?, watching.transpose()?))
 }
 
 /// What is left out: what the settings say, and the replicas' trash.

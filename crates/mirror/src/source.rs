@@ -184,7 +184,8 @@ impl Source {
                 children.push(Child { path, meta });
             }
         }
-        children.sort_unstable_by(|left, right| left.path.file_name().cmp(&right.path.file_name()));
+        // Up to the name they are all the same; to compare the paths as such takes each apart.
+        children.sort_unstable_by(|left, right| left.path.as_os_str().cmp(right.path.as_os_str()));
         Ok(children)
     }
 

@@ -57,20 +57,24 @@ impl Waiters {
     }
 }
 
-impl Hints {
-    pub(super) fn watch(&self) -> Result<Watching, watch::Error> {
-        let source = Arc::clone(&self.source);
-        let settings = watch::Settings {
-            poll_every: POLL_EVERY,
-            prune: Some(Arc::new(move |path: &Path, is_dir| {
-                source.leaves_out(path, is_dir)
-            })),
-            max_watches: self.max_watches,
-            ..watch::Settings::default()
-        };
-        Watcher::start(self.source.root().path(), settings)
-    }
+/// Watches all directories of a source, or as many as `max_watches`.
+pub(super) fn watch(
+    source: &Arc<Source>,
+    max_watches: Option<u64>,
+) -> Result<Watching, watch::Error> {
+    let pruned = Arc::clone(source);
+    let settings = watch::Settings {
+        poll_every: POLL_EVERY,
+        prune: Some(Arc::new(move |path: &Path, is_dir| {
+            pruned.leaves_out(path, is_dir)
+        })),
+        max_watches,
+        ..watch::Settings::default()
+    };
+    Watcher::start(source.root().path(), settings)
+}
 
+impl Hints {
     pub(super) fn run(mut self, watching: Watching) {
         let mut watching = Some(watching);
         let mut is_in_place = true;
@@ -113,7 +117,7 @@ impl Hints {
                         recv(self.stop) -> _ => return,
                         recv(self.asks) -> asked => waiters.0.extend(asked.map(|asked| (0, asked))),
                         default(SOURCE_CHECK) => if self.source.is_in_place() {
-                            watching = self.watch().ok();
+                            watching = watch(&self.source, self.max_watches).ok();
                             self.add([(PathBuf::new(), Look::BELOW, Pace::Now)]);
                         }
                     }

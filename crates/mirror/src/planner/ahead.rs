@@ -13,6 +13,9 @@ use crate::source::{Child, Source};
 /// How many directories are listed before their turn at most: what waits is memory, and grows old.
 const AHEAD: usize = 16;
 
+/// With so many to go, the lister does not run out before it is told of more.
+const ENOUGH: usize = AHEAD / 4;
+
 /// Fewer are listed in the time that a thread takes to begin.
 const WORTH_A_THREAD: usize = 4;
 
@@ -52,7 +55,7 @@ impl Ahead {
     /// Has the directories listed that come next, in this order.
     pub(super) fn announce<'p>(&mut self, next: impl Iterator<Item = &'p Path>) {
         let mut state = self.shared.lock();
-        if !state.wanted.is_empty() {
+        if state.wanted.len() > ENOUGH {
             return;
         }
         let room = AHEAD.saturating_sub(state.listed.len());

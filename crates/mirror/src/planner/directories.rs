@@ -1,7 +1,7 @@
 //! Directories in a plan: listed whole where nobody knows what the replica has, compared with the ledger where it knows.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::iter::Peekable;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Instant;
@@ -71,10 +71,10 @@ impl Draft<'_> {
         self.done.whole.insert(dir.to_owned());
         self.done.deletions.unknown |= !self.is_known_at_the_replica(dir)?;
         let unreadable = self.done.unreadable.len();
-        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
+        let mut rows = Rows::of(self.ledger.children(dir)?);
         let (mut below, mut stuck) = (Vec::new(), Vec::new());
         for Child { path, meta } in children {
-            let held = missing.remove(name_of(&path));
+            let held = rows.find(name_of(&path));
             if recursive {
                 self.note_restless(&path, &meta);
             }
@@ -102,7 +102,7 @@ impl Draft<'_> {
             }
         } else {
             self.done.forgotten.extend(stuck);
-            for (name, held) in missing {
+            for (name, held) in rows.missing() {
                 let path = dir.join(OsString::from_vec(name));
                 let kind = held.version.kind;
                 if !self.source.protects(&path, kind == Kind::Dir) {
@@ -201,16 +201,17 @@ impl Draft<'_> {
                 return Ok(());
             }
         };
-        let mut missing: BTreeMap<Vec<u8>, Held> = self.ledger.children(dir)?.into_iter().collect();
+        let mut rows = Rows::of(self.ledger.children(dir)?);
         let mut below = Vec::new();
         for Child { path, mut meta } in children {
-            let held = missing.remove(name_of(&path));
+            let held = rows.find(name_of(&path));
             if is_old && !held.as_ref().is_some_and(|held| held.is_surely(&meta)) {
                 // How young its ctime is counts from when it is looked at.
                 match self.source.lstat(&path)? {
                     Some(now) => meta = now,
                     None => {
-                        missing.extend(held.map(|held| (name_of(&path).to_owned(), held)));
+                        let name = name_of(&path).to_owned();
+                        rows.missing.extend(held.map(|held| (name, held)));
                         continue;
                     }
                 }
@@ -231,7 +232,7 @@ impl Draft<'_> {
                 self.leaf(&taken, meta, held.as_ref(), stack)?;
             }
         }
-        for (name, held) in missing {
+        for (name, held) in rows.missing() {
             let path = dir.join(OsString::from_vec(name));
             // It may have come into being, or be left out, since the directory was read.
             match self.source.lstat(&path)? {
@@ -260,6 +261,40 @@ fn same_directory(old: &Meta, new: &Meta) -> bool {
             == (new.kind, new.mode, new.uid, new.gid, new.mtime, new.ctime)
 }
 
+/// The last name in the path of something in a directory.
 fn name_of(path: &Path) -> &[u8] {
-    path.file_name().unwrap_or_default().as_bytes()
+    let mut names = path.as_os_str().as_bytes().rsplit(|byte| *byte == b'/');
+    names.next().unwrap_or_default()
+}
+
+/// A row of a directory: a name, and what the replica holds under it.
+type Row = (Vec<u8>, Held);
+
+/// The rows of a directory beside what is in it: both are in byte order of the names.
+struct Rows {
+    rest: Peekable<std::vec::IntoIter<Row>>,
+    missing: Vec<Row>,
+}
+
+impl Rows {
+    fn of(rows: Vec<Row>) -> Self {
+        Self {
+            rest: rows.into_iter().peekable(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// The row of a name. The names that are asked for rise: a row that one of them is beyond is missing.
+    fn find(&mut self, name: &[u8]) -> Option<Held> {
+        while let Some(row) = self.rest.next_if(|(next, _)| next.as_slice() < name) {
+            self.missing.push(row);
+        }
+        let row = self.rest.next_if(|(next, _)| next.as_slice() == name);
+        row.map(|(_, held)| held)
+    }
+
+    /// The rows of which nothing is there.
+    fn missing(self) -> impl Iterator<Item = Row> {
+        self.missing.into_iter().chain(self.rest)
+    }
 }

@@ -1,5 +1,6 @@
 //! A plan in the making: looks go in one by one, and what differs gathers until the plan is full.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -329,14 +330,16 @@ impl<'a> Draft<'a> {
             is_update,
             is_elsewhere: false,
         };
-        let mut exact = exact;
-        if let Some(earlier) = self.items.get(&item.path) {
-            exact |= earlier.exact;
-            note.is_update |= earlier.note.is_update;
-            note.whole |= earlier.note.whole;
+        match self.items.entry(item.path.clone()) {
+            Entry::Vacant(place) => drop(place.insert(DraftItem { item, note, exact })),
+            Entry::Occupied(mut earlier) => {
+                let earlier = earlier.get_mut();
+                let exact = exact || earlier.exact;
+                note.is_update |= earlier.note.is_update;
+                note.whole |= earlier.note.whole;
+                *earlier = DraftItem { item, note, exact };
+            }
         }
-        self.items
-            .insert(item.path.clone(), DraftItem { item, note, exact });
     }
 
     pub(super) fn finish(mut self, mut postponed: Vec<Taken>) -> Result<Plan, PlanError> {

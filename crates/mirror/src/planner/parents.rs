@@ -1,6 +1,6 @@
 //! The directories above everything in a batch: a session changes their times, and must be told the right ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use transfer::{Batch, Item};
@@ -40,27 +40,25 @@ impl<'a> Parents<'a> {
         items: Vec<DraftItem>,
         gone: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Errand, PlanError> {
-        let mut all: BTreeMap<PathBuf, (Item, Note)> = BTreeMap::new();
-        for DraftItem { mut item, note, .. } in items {
+        let noted = |DraftItem { mut item, note, .. }| {
             if item.meta.is_dir() {
                 self.refresh(&mut item)?;
             }
-            all.insert(item.path.clone(), (item, note));
-        }
-        let mut orphans = Vec::new();
-        // What is in one directory comes in a row.
-        let (mut last, mut is_there) = (None, true);
-        for path in all.keys().cloned().collect::<Vec<_>>() {
-            if last.as_deref() != path.parent() {
-                is_there = self.add_above(&path, &mut all)?;
-                last = path.parent().map(Path::to_owned);
-            }
-            if !is_there {
-                orphans.push(path);
+            Ok((item.path.clone(), (item, note)))
+        };
+        let mut all = items
+            .into_iter()
+            .map(noted)
+            .collect::<Result<BTreeMap<_, _>, PlanError>>()?;
+        let mut missing = HashSet::new();
+        for path in first_of_each_row(all.keys()) {
+            if !self.add_above(&path, &mut all)? {
+                missing.extend(path.parent().map(Path::to_owned));
             }
         }
-        for orphan in orphans {
-            all.remove(&orphan);
+        if !missing.is_empty() {
+            let is_there = |path: &Path| path.parent().is_none_or(|dir| !missing.contains(dir));
+            all.retain(|path, _| is_there(path));
         }
         let mut kept = Vec::new();
         for path in gone {
@@ -147,4 +145,17 @@ impl<'a> Parents<'a> {
         self.seen.insert(dir.to_owned(), above);
         Ok(above)
     }
+}
+
+/// What is in one directory comes in rows: their first paths.
+fn first_of_each_row<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Vec<PathBuf> {
+    let mut firsts = Vec::new();
+    let mut dir = None;
+    for path in paths {
+        if dir != path.parent() {
+            dir = path.parent();
+            firsts.push(path.clone());
+        }
+    }
+    firsts
 }
