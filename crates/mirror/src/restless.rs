@@ -4,7 +4,7 @@
 //! before it was watched, or whose directory is gone too, is not heard of. So a file that has just changed when such names
 //! may be about (after a start, an overflow, the loss of a name) is looked at again until it has rested.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ const REST: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// So many files are looked at again at most, those that changed last.
-const LIMIT: usize = 10_000;
+const LIMIT: usize = 1000;
 
 /// The files to be looked at again.
 #[derive(Debug, Default)]
@@ -64,7 +64,8 @@ impl Restless {
         self.earliest
     }
 
-    /// Looks, with `lstat`, at the files that are due at `now`. Returns those that are not what they were.
+    /// Looks, with `lstat`, at the files that are due at `now`, one directory after the other. Returns those that are not what
+    /// they were.
     pub(crate) fn look(
         &mut self,
         now: Instant,
@@ -72,7 +73,8 @@ impl Restless {
     ) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         let looked_at = SystemTime::now();
-        let due: Vec<_> = self.files.extract_if(|_, seen| seen.due <= now).collect();
+        let due = self.files.extract_if(|_, seen| seen.due <= now);
+        let due: BTreeMap<_, _> = due.collect();
         self.earliest = self.files.values().map(|seen| seen.due).min();
         if self.files.is_empty() {
             self.floor = None;

@@ -44,7 +44,7 @@ pub use copy::{CopyError, copy_contents, copy_keeping_holes};
 pub use dir::{Dir, DirEntry};
 pub use error::{Error, Result};
 pub use fake_super::FakeStat;
-pub use memory::release_unused_memory;
+pub use memory::{keep_little_freed_memory, release_unused_memory};
 pub use meta::{FileId, Identity, Kind, Meta, Time, Which};
 pub use operator_file::{
     append_trusted_file, create_trusted_file, open_confined_file, open_trusted_file,

@@ -564,6 +564,20 @@ for_each_destination! {
 }
 
 #[test]
+fn a_mirror_at_rest_gives_back_the_memory_of_its_first_copy() {
+    let bench = Bench::with_daemon();
+    bench.source.many("tree", 120, 100, 10);
+    let mirror = bench.live();
+    bench.wait_identical(&mirror);
+    eventually(SOON, || match mirror.program.memory().pss >> 20 {
+        // The code is a part of it, and larger than that of a release.
+        0..14 => Ok(()),
+        held => Err(format!("it holds {held} MiB")),
+    });
+    bench.finish(mirror);
+}
+
+#[test]
 fn a_name_longer_than_a_daemon_takes_is_told_once() {
     use rustix::fs::{Mode, OFlags, mkdirat, openat};
     let bench = Bench::with_daemon();

@@ -188,7 +188,9 @@ impl Hints {
 
     /// Looks at what may have changed without anybody's telling.
     fn look_again(&self, restless: &mut Restless) {
-        let lstat = |path: &Path| self.source.lstat(path).ok().flatten();
+        // A directory that is moved meanwhile is told of by itself.
+        let root = self.source.root().holding_dirs();
+        let lstat = |path: &Path| root.lstat(path).ok().flatten();
         let changed = restless.look(Instant::now(), lstat);
         let looks = changed.into_iter();
         self.add(looks.map(|path| (path, Look::AT, Pace::Settled)));
