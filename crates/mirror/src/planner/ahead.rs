@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use crate::source::{Child, Source};
 
@@ -19,7 +20,21 @@ const ENOUGH: usize = AHEAD / 4;
 /// Fewer are listed in the time that a thread takes to begin.
 const WORTH_A_THREAD: usize = 4;
 
-type Listing = Result<Vec<Child>, tree::Error>;
+/// What was found in a directory.
+pub(super) struct Listing {
+    /// Nothing of it was looked at before.
+    pub(super) looked_at: SystemTime,
+    pub(super) children: Result<Vec<Child>, tree::Error>,
+}
+
+impl Listing {
+    fn of(source: &Source, dir: &Path) -> Self {
+        Self {
+            looked_at: SystemTime::now(),
+            children: source.children(dir),
+        }
+    }
+}
 
 /// What is listed ahead.
 pub(super) struct Ahead {
@@ -81,7 +96,7 @@ impl Ahead {
         }
     }
 
-    /// What was found in a directory some time ago; `None` if nobody has looked.
+    /// What has been found in a directory; `None` if nobody has looked.
     pub(super) fn take(&self, dir: &Path) -> Option<Listing> {
         let mut state = self.shared.lock();
         state.wanted.retain(|wanted| wanted != dir);
@@ -142,7 +157,7 @@ impl Shared {
         dir: PathBuf,
     ) -> MutexGuard<'s, State> {
         drop(state);
-        let listing = source.children(&dir);
+        let listing = Listing::of(source, &dir);
         let mut state = self.lock();
         state.listed.insert(dir, listing);
         state
@@ -174,15 +189,16 @@ mod tests {
             std::thread::yield_now();
         }
         for name in &names[..AHEAD] {
-            let listed = ahead.take(name).expect("it was announced").unwrap();
-            let paths: Vec<PathBuf> = listed.into_iter().map(|child| child.path).collect();
+            let listed = ahead.take(name).expect("it was announced");
+            let children = listed.children.unwrap().into_iter();
+            let paths: Vec<PathBuf> = children.map(|child| child.path).collect();
             assert_eq!(paths, [name.join("below")]);
             assert!(ahead.take(name).is_none(), "it is there twice");
         }
         assert!(ahead.take(&names[AHEAD]).is_none(), "it is too far ahead");
         ahead.announce([Path::new("missing"); 1].into_iter());
         if let Some(listing) = ahead.take(Path::new("missing")) {
-            assert!(listing.is_err_and(|error| error.vanished()));
+            assert!(listing.children.is_err_and(|error| error.vanished()));
         }
     }
 }

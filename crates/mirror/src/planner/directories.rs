@@ -10,6 +10,7 @@ use transfer::Item;
 use tree::{Kind, Meta};
 
 use super::PlanError;
+use super::ahead::Listing;
 use super::draft::Draft;
 use crate::dirty::{Look, Taken};
 use crate::ledger::Held;
@@ -57,7 +58,7 @@ impl Draft<'_> {
         else {
             return Ok(());
         };
-        let children = self.source.children(dir);
+        let children = self.list(dir, stack);
         self.add_dir(dir, meta, true, children.is_ok());
         let children = match children {
             Ok(children) => children,
@@ -113,6 +114,24 @@ impl Draft<'_> {
         }
         stack.extend(below.into_iter().rev());
         Ok(())
+    }
+
+    /// What is in a directory. It may have been listed while others were compared, and counts as looked at then; those that
+    /// come next on the `stack` are listed meanwhile.
+    fn list(&mut self, dir: &Path, stack: &[Taken]) -> Result<Vec<Child>, tree::Error> {
+        let next = stack.iter().rev().filter(|next| next.look.recursive);
+        self.ahead.announce(next.map(|next| next.path.as_path()));
+        match self.ahead.take(dir) {
+            Some(Listing {
+                looked_at,
+                children: Ok(children),
+            }) => {
+                self.looking_since = looked_at;
+                Ok(children)
+            }
+            // What could not be listed then may be listed now.
+            _ => self.source.children(dir),
+        }
     }
 
     /// Puts a directory into one that is listed whole. Whether the ledger knows all that the replica has in it.
@@ -188,12 +207,7 @@ impl Draft<'_> {
         stack: &mut Vec<Taken>,
     ) -> Result<(), PlanError> {
         let dir = &taken.path;
-        let next = stack.iter().rev().filter(|next| next.look.recursive);
-        self.ahead.announce(next.map(|next| next.path.as_path()));
-        // What could not be listed then may be listed now.
-        let listed = self.ahead.take(dir).filter(Result::is_ok);
-        let is_old = listed.is_some();
-        let children = match listed.unwrap_or_else(|| self.source.children(dir)) {
+        let children = match self.list(dir, stack) {
             Ok(children) => children,
             Err(error) if error.vanished() || error.is_confined() => return Ok(()),
             Err(error) => {
@@ -203,19 +217,8 @@ impl Draft<'_> {
         };
         let mut rows = Rows::of(self.ledger.children(dir)?);
         let mut below = Vec::new();
-        for Child { path, mut meta } in children {
+        for Child { path, meta } in children {
             let held = rows.find(name_of(&path));
-            if is_old && !held.as_ref().is_some_and(|held| held.is_surely(&meta)) {
-                // How young its ctime is counts from when it is looked at.
-                match self.source.lstat(&path)? {
-                    Some(now) => meta = now,
-                    None => {
-                        let name = name_of(&path).to_owned();
-                        rows.missing.extend(held.map(|held| (name, held)));
-                        continue;
-                    }
-                }
-            }
             self.note_restless(&path, &meta);
             if meta.kind == Kind::Dir {
                 below.push(Taken {
