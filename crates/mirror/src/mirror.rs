@@ -64,7 +64,6 @@ impl Mirror {
     /// Whatever is wrong with the settings, before anything is touched.
     pub fn start(settings: &Settings, report: Report) -> Result<Self, Error> {
         places::check(settings)?;
-        tree::keep_little_freed_memory();
         let exclusions = exclusions(settings)?;
         let claim = settings.state.as_deref().map(Claim::of).transpose()?;
         let mut own = claim.as_ref().map(Claim::files).unwrap_or_default();

@@ -64,7 +64,8 @@ struct Running {
 
 impl Service {
     /// Starts a mirror for each of these settings, all of which are looked at before the first one is started. `trees` are
-    /// from now on what is mirrored.
+    /// from now on what is mirrored. From now on the process, which is there for this, keeps little of the memory that it
+    /// frees.
     ///
     /// # Errors
     /// The first mistake in them. Nothing goes on then.
@@ -72,6 +73,7 @@ impl Service {
         for settings in &all {
             Mirror::check(settings)?;
         }
+        tree::keep_little_freed_memory();
         let mut service = Self {
             running: Vec::new(),
             trees,
