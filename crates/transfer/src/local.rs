@@ -394,7 +394,10 @@ impl Run<'_, '_> {
         {
             self.applied.amended.insert(item.path.clone());
         }
-        if !matches!(item.meta.kind, Kind::File | Kind::Dir) {
+        let is_bare = |root: &Root| root.surely_lacks_xattrs(&item.path);
+        if !matches!(item.meta.kind, Kind::File | Kind::Dir)
+            || is_bare(self.place.source) && is_bare(self.place.replica)
+        {
             return Ok(());
         }
         let source = match self.place.source.xattrs(&item.path, item.meta.kind) {
