@@ -36,6 +36,7 @@ mod remove;
 mod resolve;
 mod root;
 mod set;
+mod syscall;
 mod temp;
 mod xattr;
 

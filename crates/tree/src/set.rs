@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use crate::error::{Context, Error, Result, join};
 use crate::meta::{Kind, Meta, Time, Which};
 use crate::resolve::check_name;
 use crate::root::Root;
+use crate::syscall::fchmodat2;
 
 impl Root {
     /// Sets those attributes of `rel` named by `which` that differ between `now`, its present
@@ -241,30 +241,4 @@ fn chmod_pinned(fd: BorrowedFd<'_>, mode: Mode) -> Result<(), Errno> {
         return Err(Errno::LOOP);
     }
     retry_on_intr(|| rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode))
-}
-
-/// The same on every architecture but Alpha, and not yet known to libc for all of them.
-const SYS_FCHMODAT2: libc::c_long = 452;
-
-#[expect(unsafe_code, reason = "fchmodat2 has no safe wrapper yet")]
-fn fchmodat2(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<(), Errno> {
-    use rustix::path::Arg;
-    name.into_with_c_str(|name| {
-        // SAFETY: the name is NUL-terminated and lives through the call, the descriptor is
-        // borrowed, and the kernel writes to no memory of ours.
-        let answer = unsafe {
-            libc::syscall(
-                SYS_FCHMODAT2,
-                dir.as_raw_fd(),
-                name.as_ptr(),
-                mode.as_raw_mode(),
-                libc::AT_SYMLINK_NOFOLLOW,
-            )
-        };
-        if answer == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
-    })
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::path::Arg;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::meta::{Kind, Meta};
 use crate::root::Root;
+use crate::syscall::listxattrat_length;
 
 /// The extended attributes of one file. Names have their full prefix (`user.x`).
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Root {
     /// of them for that is most of what looking takes. False if it has some, if it cannot be looked at, and where only
     /// [`xattrs`](Self::xattrs) can tell: before Linux 6.13, or if `rel` may stand for what a link there leads to.
     pub fn surely_lacks_xattrs(&self, rel: &Path) -> bool {
-        let listed = |(dir, name): (Arc<Dir>, &OsStr)| length_of_list(dir.fd(), name);
+        let listed = |(dir, name): (Arc<Dir>, &OsStr)| listxattrat_length(dir.fd(), name);
         self.follows_nothing() && self.at(rel).is_ok_and(|at| listed(at) == Ok(0))
     }
 
@@ -208,38 +208,11 @@ fn read_whole(read: impl Fn(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Vec
     match read(&mut buffer) {
         Err(Errno::RANGE) => {
             buffer.reserve_exact(LONGEST);
-            read(&mut buffer)?;
+            read(&mut buffer)
         }
-        read => drop(read?),
-    }
+        read => read,
+    }?;
     Ok(buffer)
-}
-
-/// The same on every architecture but Alpha and MIPS, and not yet known to libc for all of them.
-const SYS_LISTXATTRAT: libc::c_long = 465;
-
-/// How many bytes the names of a file's extended attributes take; a link is not followed.
-#[expect(unsafe_code, reason = "listxattrat has no safe wrapper yet")]
-fn length_of_list(dir: BorrowedFd<'_>, name: &OsStr) -> Result<usize, Errno> {
-    name.into_with_c_str(|name| {
-        let (no_list, no_length) = (std::ptr::null_mut::<libc::c_char>(), 0_usize);
-        // SAFETY: the name is NUL-terminated and lives through the call, the descriptor is borrowed, and for a list of no
-        // length the kernel writes to no memory of ours.
-        let answer = unsafe {
-            libc::syscall(
-                SYS_LISTXATTRAT,
-                dir.as_raw_fd(),
-                name.as_ptr(),
-                libc::AT_SYMLINK_NOFOLLOW,
-                no_list,
-                no_length,
-            )
-        };
-        usize::try_from(answer).map_err(|_| {
-            let error = std::io::Error::last_os_error();
-            Errno::from_io_error(&error).unwrap_or(Errno::IO)
-        })
-    })
 }
 
 fn open_or_name(dir: Arc<Dir>, name: &OsStr) -> Result<Of, Errno> {
